@@ -1,0 +1,3 @@
+//! Our side of every comparison in examples/compare.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! A deterministic telecom offers shop: the data behind the example programs.

@@ -1,0 +1,3 @@
+//! Writes until it is killed, and verifies what it promised.
+
+fn main() {}
