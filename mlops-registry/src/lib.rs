@@ -1,1 +1,7 @@
-//! placeholder
+//! Trainers, runs, artifacts, model versions, promotion and model serving.
+
+pub mod error;
+pub mod forest;
+pub mod gbdt;
+
+pub use error::{Error, Result};
