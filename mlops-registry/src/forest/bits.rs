@@ -282,7 +282,12 @@ impl BitKernel {
 }
 
 impl Block {
-    fn compile(trees: std::ops::Range<usize>, words: std::ops::Range<usize>, splits: &[Failing], slots: &[Slot]) -> Self {
+    fn compile(
+        trees: std::ops::Range<usize>,
+        words: std::ops::Range<usize>,
+        splits: &[Failing],
+        slots: &[Slot],
+    ) -> Self {
         let mut order: Vec<&Failing> = splits.iter().collect();
         order.sort_unstable_by_key(|split| (split.threshold, split.tree, split.first));
         let (mut runs, mut groups, mut entries) = (Vec::<Run>::new(), Vec::<Group>::new(), Vec::new());

@@ -94,5 +94,8 @@ pub(super) fn split_means(tree: &Tree, shape: &Shape) -> Vec<f64> {
         }
         below[split] = sum;
     }
-    below.into_iter().map(|(cover, weighted, leaves, sum)| if cover > 0.0 { weighted / cover } else { sum / leaves }).collect()
+    below
+        .into_iter()
+        .map(|(cover, weighted, leaves, sum)| if cover > 0.0 { weighted / cover } else { sum / leaves })
+        .collect()
 }

@@ -55,12 +55,13 @@ pub(super) fn check(features: &[String], trees: &[Tree], link: Link, base_score:
         return refuse(format!("{leaves} leaves are more than {LEAVES_MAX}"));
     }
     let checked = trees.iter().enumerate().map(|(at, tree)| {
-        check_tree(tree, features.len()).map_err(|reason| Error::invalid_data(format!("tree {at} of the forest"), reason))
+        check_tree(tree, features.len())
+            .map_err(|reason| Error::invalid_data(format!("tree {at} of the forest"), reason))
     });
     checked.collect()
 }
 
-fn check_features(features: &[String]) -> Result<()> {
+pub(crate) fn check_features(features: &[String]) -> Result<()> {
     if features.len() > FEATURES_MAX {
         let reason = format!("{} features are more than {FEATURES_MAX}", features.len());
         return Err(Error::invalid_data("forest", reason));

@@ -93,8 +93,7 @@ fn random_forest(seed: u64, trees: usize, leaves: usize, features: usize) -> For
 #[track_caller]
 fn check_scores(forest: &Forest, rows: usize, seed: u64) {
     let mut dice = Dice(seed);
-    let columns: Vec<Vec<f64>> =
-        forest.features.iter().map(|_| (0..rows).map(|_| dice.value()).collect()).collect();
+    let columns: Vec<Vec<f64>> = forest.features.iter().map(|_| (0..rows).map(|_| dice.value()).collect()).collect();
     let slices: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
     let mut scores = vec![f64::NAN; rows];
     forest.raw_scores(&slices, &mut scores).unwrap();
@@ -374,7 +373,8 @@ fn a_newer_format_is_named_even_when_its_fields_are_unknown() {
 
 #[test]
 fn json_that_is_no_forest_is_refused() {
-    let wide = format!(r#"{{"format":1,"link":"identity","base_score":0,"features":[],"trees":[],"x":{}}}"#, "[".repeat(1000));
+    let wide =
+        format!(r#"{{"format":1,"link":"identity","base_score":0,"features":[],"trees":[],"x":{}}}"#, "[".repeat(1000));
     let cases = [
         "",
         "null",
@@ -392,5 +392,8 @@ fn json_that_is_no_forest_is_refused() {
         let error = Forest::from_json(json.as_bytes()).unwrap_err();
         assert!(matches!(error, crate::Error::Core(Core::InvalidData { .. })), "{json}: {error:?}");
     }
-    assert!(serde_json::from_str::<Forest>(r#"{"format":9,"link":"identity","base_score":0,"features":[],"trees":[]}"#).is_err());
+    assert!(
+        serde_json::from_str::<Forest>(r#"{"format":9,"link":"identity","base_score":0,"features":[],"trees":[]}"#)
+            .is_err()
+    );
 }

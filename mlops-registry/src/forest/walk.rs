@@ -5,8 +5,9 @@ use super::tree::Tree;
 
 /// Walks that run side by side.
 const LANES: usize = 8;
-/// Set in [`Node::feature`] where a missing value goes right.
-const MISSING_RIGHT: u32 = 1 << 31;
+/// Highest bit of [`Node::feature`]: a missing value goes right.
+const MISSING_RIGHT_BIT: u32 = 31;
+const MISSING_RIGHT: u32 = 1 << MISSING_RIGHT_BIT;
 
 /// Sixteen bytes: a split, or a leaf that is its own left child.
 #[derive(Clone, Copy)]
@@ -31,8 +32,11 @@ pub(super) struct WalkKernel {
 impl WalkKernel {
     pub(super) fn compile(trees: &[Tree], shapes: &[Shape]) -> Self {
         let size: usize = shapes.iter().map(|shape| 2 * shape.leaves - 1).sum();
-        let mut kernel =
-            Self { nodes: Vec::with_capacity(size), values: Vec::with_capacity(size), roots: Vec::with_capacity(trees.len()) };
+        let mut kernel = Self {
+            nodes: Vec::with_capacity(size),
+            values: Vec::with_capacity(size),
+            roots: Vec::with_capacity(trees.len()),
+        };
         for (tree, shape) in trees.iter().zip(shapes) {
             kernel.roots.push((kernel.nodes.len() as u32, shape.depth as u32));
             kernel.push(tree);
@@ -54,7 +58,11 @@ impl WalkKernel {
                 let split = child as usize;
                 let missing = if tree.default_left[split] { 0 } else { MISSING_RIGHT };
                 let next = (root + order.len()) as u32;
-                self.nodes.push(Node { threshold: tree.threshold[split], feature: tree.feature[split] | missing, next });
+                self.nodes.push(Node {
+                    threshold: tree.threshold[split],
+                    feature: tree.feature[split] | missing,
+                    next,
+                });
                 self.values.push(0.0);
                 order.extend([tree.left[split], tree.right[split]]);
             }
@@ -69,8 +77,9 @@ impl WalkKernel {
             for (lane, at) in nodes.iter_mut().enumerate() {
                 let node = self.nodes[*at as usize];
                 let x = value(lane, (node.feature & !MISSING_RIGHT) as usize);
-                let right = (x > node.threshold) | (x.is_nan() & (node.feature & MISSING_RIGHT != 0));
-                *at = node.next + u32::from(right);
+                // Sums of bits: a branch here would be mispredicted at every other step.
+                let missing_right = u32::from(x.is_nan()) & (node.feature >> MISSING_RIGHT_BIT);
+                *at = node.next + (u32::from(x > node.threshold) | missing_right);
             }
             if nodes == before {
                 break;

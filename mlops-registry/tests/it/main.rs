@@ -1,0 +1,3 @@
+//! The crate's public API, as a host meets it.
+
+mod gbdt;
