@@ -39,7 +39,9 @@ fn read_letor(path: &Path, features: usize) -> TrainingMatrix {
     for line in fs::read_to_string(path).unwrap().lines() {
         let mut cells = line.split_whitespace();
         labels.push(cells.next().unwrap().parse().unwrap());
-        columns.iter_mut().for_each(|column| column.push(0.0));
+        for column in &mut columns {
+            column.push(0.0);
+        }
         for cell in cells {
             let (index, value) = cell.split_once(':').unwrap();
             *columns[index.parse::<usize>().unwrap()].last_mut().unwrap() = value.parse().unwrap();
