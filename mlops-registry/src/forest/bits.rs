@@ -5,7 +5,7 @@
 //! of tree by tree, so there is no dependent load, no mispredicted branch, and a row only meets the splits that fail.
 //!
 //! Thresholds of one feature are sorted and a value is replaced by its rank among them, once per row. `value <=
-//! threshold` is then an exact comparison of small integers, which lets sixteen rows share one register. One *slot*
+//! threshold` is then an exact comparison of small integers, which lets many rows share a register. One *slot*
 //! holds up to 255 thresholds of a feature for one side of missing values, so that a missing value is a rank as well:
 //! the lowest where it goes left, the highest where it goes right.
 //!
@@ -19,21 +19,28 @@ use super::tree::Tree;
 pub(super) const TREE_LEAVES_MAX: usize = 256;
 /// Leaves of one mask word.
 const WORD: usize = 32;
-/// Mask words that are worked on at once: their masks for sixteen rows stay in the first-level cache.
-const BLOCK_WORDS: usize = 64;
-/// Rows that share a register.
-const TILE: usize = 16;
-/// Rows whose ranks are held at once.
-const CHUNK: usize = 16 * TILE;
-/// Fewer rows than this are scored one by one.
+/// Mask words that are worked on at once: their masks for a tile of rows stay in the first-level cache.
+const BLOCK_WORDS: usize = 128;
+/// Rows that are worked on side by side; more per tile spreads the cost of reading the splits over more rows.
+const TILE: usize = 32;
+/// The same for what is left at the end of a batch, where that is not more than this.
+const TILE_LAST: usize = 16;
+/// Fewer rows than this at the end of a batch are scored one by one.
 const TILE_ROWS_MIN: usize = 5;
+/// Tiles whose ranks are held at once.
+const TILES: usize = 8;
 /// Thresholds of a slot: ranks from 0 to 255 fit a byte.
 const SLOT_THRESHOLDS_MAX: usize = 255;
 
-/// Byte `b` of mask word `w` for sixteen rows.
-type Plane = [u32; TILE / 4];
-/// Ranks of sixteen rows in one slot.
-type Ranks = [u8; TILE];
+/// Byte `b` of mask word `w` for the rows of a tile.
+type Plane<const T: usize> = [u8; T];
+
+/// Ranks of the rows of a tile in one slot, and the highest of them.
+#[derive(Clone, Copy)]
+struct Ranks<const T: usize> {
+    rows: [u8; T],
+    highest: u8,
+}
 
 /// Thresholds of one feature, or 255 of them, for one side of missing values.
 #[derive(Clone)]
@@ -52,13 +59,22 @@ struct RowEntry {
     mask: u32,
 }
 
-/// What a failed split does to one byte of the masks of sixteen rows.
+/// What a failed split does to one byte of the masks of a tile: the plane in its block, above the byte that stays.
 #[derive(Clone, Copy)]
-struct TileEntry {
-    /// Index in the planes of the block.
-    plane: u32,
-    /// The byte, four times.
-    mask: u32,
+struct TileEntry(u32);
+
+impl TileEntry {
+    fn new(plane: u32, mask: u8) -> Self {
+        Self(plane << 8 | u32::from(mask))
+    }
+
+    fn plane(self) -> usize {
+        (self.0 >> 8) as usize
+    }
+
+    fn mask(self) -> u8 {
+        self.0 as u8
+    }
 }
 
 /// The splits of a block with one threshold.
@@ -210,61 +226,68 @@ impl BitKernel {
 
     /// Adds the trees' values to `out`, tree by tree.
     pub(super) fn add_scores(&self, columns: &[&[f64]], out: &mut [f64]) {
-        let tiled = if out.len() % TILE < TILE_ROWS_MIN { out.len() / TILE * TILE } else { out.len() };
-        let (in_tiles, alone) = out.split_at_mut(tiled);
-        let mut ranks = vec![[0; TILE]; self.slots.len() * in_tiles.len().min(CHUNK).div_ceil(TILE)];
-        let mut planes = [[0; TILE / 4]; 4 * (BLOCK_WORDS + TREE_LEAVES_MAX / WORD)];
-        for (at, scores) in in_tiles.chunks_mut(CHUNK).enumerate() {
-            self.rank_rows(columns, at * CHUNK, scores.len(), &mut ranks);
-            for block in &self.blocks {
-                for (tile, scores) in scores.chunks_mut(TILE).enumerate() {
-                    let ranks = &ranks[tile * self.slots.len()..(tile + 1) * self.slots.len()];
-                    let planes = &mut planes[..4 * block.words.len()];
-                    block.clear(ranks, planes);
-                    self.add_leaves(block, planes, scores);
-                }
-            }
-        }
-        let mut row = vec![0.0; if alone.is_empty() { 0 } else { columns.len() }];
-        for (at, score) in alone.iter_mut().enumerate() {
+        let rest = out.len() % TILE;
+        let tiled = if rest > TILE_LAST { out.len() } else { out.len() - rest };
+        self.add_tiles::<TILE>(columns, 0, &mut out[..tiled]);
+        let alone = if rest >= TILE_ROWS_MIN { out.len() } else { tiled };
+        self.add_tiles::<TILE_LAST>(columns, tiled, &mut out[tiled..alone]);
+        let mut row = vec![0.0; if alone < out.len() { columns.len() } else { 0 }];
+        for (at, score) in out.iter_mut().enumerate().skip(alone) {
             for (value, column) in row.iter_mut().zip(columns) {
-                *value = column[tiled + at];
+                *value = column[at];
             }
             *score = self.score(&row, *score);
         }
     }
 
+    /// Adds the trees' values to the scores of the rows from `first` on, in tiles of `T`.
+    fn add_tiles<const T: usize>(&self, columns: &[&[f64]], first: usize, out: &mut [f64]) {
+        let tiles = out.len().div_ceil(T).min(TILES);
+        let mut ranks = vec![Ranks { rows: [0; T], highest: 0 }; self.slots.len() * tiles];
+        let mut planes = [[0; T]; 4 * (BLOCK_WORDS + TREE_LEAVES_MAX / WORD)];
+        for (at, scores) in out.chunks_mut(TILES * T).enumerate() {
+            self.rank_rows(columns, first + at * TILES * T, scores.len(), &mut ranks);
+            for block in &self.blocks {
+                let planes = &mut planes[..4 * block.words.len()];
+                for (tile, scores) in scores.chunks_mut(T).enumerate() {
+                    block.clear(&ranks[tile * self.slots.len()..(tile + 1) * self.slots.len()], planes);
+                    self.add_leaves(block, planes, scores);
+                }
+            }
+        }
+    }
+
     /// Ranks of `rows` rows from `first` on, tile by tile and slot by slot. Rows that are not there fail no test.
-    fn rank_rows(&self, columns: &[&[f64]], first: usize, rows: usize, ranks: &mut [Ranks]) {
+    fn rank_rows<const T: usize>(&self, columns: &[&[f64]], first: usize, rows: usize, ranks: &mut [Ranks<T>]) {
         for (at, slot) in self.slots.iter().enumerate() {
             let column = &columns[slot.feature as usize][first..first + rows];
             let thresholds = &self.thresholds[slot.first as usize..slot.end as usize];
-            for (tile, values) in column.chunks(TILE).enumerate() {
-                let mut tile_ranks = [0; TILE];
-                for (rank, &value) in tile_ranks.iter_mut().zip(values) {
+            for (tile, values) in column.chunks(T).enumerate() {
+                let own = &mut ranks[tile * self.slots.len() + at];
+                *own = Ranks { rows: [0; T], highest: 0 };
+                for (rank, &value) in own.rows.iter_mut().zip(values) {
                     *rank = slot.rank(value, thresholds) as u8;
+                    own.highest = own.highest.max(*rank);
                 }
-                ranks[tile * self.slots.len() + at] = tile_ranks;
             }
         }
     }
 
     /// Adds the leaf of every tree of `block` to the scores of one tile.
-    fn add_leaves(&self, block: &Block, planes: &[Plane], scores: &mut [f64]) {
+    fn add_leaves<const T: usize>(&self, block: &Block, planes: &[Plane<T>], scores: &mut [f64]) {
         let (planes, _) = planes.as_chunks::<4>();
         let leaves = &self.leaves[block.words.clone()];
-        let mut sums = [0.0; TILE];
+        let mut sums = [0.0; T];
         sums[..scores.len()].copy_from_slice(scores);
         let mut word = 0;
         for &end in &self.tree_ends[block.trees.clone()] {
             let end = end as usize - block.words.start;
             if end == word + 1 {
-                let masks = masks(&planes[word]);
-                for (sum, mask) in sums.iter_mut().zip(masks) {
+                for (sum, mask) in sums.iter_mut().zip(masks(&planes[word])) {
                     *sum += leaves[word][lowest(mask)];
                 }
             } else {
-                let mut values = [0.0; TILE];
+                let mut values = [0.0; T];
                 for at in (word..end).rev() {
                     for (value, mask) in values.iter_mut().zip(masks(&planes[at])) {
                         let here = leaves[at][lowest(mask)];
@@ -298,7 +321,7 @@ impl Block {
             for split in same {
                 let plane = (split.word - words.start as u32) * 4;
                 for (at, cleared) in pieces(split.first, split.end, 8) {
-                    entries.push(TileEntry { plane: plane + at, mask: u32::from(!(cleared as u8)) * 0x0101_0101 });
+                    entries.push(TileEntry::new(plane + at, !(cleared as u8)));
                 }
             }
             groups.push(Group { rank: (threshold - slots[slot].first) as u8, first, end: entries.len() as u32 });
@@ -312,20 +335,19 @@ impl Block {
     }
 
     /// Leaves in `planes` the leaves that no failed split crossed out.
-    fn clear(&self, ranks: &[Ranks], planes: &mut [Plane]) {
-        planes.fill([u32::MAX; TILE / 4]);
+    fn clear<const T: usize>(&self, ranks: &[Ranks<T>], planes: &mut [Plane<T>]) {
+        planes.fill([u8::MAX; T]);
         for run in &self.runs {
             let ranks = &ranks[run.slot as usize];
-            let highest = ranks.iter().fold(0, |highest, &rank| highest.max(rank));
             for group in &self.groups[run.first as usize..run.end as usize] {
-                if group.rank >= highest {
+                if group.rank >= ranks.highest {
                     break;
                 }
-                let passed = passed(ranks, group.rank);
+                let passed = passed(&ranks.rows, group.rank);
                 for entry in &self.entries[group.first as usize..group.end as usize] {
-                    let plane = &mut planes[entry.plane as usize];
-                    for (lanes, passed) in plane.iter_mut().zip(passed) {
-                        *lanes &= entry.mask | passed;
+                    let (plane, mask) = (&mut planes[entry.plane()], entry.mask());
+                    for (lane, &passed) in plane.iter_mut().zip(&passed) {
+                        *lane &= mask | passed;
                     }
                 }
             }
@@ -345,26 +367,13 @@ impl Slot {
 }
 
 /// All bits set in the lanes of rows that pass the test of `rank`.
-fn passed(ranks: &Ranks, rank: u8) -> Plane {
-    let mut bytes = [0_u8; TILE];
-    for (byte, &own) in bytes.iter_mut().zip(ranks) {
-        *byte = if own > rank { 0 } else { u8::MAX };
-    }
-    let (quads, _) = bytes.as_chunks::<4>();
-    std::array::from_fn(|at| u32::from_ne_bytes(quads[at]))
+fn passed<const T: usize>(ranks: &[u8; T], rank: u8) -> Plane<T> {
+    ranks.map(|own| if own <= rank { u8::MAX } else { 0 })
 }
 
-/// The mask words of sixteen rows, from their four bytes.
-fn masks(planes: &[Plane; 4]) -> [u32; TILE] {
-    let bytes = planes.map(|plane| {
-        let mut bytes = [0_u8; TILE];
-        let (quads, _) = bytes.as_chunks_mut::<4>();
-        for (quad, lanes) in quads.iter_mut().zip(plane) {
-            *quad = lanes.to_ne_bytes();
-        }
-        bytes
-    });
-    std::array::from_fn(|row| u32::from_le_bytes([bytes[0][row], bytes[1][row], bytes[2][row], bytes[3][row]]))
+/// The mask words of a tile, from their four bytes.
+fn masks<const T: usize>(planes: &[Plane<T>; 4]) -> [u32; T] {
+    std::array::from_fn(|row| u32::from_le_bytes([planes[0][row], planes[1][row], planes[2][row], planes[3][row]]))
 }
 
 /// Number of the lowest bit that is set, 31 when none is.

@@ -19,7 +19,7 @@ pub const FEATURE_NAME_BYTES_MAX: usize = 1_024;
 /// Greatest magnitude of a leaf value, a cover, a gain or the base score: sums of them stay finite.
 pub const LEAF_VALUE_MAX: f64 = 1e100;
 /// What [`LEAF_VALUE_MAX`] means, in words, for error messages.
-pub const VALUE_MAX_DOMAIN: &str = "finite and at most 1e100 in magnitude";
+const VALUE_MAX_DOMAIN: &str = "finite and at most 1e100 in magnitude";
 
 /// What the check learns about a tree.
 pub(super) struct Shape {
