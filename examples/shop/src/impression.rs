@@ -73,10 +73,9 @@ impl Scratch {
 }
 
 impl World {
-    /// Request number `number` of `day`, and who makes it.
+    /// Request number `number` of `day`, below the requests of a day, and who makes it.
     pub(crate) fn visit(&self, day: u32, number: u32) -> (Visit, Person) {
         let s = &self.settings;
-        let number = number.min(s.requests_per_day() - 1);
         let request_id = i64::from(day) * i64::from(s.requests_per_day()) + i64::from(number) + 1;
         let word = bits(stream_key(s.seed(), Stream::Arrival), request_id as u64);
         let share = (f64::from(number) + unit(mix(!word))) / f64::from(s.requests_per_day());

@@ -14,9 +14,10 @@
 //! }
 //! assert_eq!(rows, shop.settings().expected_impressions());
 //!
-//! let request = shop.request(3, 0);
-//! let outcomes = shop.respond(&request, &request.candidates)?;
-//! assert_eq!(outcomes.len(), 8); // the page has eight slots
+//! for request in shop.requests(3..4).take(10) {
+//!     let outcomes = shop.respond(&request, &request.candidates)?;
+//!     assert_eq!(outcomes.len(), 8); // the page has eight slots
+//! }
 //! # Ok::<(), mlops_core::Error>(())
 //! ```
 //!
@@ -71,7 +72,7 @@ pub struct Shop {
 
 /// What every draw needs at hand.
 #[derive(Debug)]
-pub(crate) struct World {
+struct World {
     settings: Settings,
     catalogue: Vec<Offer>,
     /// Weights of the logging policy before and after the shift, by place in the catalogue.

@@ -74,13 +74,14 @@ impl Iterator for Requests {
     type Item = Request;
 
     fn next(&mut self) -> Option<Request> {
-        let request = (!self.days.is_empty()).then(|| self.shop.request(self.days.start, self.number))?;
-        self.number += 1;
-        if self.number == self.shop.settings().requests_per_day() {
-            self.number = 0;
-            self.days.start += 1;
+        while !self.days.is_empty() {
+            if let Some(request) = self.shop.request(self.days.start, self.number) {
+                self.number += 1;
+                return Some(request);
+            }
+            (self.days.start, self.number) = (self.days.start + 1, 0);
         }
-        Some(request)
+        None
     }
 }
 
@@ -122,18 +123,19 @@ pub fn grade(relevance: f64) -> u8 {
 }
 
 impl Shop {
-    /// Request number `number` of `day`; the last one of the day when there are not so many.
-    pub fn request(&self, day: u32, number: u32) -> Request {
+    /// Request number `number` (from 0) of `day`; `None` when that day has not so many.
+    pub fn request(&self, day: u32, number: u32) -> Option<Request> {
+        let number = (number < self.settings().requests_per_day()).then_some(number)?;
         let (visit, _) = self.world.visit(day, number);
         let mut places = Vec::with_capacity(self.settings().candidates() as usize);
         self.world.candidates(visit.request_id, &mut places);
-        Request {
+        Some(Request {
             request_id: visit.request_id,
             customer_id: visit.customer_id(),
             day,
             event_time: visit.event_time,
             candidates: places.into_iter().map(|place| i64::from(place) + 1).collect(),
-        }
+        })
     }
 
     /// All requests of `days`. They are those that [`Shop::impressions`] shows under the logging policy.

@@ -49,7 +49,7 @@ pub(crate) fn rng(seed: u64, stream: Stream, index: u64) -> SmallRng {
 
 /// A number strictly between 0 and 1.
 pub(crate) const fn unit(bits: u64) -> f64 {
-    ((bits >> 11) as f64 + 0.5) * (1.0 / 9_007_199_254_740_992.0)
+    ((bits >> 12) as f64 + 0.5) * (1.0 / 4_503_599_627_370_496.0)
 }
 
 /// Two independent standard normals (Box and Muller, 1958).

@@ -8,7 +8,7 @@
 //! budget is two thirds of the monthly spend and the last term is there for offers with data only.
 //!
 //! * click, once seen: `σ(u − 2.6)`
-//! * purchase, once clicked: `σ(0.6·u − 0.3·(ln price − ln budget) − 1.1)`
+//! * purchase, once clicked: `σ(0.6·u − 0.3·(ln price − ln budget) − 2.3)`
 //! * complaint, once purchased: `σ(0.7·annoyance − 0.5·u − 2.0)`
 
 use crate::customer::{Device, Person, Plan};
@@ -81,7 +81,7 @@ impl Tastes {
 
     /// Probability of a purchase once clicked.
     pub(crate) fn purchase(&self, offer: &Offer, utility: f64) -> f64 {
-        sigmoid(0.6 * utility - 0.3 * (self.ln_price(offer) - self.ln_budget) - 1.1)
+        sigmoid(0.6 * utility - 0.3 * (self.ln_price(offer) - self.ln_budget) - 2.3)
     }
 
     /// Probability of a complaint once purchased.

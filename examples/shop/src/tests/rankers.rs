@@ -104,51 +104,54 @@ fn world(shift_day: Option<u32>) -> Shop {
 }
 
 #[test]
-fn explore() {
+fn a_better_ranker_has_a_higher_ndcg_and_sells_more() {
+    let shop = world(None);
+    let history = History::learn(&shop, 0..20);
+    let judged = [Ranker::Random, Ranker::Popularity(&history), Ranker::History(&history), Ranker::Oracle]
+        .map(|ranker| judge(&shop, &ranker, 20..24));
+    for (worse, better) in judged.iter().zip(&judged[1..]) {
+        assert!(better.0 > worse.0 + 0.1, "{judged:?}");
+        assert!(better.1 > worse.1 * 1.1, "{judged:?}");
+    }
+    assert!((judged[3].0 - 1.0).abs() < 1e-12);
+}
+
+#[test]
+fn the_shift_costs_an_old_ranker_its_lead_and_new_data_bring_it_back() {
     let (still, turned) = (world(None), world(Some(20)));
-    let before = History::learn(&still, 0..20);
-    let after = History::learn(&turned, 20..40);
-    for (name, shop, days, history) in [
-        ("before", &still, 20..24, &before),
-        ("shifted", &turned, 20..24, &before),
-        ("retrained", &turned, 40..44, &after),
-    ] {
-        for (ranker, r) in [
-            ("random", Ranker::Random),
-            ("pop", Ranker::Popularity(history)),
-            ("hist", Ranker::History(history)),
-            ("oracle", Ranker::Oracle),
-        ] {
-            println!("{name} {ranker} {:?}", judge(shop, &r, days.clone()));
-        }
+    let (old, new) = (History::learn(&turned, 0..20), History::learn(&turned, 20..40));
+    let lead = |shop: &Shop, history: &History, days: Range<u32>| {
+        let taught = judge(shop, &Ranker::History(history), days.clone());
+        let popular = judge(shop, &Ranker::Popularity(history), days);
+        (taught.0 - popular.0, taught.1 - popular.1)
+    };
+    let before = lead(&still, &old, 20..24);
+    let after = lead(&turned, &old, 20..24);
+    assert!(after.0 < before.0 * 2.0 / 3.0, "NDCG: a lead of {} became {}", before.0, after.0);
+    assert!(after.1 < before.1 * 2.0 / 3.0, "revenue: a lead of {} became {}", before.1, after.1);
+
+    let [stale, fresh] = [&old, &new].map(|history| judge(&turned, &Ranker::History(history), 40..44));
+    let once = judge(&still, &Ranker::History(&old), 20..24);
+    assert!(fresh.0 > stale.0 + 0.2 && fresh.1 > stale.1 * 1.3, "{stale:?} {fresh:?}");
+    assert!(fresh.0 > once.0 * 0.95, "{once:?} {fresh:?}");
+}
+
+#[test]
+fn the_default_world_leaves_room_for_history_and_more_for_knowledge() {
+    let shop = Shop::new(Settings::default());
+    let history = History::learn(&shop, 0..24);
+    let [popular, taught, oracle] = [Ranker::Popularity(&history), Ranker::History(&history), Ranker::Oracle]
+        .map(|ranker| judge(&shop, &ranker, 24..26).0);
+    assert!(taught > popular + 0.04 && oracle > taught + 0.2, "{popular} {taught} {oracle}");
+}
+
+#[test]
+fn every_grade_is_met_and_high_ones_are_rare() {
+    let shop = world(None);
+    let mut counts = [0usize; 5];
+    for request in shop.requests(0..3) {
+        shop.relevances(&request).unwrap().into_iter().for_each(|p| counts[usize::from(grade(p))] += 1);
     }
-    let mut grades = [0; 5];
-    let mut p = 0.0;
-    for r in still.requests(0..3) {
-        for x in still.relevances(&r).unwrap() {
-            grades[grade(x) as usize] += 1;
-            p += x;
-        }
-    }
-    println!("{grades:?} {p}");
-    let d = Shop::new(Settings::default());
-    let (mut n, mut c, mut b, mut k, mut rev) = (0, 0, 0, 0, 0);
-    for batch in d.impressions(d.all_days()) {
-        let batch = batch.unwrap();
-        n += batch.num_rows();
-        c += batch["clicked"].as_boolean().true_count();
-        b += batch["purchased"].as_boolean().true_count();
-        k += batch["complained"].as_boolean().true_count();
-        rev += batch["revenue"].as_primitive::<Int64Type>().values().iter().sum::<i64>();
-    }
-    println!("{n} clicks {c} buys {b} complaints {k} revenue {rev}");
-    let h = History::learn(&d, 0..24);
-    for (ranker, r) in [
-        ("random", Ranker::Random),
-        ("pop", Ranker::Popularity(&h)),
-        ("hist", Ranker::History(&h)),
-        ("oracle", Ranker::Oracle),
-    ] {
-        println!("default {ranker} {:?}", judge(&d, &r, 24..27));
-    }
+    assert!(counts.windows(2).all(|pair| pair[0] > pair[1]) && counts[4] > 500, "{counts:?}");
+    assert_eq!([0.0, 0.05, 0.119, 0.12, 0.25, 0.45, 1.0].map(grade), [0, 1, 1, 2, 3, 4, 4]);
 }
