@@ -1,7 +1,8 @@
 //! Customers: what the shop can see of them, and the table with its flaws.
 //!
 //! A customer is a function of the seed and the number, so nothing is kept: age `16 + 60·u^1.6`, plan and device by
-//! age, `ln spend ~ N(ln 120 000 + plan, 0.5)`, `ln data ~ N(ln 8 − 0.35·age + device, 0.5)`, exponential tenure.
+//! age, `ln spend ~ N(ln 120 000 + plan, 0.5)`, `ln data ~ N(ln 8 − 0.35·age + device, 0.5)`, exponential tenure since the
+//! age of 14 at most.
 //! Flaws (missing values, outliers, repeated rows) are in the table only; the model uses the clean values.
 
 use std::fmt::Write;
@@ -110,7 +111,7 @@ impl Person {
             birth_year,
             plan,
             device,
-            tenure_days: (1.0 - 900.0 * unit(rng.r#gen()).ln()).min(6_000.0) as i64,
+            tenure_days: (1.0 - 900.0 * unit(rng.r#gen()).ln()).min(6_000.0).min(365.0 * (age - 14.0)) as i64,
             ln_spend: 120_000_f64.ln() + lift + 0.5 * spend,
             ln_data: 8_f64.ln() - 0.35 * old + reach + 0.5 * data,
         }
@@ -258,7 +259,7 @@ impl Columns {
 
         let domain = MAIL_DOMAINS[rng.gen_range(0..MAIL_DOMAINS.len())];
         self.text.clear();
-        let _ = write!(self.text, "{plain_given}.{plain_surname}{index}@{domain}");
+        let _ = write!(self.text, "{plain_given}.{plain_surname}{}@{domain}", index + 1);
         self.email.append_option((!no_email).then_some(&self.text));
         self.province.append_option((!no_province).then_some(home.name));
     }

@@ -9,7 +9,7 @@
 //!
 //! * click, once seen: `σ(u − 2.6)`
 //! * purchase, once clicked: `σ(0.6·u − 0.3·(ln price − ln budget) − 2.3)`
-//! * complaint, once purchased: `σ(0.7·annoyance − 0.5·u − 2.0)`
+//! * complaint, once purchased: `σ(0.7·annoyance − 0.5·u − 1.4)`
 
 use crate::customer::{Device, Person, Plan};
 use crate::offer::{Category, Offer};
@@ -86,7 +86,7 @@ impl Tastes {
 
     /// Probability of a complaint once purchased.
     pub(crate) fn complaint(offer: &Offer, utility: f64) -> f64 {
-        sigmoid(0.7 * offer.annoyance - 0.5 * utility - 2.0)
+        sigmoid(0.7 * offer.annoyance - 0.5 * utility - 1.4)
     }
 
     /// Price that the customer sees, in VND.
