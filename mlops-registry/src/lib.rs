@@ -1,1 +1,1 @@
-//! placeholder
+//! Trainers, runs, artifacts, model versions, promotion and model serving.
