@@ -1,0 +1,3 @@
+//! The public interface of `mlops-registry`, in one binary.
+
+mod stores;
