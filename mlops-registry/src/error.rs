@@ -52,3 +52,19 @@ impl Error {
         Self::Core(mlops_core::Error::external(system, source))
     }
 }
+
+impl From<mlops_core::arrow::error::ArrowError> for Error {
+    fn from(error: mlops_core::arrow::error::ArrowError) -> Self {
+        Self::Core(error.into())
+    }
+}
+
+/// So that implementations of core's traits can use `?` on failures of this crate.
+impl From<Error> for mlops_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Core(core) => core,
+            other => Self::external("registry", other),
+        }
+    }
+}

@@ -3,12 +3,16 @@
 pub mod artifact;
 pub mod error;
 pub mod flavor;
+pub mod forest;
+pub mod gbdt;
+mod matrix;
 pub mod run;
 pub mod serve;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+pub mod train;
 pub mod version;
 
 pub use error::{Error, Result};

@@ -1,5 +1,9 @@
 //! Readers of model formats: data only, never code.
 
+mod forest;
+
+pub use forest::ForestModel;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -27,6 +31,11 @@ impl Flavors {
     /// No formats yet.
     pub fn none() -> Self {
         Self(BTreeMap::new())
+    }
+
+    /// Every format that this build reads.
+    pub fn all() -> Self {
+        Self::none().with(ForestModel::FLAVOR, ForestModel::read)
     }
 
     /// The same formats and one more; a later reader of one name wins.
