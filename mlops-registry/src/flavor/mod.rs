@@ -1,8 +1,10 @@
 //! Readers of model formats: data only, never code.
 
 mod forest;
+mod linear;
 
 pub use forest::ForestModel;
+pub use linear::LinearModel;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,7 +37,7 @@ impl Flavors {
 
     /// Every format that this build reads.
     pub fn all() -> Self {
-        Self::none().with(ForestModel::FLAVOR, ForestModel::read)
+        Self::none().with(ForestModel::FLAVOR, ForestModel::read).with(LinearModel::FLAVOR, LinearModel::read)
     }
 
     /// The same formats and one more; a later reader of one name wins.

@@ -78,8 +78,7 @@ impl Trainer for GbdtTrainer {
         if let Some(value) = best.and_then(|r| r.valid_metric) {
             metrics.insert(format!("valid_{}", trained.report.metric.name()), value);
         }
-        let mut importance: Vec<_> = trained.forest.importance().into_iter().map(|i| (i.feature, i.gain)).collect();
-        importance.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let importance = super::by_weight(trained.forest.importance().into_iter().map(|i| (i.feature, i.gain)));
         Ok(Trained { model: Box::new(ForestModel::new(trained.forest, signature)?), metrics, importance })
     }
 }

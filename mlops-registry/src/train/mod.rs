@@ -5,6 +5,8 @@
 
 mod data;
 mod gbdt;
+#[cfg(feature = "linfa")]
+pub mod linfa;
 mod split;
 
 pub use data::{TrainData, TrainDataBuilder};
@@ -69,4 +71,11 @@ pub trait Trainer: Debug + Send + Sync + 'static {
     /// [`Schema`](mlops_core::Error::Schema) or [`InvalidData`](mlops_core::Error::InvalidData) naming what cannot be
     /// learned from, [`Cancelled`](mlops_core::Error::Cancelled) when `on_round` said so.
     fn train(&self, data: &TrainData, on_round: &mut dyn FnMut(Round) -> ControlFlow<()>) -> Result<Trained>;
+}
+
+/// Features by descending weight.
+fn by_weight(weights: impl Iterator<Item = (String, f64)>) -> Vec<(String, f64)> {
+    let mut sorted: Vec<_> = weights.collect();
+    sorted.sort_by(|a, b| b.1.total_cmp(&a.1));
+    sorted
 }
