@@ -10,6 +10,7 @@ pub mod run;
 pub mod serve;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+pub mod steps;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod train;

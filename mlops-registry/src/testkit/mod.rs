@@ -5,10 +5,12 @@
 
 mod artifact;
 mod run;
+mod trainer;
 mod version;
 
 pub use artifact::{FlakyArtifacts, artifact_store};
 pub use run::{FlakyRuns, run_store};
+pub use trainer::trainer;
 pub use version::{FlakyVersions, model_registry};
 
 use std::sync::atomic::{AtomicU64, Ordering};

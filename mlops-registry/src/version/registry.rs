@@ -122,6 +122,11 @@ impl Registry {
         &self.artifacts
     }
 
+    /// The formats that it reads.
+    pub fn flavors(&self) -> &Flavors {
+        &self.flavors
+    }
+
     /// Stores the model's bytes and registers a version of them. The bytes are complete before the version exists.
     ///
     /// # Errors
@@ -181,7 +186,8 @@ impl Registry {
     }
 
     /// Moves `alias` to version `candidate` when `gate` lets it pass: every byte of the candidate is read and verified,
-    /// it is judged beside the present champion, and the alias moves only if it still points at that champion.
+    /// it is judged beside the present champion, and the alias moves only if it still points at that champion. Where it
+    /// points at the candidate already, nothing is judged or moved.
     ///
     /// # Errors
     /// [`Corrupt`](mlops_core::Error::Corrupt) when an artifact is damaged, [`NotFound`](mlops_core::Error::NotFound)
@@ -200,6 +206,9 @@ impl Registry {
         self.artifacts.verify_manifest(&version.made.manifest)?;
         self.load(model, candidate)?;
         let from = self.versions.alias(model, alias)?;
+        if from == Some(candidate) {
+            return Ok(Promotion::Promoted { from, to: candidate, judgement: Judgement::default() });
+        }
         let champion = from.map(|number| self.versions.version(model, number)).transpose()?;
         let judgement = gate.judge(&version.made.metrics, champion.as_ref().map(|c| &c.made.metrics));
         if !judgement.passed() {
