@@ -79,7 +79,14 @@ impl Step for Train {
 
     fn fingerprint(&self) -> mlops_core::Result<Digest> {
         let version = env!("CARGO_PKG_VERSION");
-        Digest::of_json(&(version, self.trainer.algorithm(), self.trainer.settings()?, &self.columns, &self.rows, &self.valid))
+        Digest::of_json(&(
+            version,
+            self.trainer.algorithm(),
+            self.trainer.settings()?,
+            &self.columns,
+            &self.rows,
+            &self.valid,
+        ))
     }
 
     fn run(&self, inputs: &Inputs, context: &StepContext) -> mlops_core::Result<Artifact> {
@@ -117,7 +124,14 @@ pub struct Register {
 
 impl Register {
     /// Registers the output of step `trained` under `model`; step `metrics` gives a JSON object of numbers.
-    pub fn new(name: Name, registry: Registry, model: Name, trained: Name, metrics: Name, by: impl Into<String>) -> Self {
+    pub fn new(
+        name: Name,
+        registry: Registry,
+        model: Name,
+        trained: Name,
+        metrics: Name,
+        by: impl Into<String>,
+    ) -> Self {
         Self { name, registry, model, trained, metrics, by: by.into() }
     }
 }
@@ -135,8 +149,8 @@ impl Step for Register {
         let (flavor, bytes) = unpack(inputs.get(self.trained.as_str())?.as_bytes()?)?;
         let model = self.registry.flavors().read(flavor, bytes)?;
         let metrics = inputs.get(self.metrics.as_str())?.as_json()?;
-        let metrics: BTreeMap<String, f64> =
-            serde_json::from_value(metrics.clone()).map_err(|e| mlops_core::Error::invalid_data("metrics of the model", e))?;
+        let metrics: BTreeMap<String, f64> = serde_json::from_value(metrics.clone())
+            .map_err(|e| mlops_core::Error::invalid_data("metrics of the model", e))?;
         let mut trained_on = Vec::new();
         for (_, artifact) in inputs.iter() {
             if let Artifact::Dataset(data) = artifact {
@@ -173,7 +187,15 @@ pub struct Promote {
 
 impl Promote {
     /// Promotes the output of step `registered`, a version of `model`, to `alias`.
-    pub fn new(name: Name, registry: Registry, model: Name, alias: Name, registered: Name, gate: Gate, by: impl Into<String>) -> Self {
+    pub fn new(
+        name: Name,
+        registry: Registry,
+        model: Name,
+        alias: Name,
+        registered: Name,
+        gate: Gate,
+        by: impl Into<String>,
+    ) -> Self {
         Self { name, registry, model, alias, registered, gate, by: by.into() }
     }
 }
@@ -190,7 +212,8 @@ impl Step for Promote {
     fn run(&self, inputs: &Inputs, context: &StepContext) -> mlops_core::Result<Artifact> {
         let registered = inputs.get(self.registered.as_str())?.as_json()?;
         let number = registered.get("version").and_then(serde_json::Value::as_u64).and_then(|n| u32::try_from(n).ok());
-        let number = number.ok_or_else(|| mlops_core::Error::invalid_data("output of a registration step", "no version in it"))?;
+        let number = number
+            .ok_or_else(|| mlops_core::Error::invalid_data("output of a registration step", "no version in it"))?;
         let at = context.clock.now();
         let promotion = self.registry.promote(&self.model, &self.alias, number, &self.gate, &self.by, at)?;
         let value = serde_json::to_value(promotion).map_err(|e| mlops_core::Error::invalid_data("promotion", e))?;

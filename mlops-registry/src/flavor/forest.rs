@@ -46,7 +46,10 @@ impl ForestModel {
     /// [`InvalidData`](mlops_core::Error::InvalidData) when the inputs of the signature are not the forest's features.
     pub fn new(forest: Forest, signature: Signature) -> Result<Self> {
         if !signature.names().eq(forest.features().iter().map(String::as_str)) {
-            return Err(Error::invalid_data("forest model", "the inputs of the signature are not the forest's features"));
+            return Err(Error::invalid_data(
+                "forest model",
+                "the inputs of the signature are not the forest's features",
+            ));
         }
         Ok(Self { signature, forest })
     }
@@ -90,7 +93,9 @@ impl Model for ForestModel {
         let mut scores = vec![0.0; features.num_rows()];
         self.forest.raw_scores(&slices, &mut scores)?;
         let link = self.forest.link();
-        scores.iter_mut().for_each(|score| *score = link.apply(*score));
+        for score in &mut scores {
+            *score = link.apply(*score);
+        }
         Ok(Arc::new(Float64Array::from(scores)))
     }
 

@@ -112,7 +112,9 @@ impl Model for LinearModel {
         for (column, coefficient) in columns.iter().zip(&self.coefficients) {
             scores.iter_mut().zip(column.iter()).for_each(|(score, value)| *score += coefficient * value);
         }
-        scores.iter_mut().for_each(|score| *score = self.link.apply(*score));
+        for score in &mut scores {
+            *score = self.link.apply(*score);
+        }
         Ok(Arc::new(Float64Array::from(scores)))
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mlops_core::Dataset;
 use mlops_core::arrow::array::{Array, ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 
-use crate::train::{TrainData, Trainer};
+use crate::train::{TrainData, TrainDataBuilder, Trainer};
 
 /// Checks the contract of [`Trainer`] on trainers made by `make`, which must learn 0/1 labels in `y`, with `query` as
 /// group where it ranks.
@@ -39,12 +39,12 @@ fn rows(count: usize) -> Dataset {
 
 fn data(rows: Dataset, features: &[&str], group: Option<&str>) -> TrainData {
     let builder = TrainData::builder(rows).features(features.iter().copied()).label("y");
-    group.into_iter().fold(builder, |builder, group| builder.group(group)).build().expect("the columns exist")
+    group.into_iter().fold(builder, TrainDataBuilder::group).build().expect("the columns exist")
 }
 
 fn repeats_its_bytes(trainer: &dyn Trainer, group: Option<&str>) {
     let data = data(rows(400), &["noise", "x"], group);
-    let mut bytes = || {
+    let bytes = || {
         let trained = trainer.train(&data, &mut |_| ControlFlow::Continue(())).expect("plain rows train");
         trained.model.to_bytes().expect("a trained model has bytes")
     };
@@ -68,7 +68,8 @@ fn learns_what_is_plain_to_see(trainer: &dyn Trainer, group: Option<&str>) {
     assert_eq!(scores.len(), batch.num_rows(), "one output per row");
     let mean = |label: f64| {
         let labels = batch.column_by_name("y").and_then(|y| y.as_any().downcast_ref::<Float64Array>()).expect("labels");
-        let of_label: Vec<f64> = (0..scores.len()).filter(|i| labels.value(*i) == label).map(|i| scores.value(i)).collect();
+        let of_label: Vec<f64> =
+            (0..scores.len()).filter(|i| labels.value(*i) == label).map(|i| scores.value(i)).collect();
         of_label.iter().sum::<f64>() / of_label.len() as f64
     };
     assert!(mean(1.0) > mean(0.0), "rows of label 1 score higher, whichever class is more frequent");

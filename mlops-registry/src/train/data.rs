@@ -269,10 +269,12 @@ mod tests {
 
     #[test]
     fn a_group_in_two_places_a_null_label_and_a_text_feature_are_named() {
-        let torn = TrainData::builder(rows(vec![1, 2, 1], vec![Some(0.0); 3])).features(["x"]).label("y").group("query");
+        let torn =
+            TrainData::builder(rows(vec![1, 2, 1], vec![Some(0.0); 3])).features(["x"]).label("y").group("query");
         let error = torn.build().unwrap().train_matrix().err().unwrap().to_string();
         assert!(error.contains("`query`"), "{error}");
-        let null = TrainData::builder(rows(vec![1, 2], vec![Some(0.0), None])).features(["x"]).label("y").build().unwrap();
+        let null =
+            TrainData::builder(rows(vec![1, 2], vec![Some(0.0), None])).features(["x"]).label("y").build().unwrap();
         let error = null.train_matrix().err().unwrap().to_string();
         assert!(error.contains("`y` of row 1"), "{error}");
         let text = TrainData::builder(rows(vec![1], vec![Some(0.0)])).features(["text"]).label("y").build().unwrap();
@@ -285,7 +287,10 @@ mod tests {
         let data = || rows(vec![1], vec![Some(0.0)]);
         assert!(TrainData::builder(data()).features(["x"]).build().is_err(), "no label");
         assert!(TrainData::builder(data()).label("y").build().is_err(), "no features");
-        assert!(TrainData::builder(data()).features(["x", "y"]).label("y").build().is_err(), "the label among the features");
+        assert!(
+            TrainData::builder(data()).features(["x", "y"]).label("y").build().is_err(),
+            "the label among the features"
+        );
         assert!(TrainData::builder(data()).features(["z"]).label("y").build().is_err(), "a column that is not there");
     }
 }

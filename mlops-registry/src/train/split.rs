@@ -21,7 +21,12 @@ pub fn split_at(data: &Dataset, column: &str, at: EventTime) -> Result<(Dataset,
     split(data, |batch| {
         let mask = before.mask(batch)?;
         if mask.null_count() > 0 {
-            return Err(mlops_core::Error::schema(column, "times without nulls", format!("{} nulls", mask.null_count())).into());
+            return Err(mlops_core::Error::schema(
+                column,
+                "times without nulls",
+                format!("{} nulls", mask.null_count()),
+            )
+            .into());
         }
         Ok(mask)
     })
@@ -44,7 +49,8 @@ pub fn split_by_key(data: &Dataset, columns: &[&str], share: f64, seed: u64) -> 
     let converter = RowConverter::new(fields)?;
     split(data, |batch| {
         let arrays = columns.iter().map(|name| batch.column_by_name(name).cloned());
-        let arrays = arrays.collect::<Option<Vec<_>>>().ok_or_else(|| Error::not_found("column", columns.join(", ")))?;
+        let arrays =
+            arrays.collect::<Option<Vec<_>>>().ok_or_else(|| Error::not_found("column", columns.join(", ")))?;
         let rows = converter.convert_columns(&arrays)?;
         Ok(rows.iter().map(|row| Some(fraction(row.as_ref(), seed) < share)).collect())
     })

@@ -150,7 +150,8 @@ fn a_swap_to_a_model_with_unknown_inputs_is_refused_and_the_old_one_stays() {
     let x: Vec<f64> = (0..200).map(f64::from).collect();
     let y = x.iter().map(|x| f64::from(*x > 9.0)).collect();
     let rows = RecordBatch::try_from_iter([("other", column(x)), ("y", column(y))]).unwrap();
-    let data = TrainData::builder(Dataset::from_batches([rows]).unwrap()).features(["other"]).label("y").build().unwrap();
+    let data =
+        TrainData::builder(Dataset::from_batches([rows]).unwrap()).features(["other"]).label("y").build().unwrap();
     let other = gbdt(Objective::Binary).train(&data, &mut |_| ControlFlow::Continue(())).unwrap();
     let second = world.register(&other, 0.95);
     let error = served.swap(world.registry.load(&world.model, second).unwrap()).unwrap_err().to_string();

@@ -97,14 +97,16 @@ impl Trainer for LogisticTrainer {
         let classes = rows.classes(data.label())?;
         let scale = Scale::standardise(&mut rows.x);
         let dataset = linfa::Dataset::new(rows.x, classes);
-        let settings = LogisticRegression::default().alpha(self.settings.penalty).max_iterations(self.settings.iterations_max);
+        let settings =
+            LogisticRegression::default().alpha(self.settings.penalty).max_iterations(self.settings.iterations_max);
         let fitted = settings.fit(&dataset).map_err(|e| Error::external("linfa", e))?;
         // linfa calls the more frequent class positive, whatever its label: turn the model so that it speaks of label 1.
         let sign = if fitted.labels().pos.class { 1.0 } else { -1.0 };
         let (coefficients, intercept) = scale.unscale(&(fitted.params() * sign), fitted.intercept() * sign);
         let scaled = fitted.params().iter().map(|c| c.abs());
         let importance = super::super::by_weight(data.features().iter().cloned().zip(scaled));
-        let model = LinearModel::new(data.signature("probability")?, coefficients, intercept, Link::Logistic { slope: 1.0 })?;
+        let model =
+            LinearModel::new(data.signature("probability")?, coefficients, intercept, Link::Logistic { slope: 1.0 })?;
         Ok(Trained { model: Box::new(model), metrics: BTreeMap::new(), importance })
     }
 }

@@ -162,7 +162,8 @@ impl Rewrite {
             self.tree.default_left[split] = self.cover(self.tree.left[split]) >= self.cover(self.tree.right[split]);
         }
         self.tree.leaf_cover = self.leaves.iter().map(|leaf| leaf[0]).collect();
-        self.tree.leaf_value = self.leaves.iter().map(|leaf| if leaf[0] > 0.0 { leaf[1] / leaf[0] } else { 0.0 }).collect();
+        self.tree.leaf_value =
+            self.leaves.iter().map(|leaf| if leaf[0] > 0.0 { leaf[1] / leaf[0] } else { 0.0 }).collect();
         self.tree
     }
 }
