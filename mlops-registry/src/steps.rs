@@ -12,7 +12,7 @@ use mlops_core::{Digest, Name};
 use serde::{Deserialize, Serialize};
 
 use crate::train::{TrainData, Trainer};
-use crate::version::{Gate, NewModel, Registry};
+use crate::version::{Gate, NewModel, PromotionRequest, Registry};
 
 /// Which columns a [`Train`] step learns from; `None` leaves it to the roles of the schema.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -181,6 +181,7 @@ pub struct Promote {
     model: Name,
     alias: Name,
     registered: Name,
+    evidence: Option<Name>,
     gate: Gate,
     by: String,
 }
@@ -196,7 +197,14 @@ impl Promote {
         gate: Gate,
         by: impl Into<String>,
     ) -> Self {
-        Self { name, registry, model, alias, registered, gate, by: by.into() }
+        Self { name, registry, model, alias, registered, evidence: None, gate, by: by.into() }
+    }
+
+    /// Judges by the output of step `evidence`, an [`Evidence`](crate::version::Evidence) as JSON, instead of by what the
+    /// versions were registered with.
+    pub fn evidence(mut self, evidence: Name) -> Self {
+        self.evidence = Some(evidence);
+        self
     }
 }
 
@@ -206,7 +214,8 @@ impl Step for Promote {
     }
 
     fn fingerprint(&self) -> mlops_core::Result<Digest> {
-        Digest::of_json(&(env!("CARGO_PKG_VERSION"), &self.model, &self.alias, &self.registered, &self.gate, &self.by))
+        let settings = (&self.model, &self.alias, &self.registered, &self.evidence, &self.gate, &self.by);
+        Digest::of_json(&(env!("CARGO_PKG_VERSION"), settings))
     }
 
     fn run(&self, inputs: &Inputs, context: &StepContext) -> mlops_core::Result<Artifact> {
@@ -214,8 +223,17 @@ impl Step for Promote {
         let number = registered.get("version").and_then(serde_json::Value::as_u64).and_then(|n| u32::try_from(n).ok());
         let number = number
             .ok_or_else(|| mlops_core::Error::invalid_data("output of a registration step", "no version in it"))?;
-        let at = context.clock.now();
-        let promotion = self.registry.promote(&self.model, &self.alias, number, &self.gate, &self.by, at)?;
+        let evidence = self.evidence.as_ref().map(|step| inputs.get(step.as_str())?.as_json()).transpose()?;
+        let evidence = evidence.map(|json| serde_json::from_value(json.clone())).transpose();
+        let promotion = self.registry.promote(&PromotionRequest {
+            model: self.model.clone(),
+            alias: self.alias.clone(),
+            candidate: number,
+            gate: self.gate.clone(),
+            evidence: evidence.map_err(|e| mlops_core::Error::invalid_data("evidence", e))?,
+            by: self.by.clone(),
+            at: context.clock.now(),
+        })?;
         let value = serde_json::to_value(promotion).map_err(|e| mlops_core::Error::invalid_data("promotion", e))?;
         Ok(Artifact::Json(value))
     }

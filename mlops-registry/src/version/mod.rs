@@ -6,7 +6,7 @@ mod gate;
 mod registry;
 
 pub use gate::{Gate, GateFinding, Judgement, Rule};
-pub use registry::{Loaded, NewModel, Promotion, Registry};
+pub use registry::{Evidence, Loaded, NewModel, Promotion, PromotionRequest, Registry};
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

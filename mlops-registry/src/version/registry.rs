@@ -51,6 +51,38 @@ pub struct Loaded {
     pub model: Arc<dyn Model>,
 }
 
+/// Metrics of the candidate and of the champion, measured on the same data.
+///
+/// What a champion was registered with was measured on the data of its time. When the world has moved, only both
+/// measured on today's data can be compared.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// The candidate's, by name.
+    pub candidate: BTreeMap<String, f64>,
+    /// The champion's, by name; `None` when there is none.
+    pub champion: Option<BTreeMap<String, f64>>,
+}
+
+/// Which alias is to move where, and what it takes.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PromotionRequest {
+    /// The registered model.
+    pub model: Name,
+    /// The alias, such as `production`.
+    pub alias: Name,
+    /// The version that is to get it.
+    pub candidate: u32,
+    /// What the candidate must show.
+    pub gate: Gate,
+    /// Fresh measurements of both; `None` judges by what the versions were registered with.
+    pub evidence: Option<Evidence>,
+    /// Who asks.
+    pub by: String,
+    /// When.
+    pub at: EventTime,
+}
+
 /// How a promotion came out.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -185,37 +217,31 @@ impl Registry {
         self.load(model, number)
     }
 
-    /// Moves `alias` to version `candidate` when `gate` lets it pass: every byte of the candidate is read and verified,
-    /// it is judged beside the present champion, and the alias moves only if it still points at that champion. Where it
-    /// points at the candidate already, nothing is judged or moved.
+    /// Moves an alias to a version when the gate lets it pass: every byte of the candidate is read and verified, it is
+    /// judged beside the present champion, and the alias moves only if it still points at that champion. Where it points
+    /// at the candidate already, nothing is judged or moved.
     ///
     /// # Errors
     /// [`Corrupt`](mlops_core::Error::Corrupt) when an artifact is damaged, [`NotFound`](mlops_core::Error::NotFound)
     /// when one is missing, [`Conflict`](mlops_core::Error::Conflict) when somebody else moved the alias meanwhile. A
     /// demand that does not hold is a [`Promotion::Refused`], not an error.
-    pub fn promote(
-        &self,
-        model: &Name,
-        alias: &Name,
-        candidate: u32,
-        gate: &Gate,
-        by: &str,
-        at: EventTime,
-    ) -> Result<Promotion> {
-        let version = self.versions.version(model, candidate)?;
+    pub fn promote(&self, request: &PromotionRequest) -> Result<Promotion> {
+        let PromotionRequest { model, alias, candidate, gate, evidence, by, at } = request.clone();
+        let version = self.versions.version(&model, candidate)?;
         self.artifacts.verify_manifest(&version.made.manifest)?;
-        self.load(model, candidate)?;
-        let from = self.versions.alias(model, alias)?;
+        self.load(&model, candidate)?;
+        let from = self.versions.alias(&model, &alias)?;
         if from == Some(candidate) {
             return Ok(Promotion::Promoted { from, to: candidate, judgement: Judgement::default() });
         }
-        let champion = from.map(|number| self.versions.version(model, number)).transpose()?;
-        let judgement = gate.judge(&version.made.metrics, champion.as_ref().map(|c| &c.made.metrics));
+        let champion = from.map(|number| self.versions.version(&model, number)).transpose()?;
+        let registered = || Evidence { candidate: version.made.metrics, champion: champion.map(|c| c.made.metrics) };
+        let evidence = evidence.unwrap_or_else(registered);
+        let judgement = gate.judge(&evidence.candidate, evidence.champion.as_ref());
         if !judgement.passed() {
             return Ok(Promotion::Refused { stays: from, refused: candidate, judgement });
         }
         let why = serde_json::to_value(&judgement).map_err(|e| Error::invalid_data("judgement", e))?;
-        let (model, alias, by) = (model.clone(), alias.clone(), by.to_owned());
         self.versions.move_alias(&AliasMove { model, alias, expected: from, to: candidate, by, why, at })?;
         Ok(Promotion::Promoted { from, to: candidate, judgement })
     }

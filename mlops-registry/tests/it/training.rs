@@ -13,7 +13,7 @@ use mlops_registry::gbdt::{GbdtParams, Objective};
 use mlops_registry::serve::ServedModel;
 use mlops_registry::testkit::trainer;
 use mlops_registry::train::{GbdtTrainer, TrainData, Trained, Trainer};
-use mlops_registry::version::{Gate, NewModel, Promotion, Registry, Rule};
+use mlops_registry::version::{Evidence, Gate, NewModel, Promotion, PromotionRequest, Registry, Rule};
 
 fn gbdt(objective: Objective) -> GbdtTrainer {
     GbdtTrainer::new(GbdtParams::builder(objective).rounds(20).build().unwrap())
@@ -108,7 +108,14 @@ impl World {
     }
 
     fn promote(&self, number: u32) -> mlops_registry::Result<Promotion> {
-        self.registry.promote(&self.model, &self.alias, number, &self.gate, "test", EventTime::EPOCH)
+        self.promote_by(number, None)
+    }
+
+    fn promote_by(&self, candidate: u32, evidence: Option<Evidence>) -> mlops_registry::Result<Promotion> {
+        let (model, alias, gate) = (self.model.clone(), self.alias.clone(), self.gate.clone());
+        let request =
+            PromotionRequest { model, alias, candidate, gate, evidence, by: "test".into(), at: EventTime::EPOCH };
+        self.registry.promote(&request)
     }
 }
 
@@ -122,6 +129,16 @@ fn a_worse_version_is_refused_and_the_better_one_serves_on() {
     let loaded = world.registry.load_alias(&world.model, &world.alias).unwrap();
     assert_eq!(loaded.version.number, good);
     assert_eq!(world.registry.versions().history(&world.model, &world.alias).unwrap().len(), 1);
+}
+
+#[test]
+fn fresh_evidence_counts_for_more_than_what_was_true_at_registration() {
+    let world = World::new();
+    let (old, new) = (world.register(&step_model(50.0), 0.9), world.register(&step_model(60.0), 0.8));
+    assert!(world.promote(old).unwrap().promoted());
+    let auc = |value: f64| BTreeMap::from([("auc".to_owned(), value)]);
+    let evidence = Evidence { candidate: auc(0.8), champion: Some(auc(0.6)) };
+    assert!(world.promote_by(new, Some(evidence)).unwrap().promoted(), "the champion has fallen below the candidate");
 }
 
 #[test]
