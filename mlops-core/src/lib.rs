@@ -1,13 +1,26 @@
 //! Nouns, contracts and engines of the mlops family.
 
+pub mod catalog;
+pub mod clean;
+pub mod dataset;
 pub mod digest;
 pub mod error;
+pub mod model;
 pub mod name;
+pub mod pipeline;
+pub mod rank;
+pub mod schema;
+pub mod source;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod time;
+pub mod validate;
 
 pub use arrow;
 
+pub use dataset::Dataset;
 pub use digest::Digest;
 pub use error::{Error, Result};
 pub use name::Name;
+pub use schema::Schema;
 pub use time::{Clock, EventTime, ManualClock, SystemClock, Window};

@@ -115,7 +115,11 @@ impl Window {
     /// [`Error::Invalid`] when `end` is before `start`.
     pub fn new(start: EventTime, end: EventTime) -> Result<Self> {
         if end < start {
-            return Err(Error::invalid("window", format!("[{start}, {end})"), "a span whose end is not before its start"));
+            return Err(Error::invalid(
+                "window",
+                format!("[{start}, {end})"),
+                "a span whose end is not before its start",
+            ));
         }
         Ok(Self { start, end })
     }

@@ -1,1 +1,1 @@
-//! placeholder
+//! Windows over mergeable statistics, drift, performance, fairness, alerts and retraining policy.

@@ -36,4 +36,35 @@ impl Error {
     pub fn invalid_data(what: impl Into<String>, reason: impl Display) -> Self {
         Self::Core(mlops_core::Error::invalid_data(what, reason))
     }
+
+    /// The named thing does not exist.
+    pub fn not_found(kind: &'static str, name: impl Into<String>) -> Self {
+        Self::Core(mlops_core::Error::not_found(kind, name))
+    }
+
+    /// Stored bytes of `what` are damaged.
+    pub fn corrupt(what: impl Into<String>, reason: impl Display) -> Self {
+        Self::Core(mlops_core::Error::corrupt(what, reason))
+    }
+
+    /// An outside `system` failed.
+    pub(crate) fn external(system: &'static str, source: impl Into<mlops_core::error::Cause>) -> Self {
+        Self::Core(mlops_core::Error::external(system, source))
+    }
+}
+
+impl From<mlops_core::arrow::error::ArrowError> for Error {
+    fn from(error: mlops_core::arrow::error::ArrowError) -> Self {
+        Self::Core(error.into())
+    }
+}
+
+/// So that implementations of core's traits can use `?` on failures of this crate.
+impl From<Error> for mlops_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Core(core) => core,
+            other => Self::external("registry", other),
+        }
+    }
 }

@@ -25,6 +25,15 @@ pub enum Metric {
 }
 
 impl Metric {
+    /// Its name in logs, such as `log_loss`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rmse => "rmse",
+            Self::LogLoss => "log_loss",
+            Self::Ndcg => "ndcg",
+        }
+    }
+
     /// Whether `a` is strictly better than `b`.
     pub fn is_better(self, a: f64, b: f64) -> bool {
         if self == Self::Ndcg { a > b } else { a < b }

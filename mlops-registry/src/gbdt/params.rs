@@ -40,6 +40,11 @@ impl GbdtParams {
         GbdtParamsBuilder { objective, ..GbdtParamsBuilder::default() }
     }
 
+    /// Most rounds that training takes.
+    pub fn rounds(&self) -> u32 {
+        self.settings.rounds
+    }
+
     /// The loss that training lowers.
     pub fn objective(&self) -> Objective {
         self.settings.objective

@@ -1,3 +1,5 @@
-//! The crate's public API, as a host meets it.
+//! The public interface of `mlops-registry`, in one binary.
 
 mod gbdt;
+mod stores;
+mod training;
