@@ -2,7 +2,10 @@
 
 pub mod digest;
 pub mod error;
+pub mod metrics;
 pub mod name;
+pub mod profile;
+pub mod stats;
 pub mod time;
 
 pub use arrow;
