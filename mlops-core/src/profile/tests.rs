@@ -103,7 +103,7 @@ fn every_supported_type_is_profiled_and_others_are_counted() {
         assert_eq!((column(name).rows(), column(name).nulls()), (3, 1), "{name}");
     }
     let again = Profile::from_bytes(&profile.to_bytes()).unwrap();
-    assert_eq!(again.to_bytes(), profile.to_bytes());
+    assert!(again.to_bytes() == profile.to_bytes());
 }
 
 fn half_of(value: f32) -> <arrow::datatypes::Float16Type as arrow::datatypes::ArrowPrimitiveType>::Native {
@@ -190,7 +190,7 @@ fn json_and_bytes_come_back() {
     let from_bytes = Profile::from_bytes(&profile.to_bytes()).unwrap();
     for back in [&from_json, &from_bytes] {
         alike(back, &profile);
-        assert_eq!(back.to_bytes(), profile.to_bytes());
+        assert!(back.to_bytes() == profile.to_bytes());
     }
     let newer = json.replacen("\"format\":1", "\"format\":2", 1);
     assert!(serde_json::from_str::<Profile>(&newer).unwrap_err().to_string().contains("format 2"));
@@ -222,7 +222,7 @@ fn damaged_bytes_are_errors_and_never_panics() {
 
 #[test]
 fn the_same_table_gives_the_same_bytes() {
-    assert_eq!(profile(&[mixed(0, 4000)]).to_bytes(), profile(&[mixed(0, 4000)]).to_bytes());
+    assert!(profile(&[mixed(0, 4000)]).to_bytes() == profile(&[mixed(0, 4000)]).to_bytes());
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn batches_of_another_schema_are_refused_and_leave_the_profile_as_it_was() {
     }))
     .unwrap();
     assert_eq!(profiler.update(&retyped).unwrap_err().to_string(), "column `number`: expected Float64, found Utf8");
-    assert_eq!(profiler.profile().to_bytes(), before);
+    assert!(profiler.profile().to_bytes() == before);
     let twice = Schema::new(vec![Field::new("a", DataType::Int8, true), Field::new("a", DataType::Int8, true)]);
     assert!(matches!(Profiler::new(&twice, &ProfileOptions::default()), Err(Error::AlreadyExists { .. })));
 }

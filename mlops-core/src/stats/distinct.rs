@@ -59,6 +59,10 @@ impl Estimate {
     }
 }
 
+/// Modes of the byte format that hold values rather than registers.
+const LIST: u8 = 0;
+const SET: u8 = 1;
+
 impl Distinct {
     /// The default: 4096 registers.
     pub const PRECISION: u8 = 12;
@@ -144,9 +148,29 @@ impl Distinct {
         }
     }
 
-    /// The sketch in the format of Apache DataSketches (HLL_8).
+    /// The sketch in the format of Apache DataSketches (HLL_8); equal for equal sets of values, whatever their order.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.sketch.serialize()
+        let mut bytes = self.sketch.serialize();
+        let start = match bytes.get(7).map(|mode| mode & 3) {
+            Some(LIST) => 8,
+            Some(SET) => 12,
+            _ => return self.registers_only().unwrap_or(bytes),
+        };
+        // The few values that are held stand in order of arrival or of probing: sort them.
+        if let Some(body) = bytes.get_mut(start..) {
+            let mut coupons: Vec<[u8; 4]> = body.as_chunks().0.to_vec();
+            coupons.sort_unstable_by_key(|coupon| u32::from_le_bytes(*coupon));
+            body.copy_from_slice(coupons.as_flattened());
+        }
+        bytes
+    }
+
+    /// The bytes without the running estimate that depends on order: a union has none.
+    fn registers_only(&self) -> Option<Vec<u8>> {
+        let mut union = HllUnion::new(self.sketch.lg_config_k()).ok()?;
+        union.update(&self.sketch);
+        union.update(&self.sketch);
+        Some(union.to_sketch(HllType::Hll8).serialize())
     }
 
     /// Reads [`Distinct::to_bytes`].

@@ -6,7 +6,7 @@ use arrow::array::Array;
 use datasketches::frequencies::{ErrorType, FrequentItemsSketch};
 use serde::{Deserialize, Serialize};
 
-use super::bytes::serde_by_bytes;
+use super::bytes::{Reader, Writer, serde_by_bytes};
 use super::values;
 use crate::{Error, Result};
 
@@ -141,9 +141,11 @@ impl FrequentItems {
         items
     }
 
-    /// The sketch in the format of Apache DataSketches (frequent items of UTF-8 strings).
+    /// The sketch in the format of Apache DataSketches (frequent items of UTF-8 strings), texts in order.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.sketch.serialize()
+        let bytes = self.sketch.serialize();
+        // As serialized, the texts stand in the order of probing, which depends on the order of arrival.
+        sorted(&bytes).unwrap_or(bytes)
     }
 
     /// Reads [`FrequentItems::to_bytes`].
@@ -162,6 +164,29 @@ impl FrequentItems {
         }
         Ok(Self { sketch })
     }
+}
+
+/// The same bytes with the pairs of count and text in order of text; `None` where there are none.
+fn sorted(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut from = Reader::new(bytes, "frequent-items sketch");
+    let mut out = Writer::default();
+    let header = from.raw(32).ok()?;
+    out.raw(header);
+    let count = u32::from_le_bytes(*header.get(8..)?.first_chunk()?);
+    let counts = (0..count).map(|_| from.u64()).collect::<Result<Vec<u64>>>().ok()?;
+    let texts = (0..count).map(|_| from.u32().and_then(|len| from.raw(len as usize)));
+    let texts = texts.collect::<Result<Vec<&[u8]>>>().ok()?;
+    let mut pairs: Vec<(&[u8], u64)> = texts.into_iter().zip(counts).collect();
+    pairs.sort_unstable();
+    for &(_, count) in &pairs {
+        out.u64(count);
+    }
+    for (text, _) in pairs {
+        out.u32(text.len() as u32);
+        out.raw(text);
+    }
+    from.end().ok()?;
+    Some(out.finish())
 }
 
 /// The text itself, or the beginning of a long one and a hash of the whole.
@@ -236,7 +261,9 @@ mod tests {
     fn bytes_and_json_come_back() {
         let items = of(&["a", "b", "a", "é"]);
         let back = FrequentItems::from_bytes(&items.to_bytes()).unwrap();
-        assert_eq!(back.top(9), items.top(9));
+        assert_eq!((back.top(9), back.to_bytes()), (items.top(9), items.to_bytes()));
+        assert_eq!(of(&["é", "a", "a", "b"]).to_bytes(), items.to_bytes());
+        assert_eq!(FrequentItems::from_bytes(&of(&[]).to_bytes()).unwrap().total(), 0);
         let back: FrequentItems = serde_json::from_str(&serde_json::to_string(&items).unwrap()).unwrap();
         assert_eq!(back.top(9), items.top(9));
     }

@@ -59,7 +59,8 @@ fn bytes_and_json_come_back_and_damage_is_an_error() {
     for count in [0, 5, 300, 20_000] {
         let distinct = of(0..count);
         let back = Distinct::from_bytes(&distinct.to_bytes()).unwrap();
-        assert_eq!(back.estimate(), distinct.estimate());
+        assert_eq!((back.estimate(), back.to_bytes()), (distinct.estimate(), distinct.to_bytes()));
+        assert_eq!(of((0..count).rev()).to_bytes(), distinct.to_bytes(), "{count}");
         let back: Distinct = serde_json::from_str(&serde_json::to_string(&distinct).unwrap()).unwrap();
         assert_eq!(back.estimate(), distinct.estimate());
     }
@@ -81,5 +82,6 @@ proptest! {
         let mut merged = of(values[at..].iter().copied());
         merged.merge(&of(values[..at].iter().copied())).unwrap();
         prop_assert_eq!(merged.estimate(), whole);
+        prop_assert!(merged.to_bytes() == of(values.iter().rev().copied()).to_bytes());
     }
 }

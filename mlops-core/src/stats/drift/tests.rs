@@ -218,7 +218,7 @@ fn many_columns_share_the_false_alarms() {
     let table = |seed: u64, shifted: usize| {
         let names: Vec<String> = (0..40).map(|i| format!("c{i:02}")).collect();
         let columns = names.iter().enumerate().map(|(i, name)| {
-            let shift = if i < shifted { 0.4 } else { 0.0 };
+            let shift = if i < shifted { 0.6 } else { 0.0 };
             (name.as_str(), Arc::new(Float64Array::from(normals(400, shift, seed + i as u64))) as ArrayRef)
         });
         profile(columns.collect())

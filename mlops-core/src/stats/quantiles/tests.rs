@@ -89,13 +89,13 @@ fn merging_a_coarser_sketch_takes_its_error() {
 fn the_same_values_give_the_same_bytes() {
     let values = scattered(20_000, 4);
     let whole = of(200, &values).to_bytes();
-    assert_eq!(of(200, &values).to_bytes(), whole);
+    assert!(of(200, &values).to_bytes() == whole);
     let mut in_pieces = Quantiles::new(200).unwrap();
     values.chunks(7).for_each(|chunk| in_pieces.update_slice(chunk));
-    assert_eq!(in_pieces.to_bytes(), whole);
+    assert!(in_pieces.to_bytes() == whole);
     let mut resumed = Quantiles::from_bytes(&of(200, &values[..9_999]).to_bytes()).unwrap();
     resumed.update_slice(&values[9_999..]);
-    assert_eq!(resumed.to_bytes(), whole);
+    assert!(resumed.to_bytes() == whole);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn apache_datasketches_reads_our_bytes_and_we_read_its() {
         let ours = of(200, &values);
         let theirs = KllSketch::<KllFloat<f64>>::deserialize(&ours.to_bytes()).unwrap();
         assert_eq!(theirs.n(), count);
-        assert_eq!(theirs.serialize(), ours.to_bytes(), "{count}");
+        assert!(theirs.serialize() == ours.to_bytes(), "{count}");
         for x in [0.1, 0.5, 0.9] {
             let rank = theirs.rank(&KllFloat::<f64>::new(x).unwrap(), SearchCriteria::Inclusive).unwrap_or(0.0);
             assert!((rank - ours.rank(x)).abs() < 1e-12);
@@ -114,7 +114,7 @@ fn apache_datasketches_reads_our_bytes_and_we_read_its() {
         values.iter().for_each(|&value| written.update(KllFloat::<f64>::new(value).unwrap()));
         let read = Quantiles::from_bytes(&written.serialize()).unwrap();
         assert_eq!((read.count(), read.k()), (count, 128));
-        assert_eq!(read.to_bytes(), written.serialize(), "{count}");
+        assert!(read.to_bytes() == written.serialize(), "{count}");
     }
 }
 
