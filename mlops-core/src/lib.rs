@@ -13,6 +13,10 @@ pub mod schema;
 pub mod source;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+pub mod metrics;
+pub mod name;
+pub mod profile;
+pub mod stats;
 pub mod time;
 pub mod validate;
 
