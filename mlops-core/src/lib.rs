@@ -8,6 +8,7 @@ pub mod error;
 pub mod model;
 pub mod name;
 pub mod pipeline;
+pub mod privacy;
 pub mod rank;
 pub mod schema;
 pub mod source;

@@ -1,0 +1,196 @@
+//! Whole columns: where the name and the agreement of the values are the context.
+
+use std::borrow::Cow;
+
+use arrow::array::{Array, AsArray, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+
+use super::context::{Strength, Strengths};
+use super::detect::{Detector, Scratch};
+use super::{Kind, phone};
+use crate::{Error, Result};
+
+/// What a column holds.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct ColumnVerdict {
+    /// The kind that most values are of, if any is sure enough.
+    pub kind: Option<Kind>,
+    /// Values that are wholly of that kind.
+    pub matched: u64,
+    /// Values looked at: neither null nor blank.
+    pub examined: u64,
+    /// How sure the verdict is, in `0..=1`; 0 without a kind.
+    pub confidence: f64,
+}
+
+impl ColumnVerdict {
+    const NOTHING: Self = Self { kind: None, matched: 0, examined: 0, confidence: 0.0 };
+}
+
+/// Share of random numbers of the right length that have the form of `kind`.
+const fn chance(kind: Kind) -> f64 {
+    match kind {
+        Kind::Cccd => 0.015,
+        Kind::Cmnd => 0.38,
+        Kind::Phone => 0.05,
+        Kind::Email => 0.0,
+    }
+}
+
+/// Least bare confidence with which a value counts for a column whose name does not speak.
+const COUNTS_BARE: f64 = 0.1;
+
+impl Detector {
+    /// Judges the column `name` by all of its `values`.
+    ///
+    /// A value counts when it is wholly of a kind (spaces around it are free). Where the name speaks for a kind, the
+    /// confidence is `0.98 · √share`, so that a column half full of junk is still found; where it does not, it is the lower
+    /// end of the 95 % Wilson interval of the share, less what chance gives, so that a handful of values is never enough.
+    /// Nine-digit identity numbers need a name: a third of all nine-digit numbers look like one.
+    ///
+    /// * `values`: strings of any layout, or integers (programs like to drop the leading zero: `912345678` counts in a
+    ///   column named as phone, `1099012345` in one named as CCCD). Any other type is examined as nothing.
+    ///
+    /// # Errors
+    /// [`Error::Schema`] naming the column when its strings take more than 2 GiB.
+    pub fn scan_column(&self, name: &str, values: &dyn Array) -> Result<ColumnVerdict> {
+        let prior = self.lexicon.of_column(name)?;
+        let Some(column) = Texts::of(name, values, prior)? else { return Ok(ColumnVerdict::NOTHING) };
+        let mut scratch = Scratch::default();
+        let (mut examined, mut matched) = (0_u64, [0_u64; Kind::ALL.len()]);
+        for text in column.iter().flatten() {
+            if text.trim().is_empty() {
+                continue;
+            }
+            examined += 1;
+            let whole = self.kinds_of_whole(&text, prior, &mut scratch);
+            for kind in Kind::ALL.into_iter().filter(|kind| whole & kind.bit() != 0) {
+                matched[kind.index()] += 1;
+            }
+        }
+        Ok(self.verdict(prior, examined, &matched))
+    }
+
+    fn verdict(&self, prior: Strengths, examined: u64, matched: &[u64; Kind::ALL.len()]) -> ColumnVerdict {
+        let mut best = ColumnVerdict { examined, ..ColumnVerdict::NOTHING };
+        for kind in self.kinds() {
+            let count = matched[kind.index()];
+            let confidence = confidence(kind, prior[kind.index()], count, examined);
+            if confidence >= self.threshold() && confidence > best.confidence {
+                best = ColumnVerdict { kind: Some(kind), matched: count, examined, confidence };
+            }
+        }
+        best
+    }
+
+    /// Bits of the kinds that the whole of `text` could be of.
+    pub(super) fn kinds_of_whole(&self, text: &str, prior: Strengths, scratch: &mut Scratch) -> u8 {
+        let from = text.len() - text.trim_start().len();
+        let to = text.trim_end().len();
+        let [only] = self.candidates(text, scratch) else { return 0 };
+        let opened = only.start == from || (only.start == from + 1 && text[from..].starts_with('('));
+        if !opened || only.end != to {
+            return 0;
+        }
+        let counts = |bare: f64, kind: Kind| bare >= COUNTS_BARE || prior[kind.index()] == Strength::Strong;
+        only.readings.iter().flatten().filter(|r| counts(r.bare, r.kind)).fold(0, |bits, r| bits | r.kind.bit())
+    }
+}
+
+fn confidence(kind: Kind, prior: Strength, matched: u64, examined: u64) -> f64 {
+    if matched == 0 {
+        return 0.0;
+    }
+    let share = matched as f64 / examined as f64;
+    if prior == Strength::Strong {
+        return 0.98 * share.sqrt();
+    }
+    let weight = match (kind, prior) {
+        (Kind::Cmnd, _) => 0.4,
+        (_, Strength::None) => 0.97,
+        (_, _) => 0.98,
+    };
+    let beyond_chance = (wilson_low(share, examined as f64) - chance(kind)) / (1.0 - chance(kind));
+    weight * beyond_chance.max(0.0)
+}
+
+/// Lower end of the 95 % Wilson score interval of a share among `n` values.
+fn wilson_low(share: f64, n: f64) -> f64 {
+    const Z: f64 = 1.959_963_984_540_054;
+    let z2 = Z * Z / n;
+    let half = Z * ((share * (1.0 - share) + z2 / 4.0) / n).sqrt();
+    ((share + z2 / 2.0 - half) / (1.0 + z2)).max(0.0)
+}
+
+/// A column as texts.
+pub(super) struct Texts {
+    values: StringArray,
+    /// Integers in a column named as CCCD: zeros lost at the front are put back.
+    pads: bool,
+}
+
+impl Texts {
+    /// The texts of `values`; none when it holds neither strings nor integers.
+    pub(super) fn of(name: &str, values: &dyn Array, prior: Strengths) -> Result<Option<Self>> {
+        let whole = values.data_type().is_integer();
+        if !whole && !is_text(values.data_type()) {
+            return Ok(None);
+        }
+        let pads = whole && prior[Kind::Cccd.index()] == Strength::Strong;
+        Ok(Some(Self { values: as_text(name, values)?, pads }))
+    }
+
+    /// Texts of values that are neither strings nor integers.
+    pub(super) const fn plain(values: StringArray) -> Self {
+        Self { values, pads: false }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Option<Cow<'_, str>>> {
+        self.values.iter().map(|value| value.map(|text| self.padded(text)))
+    }
+
+    fn padded<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let lost = self.pads && matches!(text.len(), 10 | 11) && text.bytes().all(|b| b.is_ascii_digit());
+        if lost { Cow::Owned(format!("{text:0>12}")) } else { Cow::Borrowed(text) }
+    }
+}
+
+/// Whether `data_type` holds strings.
+pub(super) fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Dictionary(_, values) => is_text(values),
+        _ => false,
+    }
+}
+
+/// Any column of single values as strings.
+pub(super) fn as_text(name: &str, values: &dyn Array) -> Result<StringArray> {
+    if let Some(strings) = values.as_string_opt::<i32>() {
+        return Ok(strings.clone());
+    }
+    // The cause could quote a value, so that only the type is told.
+    let refuse = |_| Error::schema(name, "values that have a text of less than 2 GiB", values.data_type());
+    let cast = cast(values, &DataType::Utf8).map_err(refuse)?;
+    cast.as_string_opt::<i32>()
+        .cloned()
+        .ok_or_else(|| Error::schema(name, "values that have a text", values.data_type()))
+}
+
+/// The kind of a value on its own, by form alone: what makes one value's token the same in every table.
+pub(super) fn form_of(detector: &Detector, text: &str, said: Option<Kind>) -> Option<Kind> {
+    let trimmed = text.trim();
+    let digits = |n: usize| trimmed.chars().filter_map(super::kind::digit).count() == n;
+    let is = |kind: Kind| match kind {
+        Kind::Cccd => digits(12) && super::Cccd::parse(trimmed, detector.year).is_ok(),
+        Kind::Cmnd => digits(9) && Kind::Cmnd.normalise(trimmed).len() == 9,
+        Kind::Phone => phone::canonical(trimmed).is_some(),
+        Kind::Email => trimmed
+            .find('@')
+            .is_some_and(|at| super::mail::around(trimmed, at).is_some_and(|found| found.bytes == (0..trimmed.len()))),
+    };
+    let bare_nine = digits(9) && !trimmed.starts_with('+');
+    let by_form = [Kind::Email, Kind::Cccd, Kind::Cmnd, Kind::Phone].into_iter();
+    said.filter(|kind| is(*kind)).or_else(|| by_form.filter(|k| *k != Kind::Phone || !bare_nine).find(|k| is(*k)))
+}

@@ -1,0 +1,43 @@
+//! Personal data: found in texts and columns, and masked, redacted or made into pseudonyms by a policy.
+//!
+//! Entry points: [`Detector`] finds, [`Policy`] says what is done, [`Policy::apply`] does it and hands back an [`Audit`]
+//! that counts and never quotes. The Vietnamese identity numbers have no check digit, so a number alone is not enough: words
+//! around it, the column's name or the agreement of a column's values decide.
+//!
+//! No raw value ever stands in an error, a log line or the `Debug` form of a type of this module.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use mlops_core::arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
+//! use mlops_core::privacy::{Action, Detector, Kind, Policy, PseudonymKey};
+//!
+//! let note = StringArray::from(vec![Some("gọi 0912 345 678 sau 17h"), None]);
+//! let batch = RecordBatch::try_from_iter([("note", Arc::new(note) as ArrayRef)])?;
+//! let detector = Detector::builder().today(2026).build()?;
+//! let policy = Policy::builder().kind(Kind::Phone, Action::Mask { keep_last: 3 }).build()?;
+//! let (masked, audit) = policy.apply(&detector, &batch, None)?;
+//! assert_eq!(masked.column(0).as_string::<i32>().value(0), "gọi **** *** 678 sau 17h");
+//! assert_eq!(audit.treated["note"].kinds[&Kind::Phone], 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod cccd;
+mod column;
+mod context;
+mod detect;
+mod fold;
+mod key;
+mod kind;
+mod mail;
+mod number;
+mod phone;
+mod policy;
+#[cfg(test)]
+mod tests;
+
+pub use cccd::{AGE_YEARS_MAX, Birthplace, Cccd, Sex};
+pub use column::ColumnVerdict;
+pub use detect::{Detector, DetectorBuilder, Finding};
+pub use key::{KEY_BYTES_MIN, PseudonymKey, TOKEN_CHARS};
+pub use kind::Kind;
+pub use policy::{Action, Audit, KEEP_LAST_MAX, Plan, Policy, PolicyBuilder, Treated, Treatment};
