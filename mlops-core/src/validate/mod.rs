@@ -6,6 +6,7 @@
 //!
 //! Entry points: [`Suite::run`] for tables, [`Suite::run_with`] to set rows aside, [`Suite::check_row`] for requests.
 
+mod drift;
 mod html;
 mod kernel;
 mod null_ratio;
@@ -22,6 +23,7 @@ mod set;
 mod suite;
 mod unique;
 
+pub use self::drift::Drift;
 pub use self::null_ratio::NullRatio;
 pub use self::range::{Bound, Range};
 pub use self::regex::{PATTERN_BYTES_MAX, Pattern};

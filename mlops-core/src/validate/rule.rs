@@ -6,7 +6,9 @@ use arrow::array::{BooleanArray, RecordBatch};
 use serde::{Deserialize, Serialize};
 
 use super::kernel::{Kernel, KernelRun};
-use super::{Check, CheckRun, Columns, Finding, NullRatio, OneOf, Pattern, Range, RowCount, Scope, Severity, Unique};
+use super::{
+    Check, CheckRun, Columns, Drift, Finding, NullRatio, OneOf, Pattern, Range, RowCount, Scope, Severity, Unique,
+};
 use crate::{Name, Result, Schema};
 
 /// Settings of every rule that comes with this crate, tagged by `kind` in JSON.
@@ -36,6 +38,8 @@ pub enum Rule {
     Columns(Columns),
     /// The table is neither too short nor too long.
     RowCount(RowCount),
+    /// Columns are distributed as in a reference.
+    Drift(Drift),
 }
 
 macro_rules! rule_from {
@@ -57,7 +61,7 @@ macro_rules! rule_from {
     };
 }
 
-rule_from!(NullRatio, Range, OneOf, Pattern, Unique, Columns, RowCount);
+rule_from!(NullRatio, Range, OneOf, Pattern, Unique, Columns, RowCount, Drift);
 
 /// A rule with its id and severity: one entry of a stored suite.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use mlops_core::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use mlops_core::profile::{ProfileOptions, Profiler};
 use mlops_core::validate::{
-    Columns, NullRatio, OneOf, Pattern, Range, RowCount, Rule, RuleCheck, RuleSpec, Severity, Unique,
+    Columns, Drift, NullRatio, OneOf, Pattern, Range, RowCount, Rule, RuleCheck, RuleSpec, Severity, Unique,
 };
 use mlops_core::{Dataset, Name, testkit};
 
@@ -81,4 +82,23 @@ fn columns_keep_the_contract() {
     };
     let lacking = Dataset::from_batches([bad().to_batch().unwrap().project(&[0, 2]).unwrap()]).unwrap();
     testkit::check(|| RuleCheck::new(spec.clone()).unwrap(), &good(), &lacking);
+}
+
+#[test]
+fn drift_keeps_the_contract() {
+    let rows = |count: usize, step: usize| {
+        let id = |row: usize| Some((row * step % 100) as i64);
+        let plan = |row: usize| Some(if row % 3 == 0 { "postpaid" } else { "prepaid" });
+        let prices = (0..count).map(|row| Some((row % 10) as f64)).collect();
+        table((0..count).map(id).collect(), prices, (0..count).map(plan).collect())
+    };
+    let reference = rows(600, 1);
+    let mut profiler = Profiler::new(reference.schema().arrow(), &ProfileOptions::default()).unwrap();
+    profiler.update(&reference.to_batch().unwrap()).unwrap();
+    let drift = Drift::from_reference(profiler.finish());
+    let make = || {
+        let spec = RuleSpec { id: Name::new("drift").unwrap(), severity: Severity::Error, rule: drift.clone().into() };
+        RuleCheck::new(spec).unwrap()
+    };
+    testkit::check(make, &rows(300, 1), &rows(300, 50));
 }

@@ -1,5 +1,6 @@
 //! Rules, suites and reports over small tables with counts made by hand.
 
+mod drifts;
 mod property;
 mod rules;
 mod suites;
