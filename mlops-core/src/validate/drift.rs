@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Scope;
 use super::kernel::{Column, Kernel, KernelRun, Verdict, measures, quoted};
-use crate::profile::{ColumnKind, ColumnProfile, Profile, ProfileOptions, Profiler};
+use crate::profile::{ColumnKind, ColumnProfile, Profile, ProfileOptions, ProfileOptionsBuilder, Profiler};
 use crate::stats::{ColumnDrift, DriftRule, Verdict as DriftVerdict};
 use crate::{Error, Result, Schema};
 
@@ -99,8 +99,8 @@ impl Kernel for Drift {
             columns.push(column);
         }
         let compared = schema.project(&Kernel::columns(self))?;
-        let options =
-            compared.hidden().into_iter().fold(ProfileOptions::builder(), |all, name| all.hide(name)).build()?;
+        let hide = ProfileOptionsBuilder::hide;
+        let options = compared.hidden().into_iter().fold(ProfileOptions::builder(), hide).build()?;
         let profiler = Profiler::new(compared.arrow(), &options)?;
         Ok(Box::new(Run { rule: self.clone(), columns, schema: compared.arrow().clone(), profiler }))
     }

@@ -88,7 +88,7 @@ fn columns_keep_the_contract() {
 fn drift_keeps_the_contract() {
     let rows = |count: usize, step: usize| {
         let id = |row: usize| Some((row * step % 100) as i64);
-        let plan = |row: usize| Some(if row % 3 == 0 { "postpaid" } else { "prepaid" });
+        let plan = |row: usize| Some(if row.is_multiple_of(3) { "postpaid" } else { "prepaid" });
         let prices = (0..count).map(|row| Some((row % 10) as f64)).collect();
         table((0..count).map(id).collect(), prices, (0..count).map(plan).collect())
     };

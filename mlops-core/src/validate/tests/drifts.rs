@@ -12,7 +12,7 @@ use crate::{Dataset, Error};
 /// Prices 0..1000 over and over, moved by `shift`; every `rare`-th plan is another one; times that move on with `shift`.
 fn offers(rows: usize, shift: f64, rare: usize) -> Dataset {
     let prices = (0..rows).map(|row| ((row * 7919) % 1000) as f64 + shift);
-    let plans = (0..rows).map(|row| if row % rare == 0 { "postpaid" } else { "prepaid" });
+    let plans = (0..rows).map(|row| if row.is_multiple_of(rare) { "postpaid" } else { "prepaid" });
     table([
         ("price", Arc::new(prices.collect::<Float64Array>()) as ArrayRef),
         ("plan", Arc::new(plans.map(Some).collect::<StringArray>())),
