@@ -66,6 +66,14 @@ pub enum Error {
         /// How it was noticed.
         reason: String,
     },
+    /// Checks or gates did not hold: look at their report, then fix the thing or keep what is there.
+    #[error("{what} did not pass: {}", failed.join(", "))]
+    Rejected {
+        /// What was judged.
+        what: String,
+        /// Ids of what did not hold.
+        failed: Vec<String>,
+    },
     /// The caller may not do this: ask the owner.
     #[error("{who} may not {action} {what}")]
     Forbidden {

@@ -9,9 +9,15 @@ pub mod model;
 pub mod name;
 pub mod pipeline;
 pub mod privacy;
+pub mod metrics;
+pub mod model;
+pub mod name;
+pub mod pipeline;
+pub mod profile;
 pub mod rank;
 pub mod schema;
 pub mod source;
+pub mod stats;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod metrics;

@@ -2,3 +2,12 @@
 //!
 //! Kits panic with the sentence that does not hold, so that they can be called from any test. Every `Flaky…` wrapper
 //! injects failures and delays around an implementation, for tests of compositions.
+
+mod check;
+mod cuts;
+mod model;
+mod transform;
+
+pub use check::check;
+pub use model::model;
+pub use transform::transform;

@@ -1,8 +1,43 @@
 //! Validation: checks look at every row once and report what they found as values.
 //!
-//! A [`Check`] is a reusable rule with a stable id; a suite runs any number of them in one pass over the data. What does
-//! not hold is a [`Finding`], never an error: errors are for checks that cannot run.
+//! A [`Check`] is a reusable rule with a stable id; a [`Suite`] runs any number of them in one pass over the data and
+//! gives a [`Report`]. What does not hold is a [`Finding`], never an error: errors are for checks that cannot run.
+//! The rules that come with the crate are settings ([`Rule`]), so that suites are stored as JSON and rebuilt.
+//!
+//! Entry points: [`Suite::run`] for tables, [`Suite::run_with`] to set rows aside, [`Suite::check_row`] for requests.
 
+mod drift;
+mod html;
+mod kernel;
+mod null_ratio;
+mod passing;
+mod range;
+mod regex;
+mod report;
+mod route;
+mod rows;
+mod rule;
+mod sample;
+mod schema;
+mod set;
+mod suite;
+mod unique;
+
+pub use self::drift::Drift;
+pub use self::null_ratio::NullRatio;
+pub use self::range::{Bound, Range};
+pub use self::regex::{PATTERN_BYTES_MAX, Pattern};
+pub use self::report::{REPORT_FORMAT, Report};
+pub use self::route::{MARKS_COLUMN, MARKS_MAX, MARKS_METADATA};
+pub use self::rows::RowCount;
+pub use self::rule::{Rule, RuleCheck, RuleSpec};
+pub use self::sample::{Cell, SAMPLE_TEXT_MAX, Sample, Shown};
+pub use self::schema::{ColumnRule, Columns};
+pub use self::set::{OneOf, SET_VALUES_MAX};
+pub use self::suite::{Outcome, RowVerdicts, RunOptions, SAMPLES_MAX, SUITE_FORMAT, Suite, SuiteSettings};
+pub use self::unique::{DISTINCT_DEFAULT, Unique};
+
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -24,6 +59,18 @@ pub enum Severity {
     Error,
 }
 
+/// What a check looks at before it judges.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Each row on its own, which it marks when it does not fit: also right for a single request.
+    Row,
+    /// Rows in the light of those before them (such as duplicates), which it marks: left out on the request path.
+    RowInTable,
+    /// The table as a whole; no row is marked. Left out on the request path.
+    Table,
+}
+
 /// How one check came out over one table.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,8 +87,11 @@ pub struct Finding {
     pub rows: u64,
     /// Rows that do not fit, for checks that look at single rows.
     pub failed_rows: u64,
-    /// The measured value that was judged, such as a ratio or a drift score.
+    /// The measured value that was judged, such as a ratio or a drift score; always finite.
     pub observed: Option<f64>,
+    /// Further measured numbers by name, all finite; each rule says which it gives.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub measures: BTreeMap<String, f64>,
     /// More in words. Never quotes values of sensitive columns.
     pub detail: String,
 }
@@ -51,6 +101,7 @@ pub struct Finding {
 /// # Contract
 /// * The id is stable: it names the rule in reports, quarantine and diffs of suites.
 /// * One run sees every batch of one table once, in order, and needs bounded memory (stated where it grows).
+/// * Batches hold at least the [`columns`](Self::columns) of the check, and may lack others of the schema.
 /// * A null is not a violation unless the rule is about nulls.
 /// * The verdict does not depend on how the rows are cut into batches.
 ///
@@ -62,6 +113,12 @@ pub trait Check: Debug + Send + Sync + 'static {
     /// How bad a failure is.
     fn severity(&self) -> Severity;
 
+    /// What it looks at before it judges; the same in every run.
+    fn scope(&self) -> Scope;
+
+    /// Columns whose values it reads. Scans bring these, and samples of failing rows show them.
+    fn columns(&self) -> Vec<&str>;
+
     /// Starts one run over a table of `schema`.
     ///
     /// # Errors
@@ -72,7 +129,8 @@ pub trait Check: Debug + Send + Sync + 'static {
 
 /// One run of a check over one table.
 pub trait CheckRun: Send {
-    /// Looks at `batch`. Checks of single rows answer with one value per row, true where the row does not fit.
+    /// Looks at `batch`. Checks that mark rows answer with one value per row, true where the row does not fit (null
+    /// counts as false); checks of [`Scope::Table`] answer `None`.
     ///
     /// # Errors
     /// [`Error::Schema`](crate::Error::Schema) when the batch is not of the schema that the run began with.
@@ -84,3 +142,6 @@ pub trait CheckRun: Send {
     /// [`Error::External`](crate::Error::External) when the verdict needs something outside that failed.
     fn finish(self: Box<Self>) -> Result<Finding>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! The contracts of [`Transform`] and [`FittedTransform`].
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+
+use super::cuts::{cuts, names_a_column, schema, singles, whole, without};
+use crate::clean::{FittedTransform, Scope, Transform, TransformState};
+use crate::{Dataset, Result};
+
+/// Checks the contracts of [`Transform`] and of what it fits: on transforms made by `make`, all with the same settings,
+/// fitted on `data` (a small table), and read back from their states by `restore`.
+///
+/// # Panics
+/// With the sentence that does not hold.
+pub fn transform<T: Transform>(
+    make: impl Fn() -> T,
+    restore: impl Fn(&TransformState) -> Result<Box<dyn FittedTransform>>,
+    data: &Dataset,
+) {
+    let before = data.digest().expect("the data of a kit can be read");
+    let fitted = make().fit(data).expect("the transform fits the data of the kit");
+    assert_eq!(data.digest().expect("still readable"), before, "fitting does not change the data");
+    fits_are_equal_whatever_the_batches(&make(), fitted.as_ref(), data);
+    every_pass_keeps_to_its_schema(fitted.as_ref(), data);
+    passes_do_not_depend_on_cuts(fitted.as_ref(), data);
+    if fitted.scope() == Scope::Row {
+        a_row_alone_is_treated_like_in_a_table(fitted.as_ref(), data);
+    }
+    a_state_restores_the_same_transform(fitted.as_ref(), &restore, data);
+    a_foreign_state_is_refused(fitted.as_ref(), &restore);
+    a_missing_column_is_named(&make(), fitted.as_ref(), data);
+}
+
+/// One pass over `batches`, put together again.
+fn pass(fitted: &dyn FittedTransform, batches: &[RecordBatch]) -> RecordBatch {
+    let input = schema(&batches[0]);
+    let output = fitted.output_schema(&input).expect("the data that it was fitted on have an output schema");
+    let mut pass = fitted.begin(&input).expect("a pass begins on the data that it was fitted on");
+    let treat = |batch| {
+        let treated = pass.apply(batch).expect("a batch of the schema is treated");
+        assert_eq!(treated.schema_ref(), output.arrow(), "every batch has exactly the output schema");
+        treated
+    };
+    let treated: Vec<_> = batches.iter().map(treat).collect();
+    concat_batches(output.arrow(), &treated).expect("batches of one schema concatenate")
+}
+
+fn state(fitted: &dyn FittedTransform) -> TransformState {
+    fitted.state().expect("a fitted transform has a state")
+}
+
+fn fits_are_equal_whatever_the_batches(made: &dyn Transform, fitted: &dyn FittedTransform, data: &Dataset) {
+    let expected = state(fitted);
+    let again = made.fit(data).expect("it fits twice");
+    assert_eq!(state(again.as_ref()), expected, "fitting twice gives equal states");
+    for cut in cuts(&whole(data)) {
+        let recut = Dataset::held(data.schema().clone(), cut).expect("the same rows");
+        let again = made.fit(&recut).expect("it fits the same rows");
+        assert_eq!(state(again.as_ref()), expected, "a fit does not depend on how rows are cut");
+    }
+}
+
+fn every_pass_keeps_to_its_schema(fitted: &dyn FittedTransform, data: &Dataset) {
+    let batch = whole(data);
+    let treated = pass(fitted, std::slice::from_ref(&batch));
+    assert!(treated.num_rows() <= batch.num_rows(), "no rows are made up");
+    assert_eq!(pass(fitted, &[batch.slice(0, 0)]).num_rows(), 0, "an empty batch stays empty");
+}
+
+fn passes_do_not_depend_on_cuts(fitted: &dyn FittedTransform, data: &Dataset) {
+    let batch = whole(data);
+    let expected = pass(fitted, std::slice::from_ref(&batch));
+    for cut in cuts(&batch) {
+        same(&pass(fitted, &cut), &expected, "the output does not depend on how rows are cut");
+    }
+}
+
+fn a_row_alone_is_treated_like_in_a_table(fitted: &dyn FittedTransform, data: &Dataset) {
+    let batch = whole(data);
+    let expected = pass(fitted, std::slice::from_ref(&batch));
+    let alone: Vec<_> = singles(&batch).map(|row| pass(fitted, &[row])).collect();
+    let together = concat_batches(&expected.schema(), &alone).expect("batches of one schema concatenate");
+    same(&together, &expected, "a row alone gives the same output as in a table");
+}
+
+fn a_state_restores_the_same_transform(
+    fitted: &dyn FittedTransform,
+    restore: &impl Fn(&TransformState) -> Result<Box<dyn FittedTransform>>,
+    data: &Dataset,
+) {
+    let written = serde_json::to_string(&state(fitted)).expect("a state has a JSON form");
+    let read: TransformState = serde_json::from_str(&written).expect("a state is read back");
+    assert_eq!(read, state(fitted), "a state survives JSON, bit for bit");
+    let restored = restore(&read).expect("a state restores");
+    assert_eq!(state(restored.as_ref()), read, "what was restored has the same state");
+    assert_eq!(restored.scope(), fitted.scope(), "what was restored has the same scope");
+    let batch = [whole(data)];
+    same(&pass(restored.as_ref(), &batch), &pass(fitted, &batch), "what was restored gives the same output");
+}
+
+fn a_foreign_state_is_refused(
+    fitted: &dyn FittedTransform,
+    restore: &impl Fn(&TransformState) -> Result<Box<dyn FittedTransform>>,
+) {
+    let good = state(fitted);
+    let kind = TransformState { kind: "testkit_unknown".to_owned(), ..good.clone() };
+    assert!(restore(&kind).is_err(), "a state of another kind is refused");
+    let format = TransformState { format: u32::MAX, ..good.clone() };
+    assert!(restore(&format).is_err(), "a state of an unknown layout is refused");
+    let body = TransformState { body: serde_json::json!("testkit"), ..good };
+    assert!(restore(&body).is_err(), "a state with a body of another shape is refused");
+}
+
+fn a_missing_column_is_named(made: &dyn Transform, fitted: &dyn FittedTransform, data: &Dataset) {
+    let batch = whole(data);
+    for name in data.schema().names() {
+        let lacking = without(&batch, name);
+        let input = schema(&lacking);
+        match (fitted.output_schema(&input), fitted.begin(&input)) {
+            (Ok(_), Ok(_)) => {}
+            (Err(announced), Err(begun)) => {
+                assert!(names_a_column(&announced) && names_a_column(&begun), "a missing column is named: {begun}");
+            }
+            _ => panic!("`output_schema` and `begin` agree on a table without `{name}`"),
+        }
+        let fit = Dataset::from_batches([lacking]).and_then(|lacking| made.fit(&lacking));
+        if let Err(error) = fit {
+            assert!(names_a_column(&error), "a missing column is named: {error}");
+        }
+    }
+}
+
+/// Equal bit for bit: NaN equals itself, and what lies under a null does not count.
+fn same(found: &RecordBatch, expected: &RecordBatch, law: &str) {
+    let digest = |batch: &RecordBatch| Dataset::from_batches([batch.clone()]).and_then(|data| data.digest());
+    assert_eq!(found.num_rows(), expected.num_rows(), "{law}");
+    assert_eq!(digest(found).expect("readable"), digest(expected).expect("readable"), "{law}");
+}

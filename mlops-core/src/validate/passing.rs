@@ -1,0 +1,48 @@
+//! The rows that fit, read again on each scan.
+
+use std::sync::Arc;
+
+use super::Suite;
+use super::route::keep;
+use super::suite::Lanes;
+use crate::source::{BatchStream, DataSource, ScanRequest, SourceInfo};
+use crate::{Dataset, Result, Schema};
+
+impl Suite {
+    /// The rows of `data` that no check of [`Severity::Error`](super::Severity::Error) marks, judged anew whenever they
+    /// are scanned: in bounded memory, without a copy. Errors of checks come out of the scan.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run) for checks that cannot be applied to such a table.
+    pub fn passing(&self, data: &Dataset) -> Result<Dataset> {
+        Lanes::begin(self, data.schema(), 0)?;
+        Dataset::from_source(Arc::new(Passing { suite: self.clone(), data: data.clone() }))
+    }
+}
+
+#[derive(Debug)]
+struct Passing {
+    suite: Suite,
+    data: Dataset,
+}
+
+impl DataSource for Passing {
+    fn info(&self) -> Result<SourceInfo> {
+        Ok(SourceInfo { size_bytes: None, ..self.data.info()? })
+    }
+
+    fn schema(&self) -> Result<Schema> {
+        Ok(self.data.schema().clone())
+    }
+
+    fn scan(&self, request: &ScanRequest) -> Result<BatchStream> {
+        // Checks come before predicates: what is a duplicate must not depend on what was asked for.
+        let mut lanes = Lanes::begin(&self.suite, self.data.schema(), 0)?;
+        let fitting = self.data.batches()?.map(move |batch| {
+            let batch = batch?;
+            let judged = lanes.judge(&batch)?;
+            keep(&batch, &judged.rejected)
+        });
+        request.finish(BatchStream::new(self.data.schema().clone(), fitting))
+    }
+}

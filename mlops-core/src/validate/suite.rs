@@ -1,0 +1,455 @@
+//! Any number of checks in one pass.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use serde::{Deserialize, Serialize};
+
+use super::report::{REPORT_FORMAT, Report};
+use super::route::Router;
+use super::rule::{Rule, RuleCheck, RuleSpec};
+use super::sample::{Sample, Sampler, shown_columns};
+use super::{Check, CheckRun, Finding, Scope, Severity};
+use crate::dataset::ContentHasher;
+use crate::source::{DataSink, ScanRequest, Written};
+use crate::{Dataset, Error, Name, Result, Schema};
+
+/// Layout of [`SuiteSettings`] as JSON.
+pub const SUITE_FORMAT: u32 = 1;
+
+/// Most failing rows that a report shows per check.
+pub const SAMPLES_MAX: usize = 100;
+
+/// Failing rows that a report shows per check where nothing was said.
+const SAMPLES_DEFAULT: usize = 5;
+
+/// Most checks in one suite.
+const CHECKS_MAX: usize = 10_000;
+
+/// A failure of the check `id`.
+pub(super) fn in_check(id: &Name, error: Error) -> Error {
+    Error::stage(format!("check `{id}`"), error)
+}
+
+/// Checks with unique ids, run together in one pass.
+///
+/// Cloning is cheap; a suite can be run on any number of threads at once.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+///
+/// use mlops_core::Dataset;
+/// use mlops_core::arrow::array::{Float64Array, RecordBatch, StringArray};
+/// use mlops_core::validate::{NullRatio, OneOf, Range, Severity, Suite};
+///
+/// let suite = Suite::new()
+///     .rule("price_known", NullRatio::of("price"))?
+///     .rule("price_sane", Range::of("price").above(0).at_most(1e9))?
+///     .rule_at(Severity::Warning, "plan_known", OneOf::of("plan", ["prepaid", "postpaid"]))?;
+///
+/// let data = Dataset::from_batches([RecordBatch::try_from_iter([
+///     ("price", Arc::new(Float64Array::from(vec![10.0, -1.0])) as _),
+///     ("plan", Arc::new(StringArray::from(vec!["prepaid", "gold"])) as _),
+/// ])?])?;
+/// let report = suite.run(&data)?;
+/// assert_eq!(report.finding("price_sane")?.failed_rows, 1);
+/// let refused = report.gate(Severity::Error).unwrap_err().to_string();
+/// assert!(refused.contains("price_sane") && !refused.contains("plan_known"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Suite {
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    check: Arc<dyn Check>,
+    /// Absent for checks of the host.
+    spec: Option<RuleSpec>,
+}
+
+/// A suite as it is stored.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SuiteSettings {
+    /// Layout, [`SUITE_FORMAT`].
+    pub format: u32,
+    /// The rules in order.
+    pub rules: Vec<RuleSpec>,
+}
+
+/// What one run does beside judging. By default: 5 samples per check, no digest, no row set aside.
+#[derive(Clone, Copy, Debug)]
+pub struct RunOptions<'a> {
+    samples: usize,
+    digest: bool,
+    quarantine: Option<&'a dyn DataSink>,
+    passed: Option<&'a dyn DataSink>,
+}
+
+impl Default for RunOptions<'_> {
+    fn default() -> Self {
+        Self { samples: SAMPLES_DEFAULT, digest: false, quarantine: None, passed: None }
+    }
+}
+
+impl<'a> RunOptions<'a> {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Failing rows shown per check, at most [`SAMPLES_MAX`]. Default 5.
+    pub fn samples(mut self, rows: usize) -> Self {
+        self.samples = rows.min(SAMPLES_MAX);
+        self
+    }
+
+    /// Puts the digest of the data into the report; it is computed in the same pass, over all columns.
+    pub fn digest(mut self) -> Self {
+        self.digest = true;
+        self
+    }
+
+    /// Writes rows that a check of [`Severity::Error`] marks to `sink`, with a column
+    /// [`MARKS_COLUMN`](super::MARKS_COLUMN) that names the checks by bits. Values stay as they are, and so does what
+    /// the schema says of their sensitivity.
+    pub fn quarantine(mut self, sink: &'a dyn DataSink) -> Self {
+        self.quarantine = Some(sink);
+        self
+    }
+
+    /// Writes the other rows to `sink`.
+    pub fn passed(mut self, sink: &'a dyn DataSink) -> Self {
+        self.passed = Some(sink);
+        self
+    }
+}
+
+/// What a run gave.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// The findings.
+    pub report: Report,
+    /// What was written to quarantine, where one was given.
+    pub quarantined: Option<Written>,
+    /// What was written to the sink of rows that passed, where one was given.
+    pub passed: Option<Written>,
+}
+
+impl Suite {
+    /// No checks as yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a check of the host.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`] when the suite has a check of that id.
+    pub fn check(self, check: impl Check) -> Result<Self> {
+        self.push(Entry { check: Arc::new(check), spec: None })
+    }
+
+    /// Adds a rule of [`Severity::Error`].
+    ///
+    /// # Errors
+    /// As [`spec`](Self::spec), and [`Error::Invalid`] when `id` is not a name.
+    pub fn rule(self, id: impl AsRef<str>, rule: impl Into<Rule>) -> Result<Self> {
+        self.rule_at(Severity::Error, id, rule)
+    }
+
+    /// Adds a rule of `severity`.
+    ///
+    /// # Errors
+    /// As [`rule`](Self::rule).
+    pub fn rule_at(self, severity: Severity, id: impl AsRef<str>, rule: impl Into<Rule>) -> Result<Self> {
+        self.spec(RuleSpec { id: Name::new(id)?, severity, rule: rule.into() })
+    }
+
+    /// Adds a rule by its settings.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`] when the suite has a check of that id, [`Error::Stage`] naming the rule around
+    /// [`Error::Invalid`] naming the setting when its settings are out of their domain.
+    pub fn spec(self, spec: RuleSpec) -> Result<Self> {
+        let check = Arc::new(RuleCheck::new(spec.clone())?);
+        self.push(Entry { check, spec: Some(spec) })
+    }
+
+    fn push(mut self, entry: Entry) -> Result<Self> {
+        let id = entry.check.id();
+        if self.entries.iter().any(|known| known.check.id() == id) {
+            return Err(Error::AlreadyExists { kind: "check", name: id.to_string() });
+        }
+        if self.entries.len() == CHECKS_MAX {
+            return Err(Error::invalid("suite", format!("more than {CHECKS_MAX} checks"), "at most 10000"));
+        }
+        self.entries.push(entry);
+        Ok(self)
+    }
+
+    /// Number of checks.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no check.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Ids in order.
+    pub fn ids(&self) -> impl Iterator<Item = &Name> {
+        self.entries.iter().map(|entry| entry.check.id())
+    }
+
+    /// The suite as it is stored.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming a check of the host, which has no settings that could be stored.
+    pub fn settings(&self) -> Result<SuiteSettings> {
+        let spec = |entry: &Entry| {
+            let own = || Error::invalid("check", entry.check.id(), "a rule of this crate, which alone can be stored");
+            entry.spec.clone().ok_or_else(own)
+        };
+        Ok(SuiteSettings { format: SUITE_FORMAT, rules: self.entries.iter().map(spec).collect::<Result<_>>()? })
+    }
+
+    /// Rebuilds a stored suite.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a layout of another version, and what [`spec`](Self::spec) says.
+    pub fn from_settings(settings: SuiteSettings) -> Result<Self> {
+        if settings.format != SUITE_FORMAT {
+            return Err(Error::invalid("format", settings.format, "the suite layout 1"));
+        }
+        settings.rules.into_iter().try_fold(Self::new(), Self::spec)
+    }
+
+    /// The suite as JSON text.
+    ///
+    /// # Errors
+    /// As [`settings`](Self::settings).
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string_pretty(&self.settings()?).map_err(|e| Error::invalid_data("suite", e))
+    }
+
+    /// Reads a suite from JSON text. Unknown fields and kinds are refused.
+    ///
+    /// # Errors
+    /// [`Error::InvalidData`] when the text is not a suite, and what [`from_settings`](Self::from_settings) says.
+    pub fn from_json(text: &str) -> Result<Self> {
+        Self::from_settings(serde_json::from_str(text).map_err(|e| Error::invalid_data("suite", e))?)
+    }
+
+    /// Runs every check in one pass over `data`, reading only the columns that checks and samples need.
+    ///
+    /// # Errors
+    /// [`Error::Stage`] naming the check around [`Error::NotFound`] or [`Error::Schema`] naming the column, when a check
+    /// cannot be applied to such a table; the first error of the scan.
+    pub fn run(&self, data: &Dataset) -> Result<Report> {
+        Ok(self.run_with(data, &RunOptions::new())?.report)
+    }
+
+    /// Like [`run`](Self::run), and sets rows aside or writes a digest as `options` say, in the same pass.
+    ///
+    /// Memory: one batch and what the checks hold. Sinks commit only after the last row, the quarantine first; after an
+    /// error nothing is visible in either. What is written does not depend on checks that mark no rows: gate the report
+    /// before using the rows that passed. See also [`passing`](Self::passing), which needs no sink.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); what the sinks say; with a quarantine, [`Error::Invalid`] when more than
+    /// [`MARKS_MAX`](super::MARKS_MAX) checks could set bits and [`Error::AlreadyExists`] when the data has a column of
+    /// the name [`MARKS_COLUMN`](super::MARKS_COLUMN).
+    pub fn run_with(&self, data: &Dataset, options: &RunOptions<'_>) -> Result<Outcome> {
+        let schema = data.schema();
+        let mut lanes = Lanes::begin(self, schema, options.samples)?;
+        let mut router = Router::begin(schema, &lanes.bits, options.quarantine, options.passed)?;
+        let mut hasher = options.digest.then(|| ContentHasher::new(schema)).transpose()?;
+        let mut rejected_rows = 0;
+        for batch in data.scan(&self.request(schema, options))? {
+            let batch = batch?;
+            if let Some(hasher) = &mut hasher {
+                hasher.update(&batch)?;
+            }
+            let judged = lanes.judge(&batch)?;
+            rejected_rows += judged.rejected.count_set_bits() as u64;
+            router.route(&batch, &judged.marks, &judged.rejected)?;
+        }
+        let (rows, bits) = (lanes.rows, lanes.bits.clone());
+        let (findings, samples) = lanes.finish()?;
+        let (quarantined, passed) = router.commit()?;
+        let report = Report {
+            format: REPORT_FORMAT,
+            rows,
+            rejected_rows,
+            schema: schema.fingerprint(),
+            dataset: hasher.map(ContentHasher::finish),
+            findings,
+            samples,
+            mark_bits: if options.quarantine.is_some() { bits } else { Vec::new() },
+        };
+        Ok(Outcome { report, quarantined, passed })
+    }
+
+    /// All columns where rows are written or digested, else only those that are looked at.
+    fn request(&self, schema: &Schema, options: &RunOptions<'_>) -> ScanRequest {
+        if options.digest || options.quarantine.is_some() || options.passed.is_some() {
+            return ScanRequest::all();
+        }
+        let wanted: BTreeSet<String> =
+            self.entries.iter().flat_map(|entry| needed(schema, entry.check.as_ref())).collect();
+        let columns: Vec<&str> = schema.names().filter(|name| wanted.contains(*name)).collect();
+        match (columns.is_empty(), schema.names().next()) {
+            // A row count needs some column to count.
+            (true, Some(first)) => ScanRequest::all().columns([first]),
+            (true, None) => ScanRequest::all(),
+            (false, _) => ScanRequest::all().columns(columns),
+        }
+    }
+
+    /// Judges single rows on the request path: all checks of [`Scope::Row`], the same code as in [`run`](Self::run).
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn check_row(&self, rows: &RecordBatch) -> Result<RowVerdicts> {
+        let schema = Schema::new(rows.schema())?;
+        let mut verdicts = RowVerdicts { rows: rows.num_rows(), checks: Vec::new() };
+        for entry in self.entries.iter().filter(|entry| entry.check.scope() == Scope::Row) {
+            let check = entry.check.as_ref();
+            let mut run = check.begin(&schema).map_err(|e| in_check(check.id(), e))?;
+            if let Some(failing) = marks(check, run.as_mut(), rows)? {
+                verdicts.checks.push((check.id().clone(), check.severity(), failing));
+            }
+        }
+        Ok(verdicts)
+    }
+}
+
+/// What a check reads and what its samples show.
+fn needed(schema: &Schema, check: &dyn Check) -> Vec<String> {
+    let mut columns = shown_columns(schema, check);
+    columns.extend(check.columns().into_iter().map(str::to_owned));
+    columns
+}
+
+/// Which rows failed which checks, for a few rows on the request path.
+#[derive(Clone, Debug)]
+pub struct RowVerdicts {
+    rows: usize,
+    checks: Vec<(Name, Severity, BooleanBuffer)>,
+}
+
+impl RowVerdicts {
+    /// Number of rows that were judged.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether `row` passed every check of at least `severity`; false for a row that was not judged.
+    pub fn passed(&self, row: usize, severity: Severity) -> bool {
+        row < self.rows && !self.failed(row).any(|(_, found)| found >= severity)
+    }
+
+    /// The checks that `row` failed, in the order of the suite.
+    pub fn failed(&self, row: usize) -> impl Iterator<Item = (&Name, Severity)> {
+        let fails = move |marks: &BooleanBuffer| row < marks.len() && marks.value(row);
+        self.checks.iter().filter(move |(_, _, marks)| fails(marks)).map(|(id, severity, _)| (id, *severity))
+    }
+
+    /// One value per row: true where it passed every check of at least `severity`.
+    pub fn keep(&self, severity: Severity) -> BooleanBuffer {
+        let judged = self.checks.iter().filter(|(_, found, _)| *found >= severity);
+        !&judged.fold(BooleanBuffer::new_unset(self.rows), |all, (_, _, marks)| &all | marks)
+    }
+}
+
+/// The runs of a suite over one table.
+pub(super) struct Lanes {
+    open: Vec<Lane>,
+    /// Checks whose marks reject a row, in the order of the suite.
+    pub(super) bits: Vec<Name>,
+    pub(super) rows: u64,
+}
+
+struct Lane {
+    check: Arc<dyn Check>,
+    run: Box<dyn CheckRun>,
+    sampler: Sampler,
+    rejects: bool,
+}
+
+/// What the rows of one batch came to.
+pub(super) struct Judged {
+    /// Per check that rejects, in the order of the bits: its marks.
+    pub(super) marks: Vec<BooleanBuffer>,
+    /// Rows that at least one of these marks.
+    pub(super) rejected: BooleanBuffer,
+}
+
+impl Lanes {
+    pub(super) fn begin(suite: &Suite, schema: &Schema, samples: usize) -> Result<Self> {
+        let lane = |entry: &Entry| {
+            let check = entry.check.clone();
+            let run = check.begin(schema).map_err(|e| in_check(check.id(), e))?;
+            let sampler = Sampler::new(schema, check.as_ref(), samples);
+            let rejects = check.severity() == Severity::Error && check.scope() != Scope::Table;
+            Ok(Lane { check, run, sampler, rejects })
+        };
+        let open = suite.entries.iter().map(lane).collect::<Result<Vec<_>>>()?;
+        let bits = open.iter().filter(|lane| lane.rejects).map(|lane| lane.check.id().clone()).collect();
+        Ok(Self { open, bits, rows: 0 })
+    }
+
+    pub(super) fn judge(&mut self, batch: &RecordBatch) -> Result<Judged> {
+        let mut judged = Judged { marks: Vec::new(), rejected: BooleanBuffer::new_unset(batch.num_rows()) };
+        for lane in &mut self.open {
+            let Some(failing) = marks(lane.check.as_ref(), lane.run.as_mut(), batch)? else { continue };
+            let any = failing.count_set_bits() > 0;
+            if any {
+                lane.sampler.take(batch, &failing, self.rows)?;
+            }
+            if lane.rejects {
+                if any {
+                    judged.rejected = &judged.rejected | &failing;
+                }
+                judged.marks.push(failing);
+            }
+        }
+        self.rows += batch.num_rows() as u64;
+        Ok(judged)
+    }
+
+    fn finish(self) -> Result<(Vec<Finding>, Vec<Sample>)> {
+        let (mut findings, mut samples) = (Vec::with_capacity(self.open.len()), Vec::new());
+        for lane in self.open {
+            findings.push(lane.run.finish().map_err(|e| in_check(lane.check.id(), e))?);
+            samples.extend(lane.sampler.finish());
+        }
+        Ok((findings, samples))
+    }
+}
+
+/// One batch through one run: a mark per row, without nulls, or none for a check of the whole table.
+fn marks(check: &dyn Check, run: &mut dyn CheckRun, batch: &RecordBatch) -> Result<Option<BooleanBuffer>> {
+    let answer = run.update(batch).map_err(|e| in_check(check.id(), e))?;
+    let wanted = check.scope() != Scope::Table;
+    match answer {
+        None if !wanted => Ok(None),
+        Some(marks) if wanted && marks.len() == batch.num_rows() => Ok(Some(match marks.nulls() {
+            Some(nulls) => marks.values() & nulls.inner(),
+            None => marks.values().clone(),
+        })),
+        other => {
+            let found = other.map_or("no marks".to_owned(), |marks| format!("{} marks", marks.len()));
+            let expected = if wanted { format!("{} marks", batch.num_rows()) } else { "no marks".to_owned() };
+            Err(in_check(check.id(), Error::invalid_data("answer", format!("{found} instead of {expected}"))))
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The public API, and the conformance kits on our own implementations.
+
+mod kits;
+mod validate;
