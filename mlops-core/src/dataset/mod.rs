@@ -107,7 +107,10 @@ impl Dataset {
     pub fn with_schema(&self, schema: Schema) -> Result<Self> {
         let rows = match &self.rows {
             Rows::Held(batches) => {
-                return Ok(Self { provenance: self.provenance.clone(), ..Self::held(schema, batches.iter().cloned())? });
+                return Ok(Self {
+                    provenance: self.provenance.clone(),
+                    ..Self::held(schema, batches.iter().cloned())?
+                });
             }
             Rows::Source(source) => source.clone(),
         };
@@ -119,6 +122,12 @@ impl Dataset {
     /// The same rows with a statement of what they were made from.
     pub fn with_provenance(mut self, provenance: Provenance) -> Self {
         self.provenance = Some(Arc::new(provenance));
+        self
+    }
+
+    /// The same rows, whose digest and number are known already.
+    pub(crate) fn with_identity(mut self, digest: Digest, rows: u64) -> Self {
+        self.identity = Arc::new(OnceLock::from(Identity { digest, rows }));
         self
     }
 
