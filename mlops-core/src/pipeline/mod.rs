@@ -203,6 +203,7 @@ impl Debug for StepContext {
 ///   outputs, or outputs that are as good.
 /// * `run` may be cut off at any point and run again; what it does outside of its output is idempotent.
 /// * `run` reads only its inputs, its settings and the context.
+/// * A step that stops because the host wants to answers with [`Error::Cancelled`], never with half an output.
 ///
 /// `testkit::step` checks these; run it on your own step.
 pub trait Step: Debug + Send + Sync + 'static {

@@ -481,6 +481,3 @@ fn check_positions(chosen: Vec<usize>, rows: usize, limit: usize) -> Result<Vec<
     }
     Ok(chosen)
 }
-
-#[cfg(test)]
-mod tests;

@@ -87,14 +87,6 @@ pub trait Hydrator: Debug + Send + Sync + 'static {
     /// Columns that it adds.
     fn fields(&self) -> Vec<Field>;
 
-    /// Whether `columns`, which is what the stages before it make, is all that it reads of a slate. The pipeline asks
-    /// once, when it is built.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound) or [`Error::Schema`](crate::Error::Schema) naming a column that is
-    /// missing or of another type.
-    fn check(&self, columns: &Schema) -> Result<()>;
-
     /// The columns for `slate`.
     ///
     /// # Errors

@@ -107,10 +107,6 @@ impl Hydrator for ContextColumns {
         self.fields.clone()
     }
 
-    fn check(&self, _columns: &Schema) -> Result<()> {
-        Ok(())
-    }
-
     async fn hydrate(&self, query: &Query, slate: &Slate, _budget: Budget) -> Result<Vec<ArrayRef>> {
         let column = |field: &Field| match query.context().column_by_name(field.name()) {
             Some(value) if value.data_type() == field.data_type() => repeat(value, slate.len()),

@@ -2,3 +2,13 @@
 //!
 //! Kits panic with the sentence that does not hold, so that they can be called from any test. Every `Flaky…` wrapper
 //! injects failures and delays around an implementation, for tests of compositions.
+
+mod flaky;
+mod rank;
+mod step;
+mod timer;
+
+pub use flaky::FlakyStage;
+pub use rank::{candidate_source, filter, hydrator, observer, scorer, selector};
+pub use step::{repeatable_step, step};
+pub use timer::{VirtualTimer, block_on};

@@ -1,0 +1,5 @@
+//! The public API, and the conformance kits on our own implementations.
+
+mod pipeline;
+mod rank;
+mod stages;
