@@ -127,6 +127,12 @@ impl Dataset {
         self
     }
 
+    /// The same rows, whose digest and number are known already.
+    pub(crate) fn with_identity(mut self, digest: Digest, rows: u64) -> Self {
+        self.identity = Arc::new(OnceLock::from(Identity { digest, rows }));
+        self
+    }
+
     /// What the rows were made from, where it is known.
     pub fn provenance(&self) -> Option<&Provenance> {
         self.provenance.as_deref()

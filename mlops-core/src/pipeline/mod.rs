@@ -1,14 +1,58 @@
 //! Jobs: steps in a directed acyclic graph, run once per content.
 //!
 //! A [`Step`] turns [`Artifact`]s into one artifact. A step whose fingerprint and input digests were seen before is not
-//! run again; one that was cut off is.
+//! run again; one that was cut off is. Entry points: [`Pipeline::builder`], [`Pipeline::run`], [`FnStep`] for steps
+//! written inline; [`Pipeline::plan`] shows the graph to people and other tools.
+
+mod engine;
+mod event;
+mod graph;
+mod options;
+mod plan;
+mod report;
+mod step;
+mod store;
+
+pub use event::{RunEvent, Skip};
+pub use graph::{Pipeline, PipelineBuilder};
+pub use options::{ATTEMPTS_MAX, Retry, RunOptions};
+pub use plan::{Plan, PlanStep};
+pub use report::{Outcome, Output, Rerun, Run, RunReport, StepReport};
+pub use step::{FnStep, Given};
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::time::Clock;
+use serde::{Deserialize, Serialize};
+
+use crate::time::{Clock, SystemClock};
 use crate::{Dataset, Digest, Error, Name, Result};
+
+/// The three kinds of [`Artifact`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ArtifactKind {
+    /// Rows.
+    Dataset,
+    /// Small structured facts.
+    Json,
+    /// Anything else.
+    Bytes,
+}
+
+impl ArtifactKind {
+    /// The digest of an artifact of this kind whose content has the digest `content`.
+    pub fn digest(self, content: Digest) -> Digest {
+        let kind: &[u8] = match self {
+            Self::Dataset => b"dataset",
+            Self::Json => b"json",
+            Self::Bytes => b"bytes",
+        };
+        Digest::of_parts([kind, content.as_bytes()])
+    }
+}
 
 /// What flows between steps.
 #[derive(Clone, Debug)]
@@ -23,17 +67,26 @@ pub enum Artifact {
 }
 
 impl Artifact {
-    /// Content digest; the kind counts.
+    /// Which kind this is.
+    pub fn kind(&self) -> ArtifactKind {
+        match self {
+            Self::Dataset(_) => ArtifactKind::Dataset,
+            Self::Json(_) => ArtifactKind::Json,
+            Self::Bytes(_) => ArtifactKind::Bytes,
+        }
+    }
+
+    /// Content digest; the kind counts. That of a data set covers schema and rows, not the provenance.
     ///
     /// # Errors
     /// What [`Dataset::digest`] says.
     pub fn digest(&self) -> Result<Digest> {
-        let (kind, digest) = match self {
-            Self::Dataset(data) => ("dataset", data.digest()?),
-            Self::Json(value) => ("json", Digest::of_json(value)?),
-            Self::Bytes(bytes) => ("bytes", Digest::of(bytes)),
+        let content = match self {
+            Self::Dataset(data) => data.digest()?,
+            Self::Json(value) => Digest::of_json(value)?,
+            Self::Bytes(bytes) => Digest::of(bytes),
         };
-        Ok(Digest::of_parts([kind.as_bytes(), digest.as_bytes()]))
+        Ok(self.kind().digest(content))
     }
 
     /// The rows.
@@ -67,6 +120,24 @@ impl Artifact {
             Self::Bytes(_) => "bytes",
         };
         Error::schema("artifact", expected, found)
+    }
+}
+
+impl From<Dataset> for Artifact {
+    fn from(data: Dataset) -> Self {
+        Self::Dataset(data)
+    }
+}
+
+impl From<serde_json::Value> for Artifact {
+    fn from(value: serde_json::Value) -> Self {
+        Self::Json(value)
+    }
+}
+
+impl From<Vec<u8>> for Artifact {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes.into())
     }
 }
 
@@ -105,6 +176,20 @@ pub struct StepContext {
     pub progress: Arc<dyn Fn(f64) + Send + Sync>,
 }
 
+impl StepContext {
+    /// A context for one call outside of a pipeline: never cancelled, progress goes nowhere.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, cancelled: Arc::new(|| false), progress: Arc::new(|_| {}) }
+    }
+}
+
+impl Default for StepContext {
+    /// As [`new`](Self::new), with the system's clock.
+    fn default() -> Self {
+        Self::new(Arc::new(SystemClock))
+    }
+}
+
 impl Debug for StepContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StepContext").field("clock", &self.clock).finish_non_exhaustive()
@@ -118,6 +203,7 @@ impl Debug for StepContext {
 ///   outputs, or outputs that are as good.
 /// * `run` may be cut off at any point and run again; what it does outside of its output is idempotent.
 /// * `run` reads only its inputs, its settings and the context.
+/// * A step that stops because the host wants to answers with [`Error::Cancelled`], never with half an output.
 ///
 /// `testkit::step` checks these; run it on your own step.
 pub trait Step: Debug + Send + Sync + 'static {
@@ -135,4 +221,18 @@ pub trait Step: Debug + Send + Sync + 'static {
     /// # Errors
     /// Whatever keeps the step from its output; the pipeline wraps it in [`Error::Stage`].
     fn run(&self, inputs: &Inputs, context: &StepContext) -> Result<Artifact>;
+}
+
+impl<S: Step + ?Sized> Step for Arc<S> {
+    fn name(&self) -> &Name {
+        (**self).name()
+    }
+
+    fn fingerprint(&self) -> Result<Digest> {
+        (**self).fingerprint()
+    }
+
+    fn run(&self, inputs: &Inputs, context: &StepContext) -> Result<Artifact> {
+        (**self).run(inputs, context)
+    }
 }

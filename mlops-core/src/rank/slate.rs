@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
-use arrow::datatypes::{Field, Schema as ArrowSchema};
+use arrow::datatypes::{Field, Schema as ArrowSchema, SchemaRef};
 
 use crate::{Error, Name, Result};
 
@@ -100,6 +100,16 @@ impl Slate {
         }
         let options = RecordBatchOptions::new().with_row_count(Some(self.len()));
         let rows = RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(all_fields)), all_arrays, &options)?;
+        Ok(Self { rows, ..self })
+    }
+
+    /// The slate with `arrays` behind its columns; `schema` is that of the whole.
+    pub(super) fn extended(self, schema: &SchemaRef, arrays: impl IntoIterator<Item = ArrayRef>) -> Result<Self> {
+        let options = RecordBatchOptions::new().with_row_count(Some(self.len()));
+        let mut columns = Vec::with_capacity(schema.fields().len());
+        columns.extend_from_slice(self.rows.columns());
+        columns.extend(arrays);
+        let rows = RecordBatch::try_new_with_options(schema.clone(), columns, &options)?;
         Ok(Self { rows, ..self })
     }
 

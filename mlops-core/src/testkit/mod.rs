@@ -11,3 +11,12 @@ mod transform;
 pub use check::check;
 pub use model::model;
 pub use transform::transform;
+mod flaky;
+mod rank;
+mod step;
+mod timer;
+
+pub use flaky::FlakyStage;
+pub use rank::{candidate_source, filter, hydrator, observer, scorer, selector};
+pub use step::{repeatable_step, step};
+pub use timer::{VirtualTimer, block_on};

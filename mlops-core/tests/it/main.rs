@@ -2,3 +2,6 @@
 
 mod kits;
 mod validate;
+mod pipeline;
+mod rank;
+mod stages;

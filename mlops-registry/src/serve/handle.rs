@@ -9,7 +9,7 @@ use mlops_core::arrow::compute::cast;
 use mlops_core::arrow::datatypes::{DataType, Float64Type};
 use mlops_core::model::Signature;
 use mlops_core::rank::{Budget, Query, Scored, Scorer, Slate};
-use mlops_core::{Error as CoreError, Name};
+use mlops_core::{Error as CoreError, Name, Schema};
 
 use crate::version::Loaded;
 use crate::{Error, Result};
@@ -22,7 +22,6 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct ServedModel {
     objective: Name,
-    inputs: Vec<String>,
     present: ArcSwap<Present>,
 }
 
@@ -42,8 +41,7 @@ impl Present {
 impl ServedModel {
     /// Serves `loaded` as the scorer of `objective`.
     pub fn new(objective: Name, loaded: Loaded) -> Self {
-        let inputs = loaded.version.made.signature.names().map(str::to_owned).collect();
-        Self { objective, inputs, present: ArcSwap::from_pointee(Present::new(loaded)) }
+        Self { objective, present: ArcSwap::from_pointee(Present::new(loaded)) }
     }
 
     /// The version in service.
@@ -80,8 +78,8 @@ impl Scorer for ServedModel {
         &self.objective
     }
 
-    fn inputs(&self) -> Vec<String> {
-        self.inputs.clone()
+    fn check(&self, columns: &Schema) -> mlops_core::Result<()> {
+        self.present.load().loaded.version.made.signature.check(columns)
     }
 
     async fn score(&self, _: &Query, slate: &Slate, _: Budget) -> mlops_core::Result<Scored> {
