@@ -21,10 +21,12 @@ use crate::{Digest, Error, Result, Schema};
 ///
 /// # Examples
 /// ```
-/// use mlops_core::arrow::array::{record_batch, RecordBatch};
-/// use mlops_core::Dataset;
+/// use std::sync::Arc;
 ///
-/// let batch = record_batch!(("id", Int64, [1, 2, 3]))?;
+/// use mlops_core::Dataset;
+/// use mlops_core::arrow::array::{Int64Array, RecordBatch};
+///
+/// let batch = RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![1, 2, 3])) as _)])?;
 /// let whole = Dataset::from_batches([batch.clone()])?;
 /// let halves = Dataset::from_batches([batch.slice(0, 1), batch.slice(1, 2)])?;
 /// assert_eq!(whole.digest()?, halves.digest()?);
@@ -107,7 +109,10 @@ impl Dataset {
     pub fn with_schema(&self, schema: Schema) -> Result<Self> {
         let rows = match &self.rows {
             Rows::Held(batches) => {
-                return Ok(Self { provenance: self.provenance.clone(), ..Self::held(schema, batches.iter().cloned())? });
+                return Ok(Self {
+                    provenance: self.provenance.clone(),
+                    ..Self::held(schema, batches.iter().cloned())?
+                });
             }
             Rows::Source(source) => source.clone(),
         };

@@ -1,9 +1,14 @@
 use super::*;
 use crate::schema::{Role, Sensitivity};
 use crate::source::{Comparison, Predicate};
-use arrow::array::{Float64Array, Int64Array, ListArray, StringArray, StringViewArray, StructArray, record_batch};
+use arrow::array::{Float64Array, Int64Array, ListArray, StringArray, StringViewArray, StructArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema as ArrowSchema};
 use proptest::prelude::*;
+
+fn ints(columns: &[(&str, &[i64])]) -> RecordBatch {
+    let arrays = columns.iter().map(|(name, values)| (*name, Arc::new(Int64Array::from(values.to_vec())) as _));
+    RecordBatch::try_from_iter(arrays).unwrap()
+}
 
 fn batch(ids: Vec<Option<i64>>, texts: Vec<Option<String>>) -> RecordBatch {
     let lists = ListArray::from_iter_primitive::<Int64Type, _, _>(
@@ -64,14 +69,12 @@ fn string_layouts_of_the_same_text_have_one_digest() {
 
 #[test]
 fn a_scan_filters_projects_limits_and_cuts() {
-    let data =
-        Dataset::from_batches([record_batch!(("a", Int64, [1, 2, 3, 4, 5]), ("b", Int64, [5, 4, 3, 2, 1])).unwrap()])
-            .unwrap();
+    let data = Dataset::from_batches([ints(&[("a", &[1, 2, 3, 4, 5]), ("b", &[5, 4, 3, 2, 1])])]).unwrap();
     let request =
         ScanRequest::all().columns(["b"]).filter(Predicate::new("a", Comparison::Gt, 1)).limit(3).batch_rows(2);
     let batches: Vec<_> = data.scan(&request).unwrap().collect::<Result<_>>().unwrap();
     assert_eq!(batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [2, 1]);
-    let expected = record_batch!(("b", Int64, [4, 3, 2])).unwrap();
+    let expected = ints(&[("b", &[4, 3, 2])]);
     assert_eq!(concat_batches(&batches[0].schema(), &batches).unwrap().column(0), expected.column(0));
     assert!(matches!(data.scan(&ScanRequest::all().columns(["z"])), Err(Error::NotFound { .. })));
     let wrong = ScanRequest::all().filter(Predicate::new("a", Comparison::Eq, "text"));
@@ -80,7 +83,7 @@ fn a_scan_filters_projects_limits_and_cuts() {
 
 #[test]
 fn annotations_are_laid_over_a_data_set() {
-    let data = Dataset::from_batches([record_batch!(("a", Int64, [1])).unwrap()]).unwrap();
+    let data = Dataset::from_batches([ints(&[("a", &[1])])]).unwrap();
     let schema =
         data.schema().with_role("a", Role::Key).and_then(|s| s.with_sensitivity("a", Sensitivity::Secret)).unwrap();
     let annotated = data.with_schema(schema.clone()).unwrap();
@@ -90,8 +93,8 @@ fn annotations_are_laid_over_a_data_set() {
 
 #[test]
 fn batches_that_differ_are_refused_and_none_is_too() {
-    let int = record_batch!(("a", Int64, [1])).unwrap();
-    let text = record_batch!(("a", Utf8, ["x"])).unwrap();
+    let int = ints(&[("a", &[1])]);
+    let text = RecordBatch::try_from_iter([("a", Arc::new(StringArray::from(vec!["x"])) as _)]).unwrap();
     assert!(matches!(Dataset::from_batches([int, text]), Err(Error::Schema { .. })));
     assert!(matches!(Dataset::from_batches([]), Err(Error::Invalid { .. })));
     let schema = Schema::new(ArrowSchema::empty()).unwrap();

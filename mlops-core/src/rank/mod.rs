@@ -100,7 +100,17 @@ pub trait Scorer: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// Whatever keeps it from answering; the pipeline's policy decides what follows.
-    async fn score(&self, query: &Query, slate: &Slate, budget: Budget) -> Result<Vec<f64>>;
+    async fn score(&self, query: &Query, slate: &Slate, budget: Budget) -> Result<Scored>;
+}
+
+/// Scores of one objective, and what made them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    /// One score per candidate, in order.
+    pub scores: Vec<f64>,
+    /// Version of the model behind them; empty where there is none. Read together with the scores, so that a swap in
+    /// the middle of a request is reported truthfully.
+    pub version: std::sync::Arc<str>,
 }
 
 /// Picks and orders the answer.
@@ -142,7 +152,7 @@ pub struct Served {
     /// Blended score of each chosen candidate.
     pub scores: Vec<f64>,
     /// Versions of whatever scored, by scorer name.
-    pub versions: Vec<(Name, String)>,
+    pub versions: Vec<(Name, std::sync::Arc<str>)>,
     /// Names of stages that were skipped or late.
     pub degraded: Vec<Name>,
     /// Time from query to answer.

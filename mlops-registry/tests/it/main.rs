@@ -1,0 +1,5 @@
+//! The public interface of `mlops-registry`, in one binary.
+
+mod gbdt;
+mod stores;
+mod training;
