@@ -5,6 +5,9 @@ pub mod clean;
 pub mod dataset;
 pub mod digest;
 pub mod error;
+pub mod file;
+#[cfg(any(feature = "polars", feature = "ndarray"))]
+pub mod interop;
 pub mod model;
 pub mod name;
 pub mod pipeline;

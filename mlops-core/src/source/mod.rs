@@ -3,12 +3,27 @@
 //! A [`DataSource`] can be scanned any number of times; a [`DataSink`] shows nothing of a write until it is committed.
 //! Entry points: [`DataSource::scan`], [`DataSink::begin`].
 
+mod cells;
+mod csv;
+mod infer;
+mod json;
+mod local;
+mod memory;
+mod parquet;
 mod predicate;
+mod print;
+mod quarantine;
 mod request;
 mod stream;
 
+pub use csv::{CsvSink, CsvSinkBuilder, CsvSource, CsvSourceBuilder, RECORD_BYTES_MAX};
+pub use infer::{InferenceReport, InferredColumn, SAMPLE_ROWS_DEFAULT};
+pub use json::{JsonSink, JsonSource, JsonSourceBuilder, NonFinite};
+pub use memory::{MemorySink, MemorySource};
+pub use parquet::{ParquetSink, ParquetSinkBuilder, ParquetSource, ParquetSourceBuilder};
 pub(crate) use predicate::is_text;
 pub use predicate::{Comparison, Predicate, Scalar};
+pub use quarantine::{Quarantine, SetAside};
 pub use request::{BATCH_ROWS_DEFAULT, ScanRequest};
 pub use stream::{BatchStream, Progress};
 
@@ -40,6 +55,18 @@ impl SourceInfo {
     pub fn new(format: impl Into<String>, location: impl Into<String>) -> Self {
         Self { format: format.into(), location: location.into(), size_bytes: None, modified: None }
     }
+}
+
+/// What becomes of columns of a text file that a given schema does not name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ExtraColumns {
+    /// They are an error, so that nothing is lost in silence.
+    #[default]
+    Refuse,
+    /// They are not read.
+    Ignore,
 }
 
 /// Rows that can be read again and again.

@@ -1,0 +1,252 @@
+//! Apache Parquet files: a source that reads only what it needs, and a sink that keeps every annotation.
+
+mod prune;
+mod sink;
+
+pub use sink::{ParquetSink, ParquetSinkBuilder};
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::Schema as ArrowSchema;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::errors::ParquetError;
+
+use super::local::{in_file, info, open, shown};
+use super::{BatchStream, DataSource, ScanRequest, SourceInfo};
+use crate::schema::logical_type;
+use crate::{Error, Result, Schema};
+
+/// Rows of a Parquet file.
+///
+/// A scan reads the columns that it needs, skips row groups that the statistics rule out, and stops at the limit. Roles,
+/// sensitivities, units and the schema's own metadata come from the file when a [`ParquetSink`] wrote them.
+///
+/// A damaged file is [`Error::InvalidData`] naming it. Pages carry no checksum, so a value that was altered within a page
+/// may still read as another value: whoever must know compares the [content digest](crate::Dataset::digest).
+///
+/// # Examples
+/// ```
+/// use mlops_core::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
+/// use mlops_core::source::{Comparison, ParquetSink, ParquetSource, Predicate, ScanRequest};
+/// use mlops_core::Dataset;
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("offers.parquet");
+/// let batch = RecordBatch::try_from_iter([
+///     ("offer", std::sync::Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef),
+///     ("price", std::sync::Arc::new(Float64Array::from(vec![9.5, 12.0, 30.0]))),
+/// ])?;
+/// Dataset::from_batches([batch])?.write_to(&ParquetSink::new(&path))?;
+///
+/// let offers = Dataset::from_source(std::sync::Arc::new(ParquetSource::open(&path)?))?;
+/// let dear = ScanRequest::all().columns(["offer"]).filter(Predicate::new("price", Comparison::Gt, 10.0));
+/// assert_eq!(Dataset::collect(offers.scan(&dear)?)?.num_rows()?, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ParquetSource {
+    path: PathBuf,
+    schema: Schema,
+    stored: Schema,
+}
+
+/// Settings of a [`ParquetSource`].
+#[derive(Clone, Debug)]
+pub struct ParquetSourceBuilder {
+    path: PathBuf,
+    schema: Option<Schema>,
+}
+
+impl ParquetSourceBuilder {
+    /// The columns that are read, with their annotations; each must be in the file with the same logical type.
+    /// Default: all columns of the file.
+    pub fn schema(mut self, schema: Schema) -> Self {
+        self.schema = Some(schema);
+        self
+    }
+
+    /// Reads the footer.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no file, [`Error::InvalidData`] when it is not Parquet or damaged, [`Error::Schema`] when a
+    /// column of a given schema is missing or of another type.
+    pub fn build(self) -> Result<ParquetSource> {
+        let stored = Footer::read(&self.path)?.schema;
+        let schema = match self.schema {
+            Some(schema) => {
+                stored.ensure_provides(&schema)?;
+                schema
+            }
+            None => stored.clone(),
+        };
+        Ok(ParquetSource { path: self.path, schema, stored })
+    }
+}
+
+impl ParquetSource {
+    /// All columns of the file at `path`.
+    ///
+    /// # Errors
+    /// What [`ParquetSourceBuilder::build`] says.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
+        Self::builder(path).build()
+    }
+
+    /// Settings for the file at `path`.
+    pub fn builder(path: impl Into<PathBuf>) -> ParquetSourceBuilder {
+        ParquetSourceBuilder { path: path.into(), schema: None }
+    }
+}
+
+/// An open file whose footer has been read.
+struct Footer {
+    builder: ParquetRecordBatchReaderBuilder<File>,
+    schema: Schema,
+}
+
+impl Footer {
+    fn read(path: &Path) -> Result<Self> {
+        let file = open(path)?;
+        let builder = guard(path, || ParquetRecordBatchReaderBuilder::try_new(file))?;
+        let metadata = builder.metadata();
+        let counted = metadata.row_groups().iter().try_fold(0_i64, |sum, group| {
+            Some(group.num_rows()).filter(|rows| *rows >= 0).and_then(|rows| sum.checked_add(rows))
+        });
+        if counted != Some(metadata.file_metadata().num_rows()) {
+            return Err(Error::invalid_data(shown(path), "damaged: its row groups do not add up"));
+        }
+        let schema = Schema::new(builder.schema().clone()).map_err(|e| in_file(path, e))?;
+        Ok(Self { builder, schema })
+    }
+}
+
+impl DataSource for ParquetSource {
+    fn info(&self) -> Result<SourceInfo> {
+        info(&self.path, "parquet")
+    }
+
+    fn schema(&self) -> Result<Schema> {
+        self.info()?;
+        Ok(self.schema.clone())
+    }
+
+    fn scan(&self, request: &ScanRequest) -> Result<BatchStream> {
+        let wanted = request.columns_to_read(&self.schema)?;
+        let schema = self.schema.project(&wanted)?;
+        request.predicates().iter().try_for_each(|p| p.check(&schema))?;
+        let Footer { builder, schema: stored } = Footer::read(&self.path)?;
+        if stored != self.stored {
+            return Err(Error::invalid_data(shown(&self.path), "its columns have changed since the source was opened"));
+        }
+        let groups = guard(&self.path, || prune::row_groups(&builder, request.predicates()))?;
+        let rows = groups.iter().map(|group| builder.metadata().row_group(*group).num_rows() as u64).sum();
+        let reader = guard(&self.path, || {
+            let roots = wanted.iter().filter_map(|name| builder.schema().index_of(name).ok());
+            let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
+            let builder = builder.with_row_groups(groups).with_projection(mask);
+            builder.with_batch_size(request.rows_per_batch()).build()
+        })?;
+        let scan = Scan { path: self.path.clone(), reader: Some(reader), schema: schema.clone(), rows };
+        request.finish(BatchStream::new(schema, scan))
+    }
+}
+
+struct Scan {
+    path: PathBuf,
+    /// Gone after the last batch and after a failure.
+    reader: Option<ParquetRecordBatchReader>,
+    schema: Schema,
+    /// Rows that the footer promises and that have not come yet.
+    rows: u64,
+}
+
+impl Iterator for Scan {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut reader = self.reader.take()?;
+        let refuse = || Err(Error::invalid_data(shown(&self.path), "damaged: it holds other rows than its footer says"));
+        match guard(&self.path, || reader.next().transpose().map_err(ParquetError::from)) {
+            Ok(None) if self.rows > 0 => Some(refuse()),
+            Ok(None) => None,
+            Ok(Some(batch)) if batch.num_rows() as u64 > self.rows => Some(refuse()),
+            Ok(Some(batch)) => {
+                self.rows -= batch.num_rows() as u64;
+                self.reader = Some(reader);
+                Some(adopt(&self.schema, batch))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// `batch` with the columns of `schema` in its order; other encodings of the same content are cast.
+fn adopt(schema: &Schema, batch: RecordBatch) -> Result<RecordBatch> {
+    let found = batch.schema();
+    let indices = schema.names().map(|name| found.index_of(name)).collect::<Result<Vec<_>, _>>()?;
+    let batch = batch.project(&indices)?;
+    if batch.schema_ref() == schema.arrow() {
+        return Ok(batch);
+    }
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    let columns = schema.arrow().fields().iter().zip(batch.columns()).map(|(field, array)| {
+        if array.data_type() == field.data_type() {
+            Ok(array.clone())
+        } else {
+            debug_assert_eq!(logical_type(array.data_type()), logical_type(field.data_type()));
+            Ok(cast_with_options(array, field.data_type(), &strict)?)
+        }
+    });
+    let fields = schema.arrow().fields().clone();
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let plain = RecordBatch::try_new_with_options(ArrowSchema::new(fields).into(), columns.collect::<Result<_>>()?, &options)
+        .map_err(|e| Error::schema("*", "values that fit the declared nullability", e))?;
+    schema.attach(&plain)
+}
+
+/// Runs a piece of the parquet library and names the file in whatever goes wrong.
+///
+/// The library checks most of what a damaged file can do to it, but not all: some page encodings index past the end of
+/// short data, and a panic there must not end a process that reads other people's files. The state that a panic may
+/// leave torn is the reader's own, which is dropped and never used again; hence [`AssertUnwindSafe`].
+fn guard<T, E: Into<Failure>>(path: &Path, run: impl FnOnce() -> Result<T, E>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(match error.into() {
+            Failure::Parquet(ParquetError::External(cause)) => match cause.downcast::<std::io::Error>() {
+                Ok(io) if io.kind() != std::io::ErrorKind::UnexpectedEof => Error::io(path, *io),
+                Ok(io) => Error::invalid_data(shown(path), io),
+                Err(other) => Error::invalid_data(shown(path), other),
+            },
+            Failure::Parquet(error) => Error::invalid_data(shown(path), error),
+            Failure::Core(error) => error,
+        }),
+        Err(_panic) => Err(Error::invalid_data(shown(path), "damaged: its pages do not hold what their headers say")),
+    }
+}
+
+/// What a guarded piece of code may fail with.
+enum Failure {
+    Parquet(ParquetError),
+    Core(Error),
+}
+
+impl From<ParquetError> for Failure {
+    fn from(error: ParquetError) -> Self {
+        Self::Parquet(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Core(error)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! Row groups that cannot hold a row which is asked for.
+
+use std::fs::File;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
+
+use crate::source::{Comparison, Predicate, Scalar};
+use crate::{Error, Result};
+
+/// Numbers of the row groups that may hold rows for which all of `predicates` are true.
+///
+/// Only a definite "no" drops a group: missing statistics and values that cannot be compared keep it.
+pub(super) fn row_groups(
+    builder: &ParquetRecordBatchReaderBuilder<File>,
+    predicates: &[Predicate],
+) -> Result<Vec<usize>> {
+    let mut keep = vec![true; builder.metadata().num_row_groups()];
+    for predicate in predicates {
+        // No statistics for nested columns, and none that are worth an error.
+        if let Ok(possible) = possible(builder, predicate) {
+            let definite_no = |group: usize| possible.is_valid(group) && !possible.value(group);
+            keep.iter_mut().enumerate().for_each(|(group, keep)| *keep &= !definite_no(group));
+        }
+    }
+    Ok(keep.iter().enumerate().filter(|(_, keep)| **keep).map(|(group, _)| group).collect())
+}
+
+/// For each row group, whether a row of it can fit `predicate`; null where that is not known.
+fn possible(builder: &ParquetRecordBatchReaderBuilder<File>, predicate: &Predicate) -> Result<BooleanArray> {
+    let groups = builder.metadata().row_groups();
+    let column = predicate.column();
+    let unknown = |e: &dyn std::fmt::Display| Error::invalid_data(format!("statistics of column `{column}`"), e);
+    let statistics = StatisticsConverter::try_new(column, builder.schema(), builder.parquet_schema())
+        .map_err(|e| unknown(&e))?
+        .with_missing_null_counts_as_zero(false);
+    let nulls = || statistics.row_group_null_counts(groups).map_err(|e| unknown(&e));
+    let bound = |array: ArrayRef, comparison, value: &Scalar| {
+        let batch = RecordBatch::try_from_iter_with_nullable([(column, array, true)])?;
+        Predicate::new(column, comparison, value.clone()).mask(&batch)
+    };
+    let least = || statistics.row_group_mins(groups).map_err(|e| unknown(&e));
+    let greatest = || statistics.row_group_maxes(groups).map_err(|e| unknown(&e));
+    match predicate {
+        Predicate::IsNull { .. } => Ok(nulls()?.iter().map(|count| count.map(|n| n > 0)).collect()),
+        Predicate::IsNotNull { .. } => {
+            let rows = groups.iter().map(|group| group.num_rows() as u64);
+            Ok(nulls()?.iter().zip(rows).map(|(count, rows)| count.map(|n| n < rows)).collect())
+        }
+        Predicate::Compare { comparison, value, .. } => {
+            // Statistics leave NaN out, which the predicate places above all else: upper bounds say nothing then.
+            let floating = statistics.arrow_field().data_type().is_floating();
+            if floating && matches!(value, Scalar::Float(v) if v.is_nan()) {
+                return Err(unknown(&"NaN"));
+            }
+            match comparison {
+                Comparison::Lt => bound(least()?, Comparison::Lt, value),
+                Comparison::LtEq => bound(least()?, Comparison::LtEq, value),
+                Comparison::Gt if !floating => bound(greatest()?, Comparison::Gt, value),
+                Comparison::GtEq if !floating => bound(greatest()?, Comparison::GtEq, value),
+                Comparison::Eq => {
+                    let low = bound(least()?, Comparison::LtEq, value)?;
+                    let high = bound(greatest()?, Comparison::GtEq, value)?;
+                    Ok(arrow::compute::and_kleene(&low, &high)?)
+                }
+                _ => Err(unknown(&"not bounded")),
+            }
+        }
+    }
+}
