@@ -1,0 +1,196 @@
+//! History of features, and what was known at an instant.
+//!
+//! Rows are appended and never changed; a correction is a row with the same event time and a later created time. Entry
+//! points: [`OfflineStore`], [`ParquetStore`], and [`as_of_join`] for data that is in no store.
+
+pub mod asof;
+mod parquet;
+
+pub use asof::{AgeQuantiles, AsOfOptions, JoinReport, TrainingSet, as_of_join};
+pub use parquet::{ParquetStore, ViewHistory};
+
+use std::fmt::{self, Debug};
+
+use arrow::array::RecordBatch;
+use mlops_core::{Dataset, Schema, Window};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::service::ViewJoin;
+use crate::view::FeatureView;
+
+/// A position in the order in which rows of a view came in: all appends before `sequence`, and the first `rows` rows
+/// of the append `sequence`. Ordered.
+///
+/// Whoever has read up to a position misses nothing by going on from there, however late a row's event time is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watermark {
+    /// Number of an append.
+    pub sequence: u64,
+    /// Rows of it.
+    pub rows: u64,
+}
+
+impl fmt::Display for Watermark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}+{}", self.sequence, self.rows)
+    }
+}
+
+/// What an append did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Appended {
+    /// Rows that were added.
+    pub rows: u64,
+    /// Position after them; `None` when there was no row.
+    pub end: Option<Watermark>,
+}
+
+/// History of feature views.
+///
+/// # Contract
+/// * An append is seen as a whole once it returned, and survives a crash then; one that failed or was cut off is never
+///   seen. Appends are numbered in ascending order; a later one is later in source order.
+/// * `scan` gives rows in source order: by append, then as they stood in it. Two scans of unchanged history are equal.
+///   Memory is bounded by a few batches.
+/// * Every scanned batch says up to where the stream has come; a scan after that position gives exactly the rest.
+/// * A feature that was added later is null in rows before. A feature whose type changed, or a key that did, is
+///   [`Error::Changed`](crate::Error::Changed).
+/// * `as_of` obeys the law of the as-of join (see [`as_of_join`]); a view without history is no error.
+///
+/// `testkit::offline_store` checks these; run it on your own store.
+pub trait OfflineStore: Debug + Send + Sync + 'static {
+    /// Adds `rows`, which have at least the columns of the view's [schema](FeatureView::schema); others are left out.
+    ///
+    /// # Errors
+    /// `Core(Schema)` for a missing column or one of another type, `Core(InvalidData)` for a null event time or a value that does
+    /// not fit its type; whatever keeps the store from writing. Nothing is added then.
+    fn append(&self, view: &FeatureView, rows: &Dataset) -> Result<Appended>;
+
+    /// Reads history of `view`.
+    ///
+    /// # Errors
+    /// [`Error::Changed`](crate::Error::Changed); whatever keeps the store from reading, also out of the stream.
+    fn scan(&self, view: &FeatureView, request: &HistoryRequest) -> Result<HistoryStream>;
+
+    /// Joins to each row of `spine` what was known at its instant.
+    ///
+    /// # Errors
+    /// As [`as_of_join`]; whatever keeps the store from reading.
+    fn as_of(&self, spine: &Dataset, joins: &[ViewJoin], options: &AsOfOptions) -> Result<TrainingSet>;
+}
+
+/// What is read of a view's history.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct HistoryRequest {
+    pub(crate) window: Option<Window>,
+    pub(crate) after: Option<Watermark>,
+    pub(crate) features: Option<Vec<usize>>,
+    pub(crate) batch_rows: Option<usize>,
+}
+
+/// Rows per batch where nothing was said.
+const BATCH_ROWS_DEFAULT: usize = 16_384;
+
+/// Most rows that a caller may ask for per batch.
+const BATCH_ROWS_MAX: usize = 1 << 24;
+
+impl HistoryRequest {
+    /// All rows with all features.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Only rows whose event time lies in `window`.
+    pub fn window(mut self, window: Window) -> Self {
+        self.window = Some(window);
+        self
+    }
+
+    /// Only rows that came in after `watermark`.
+    pub fn after(mut self, watermark: Watermark) -> Self {
+        self.after = Some(watermark);
+        self
+    }
+
+    /// Only these features (positions in the view), in this order. Keys and times always come along.
+    pub fn features(mut self, features: impl IntoIterator<Item = usize>) -> Self {
+        self.features = Some(features.into_iter().collect());
+        self
+    }
+
+    /// At most `rows` rows in one batch; clamped to 1..=2^24. Default 16384.
+    pub fn batch_rows(mut self, rows: usize) -> Self {
+        self.batch_rows = Some(rows);
+        self
+    }
+
+    /// The window asked for.
+    pub fn event_window(&self) -> Option<Window> {
+        self.window
+    }
+
+    /// The position after which to read.
+    pub fn start(&self) -> Option<Watermark> {
+        self.after
+    }
+
+    /// The features asked for; `None` for all.
+    pub fn projection(&self) -> Option<&[usize]> {
+        self.features.as_deref()
+    }
+
+    /// The most rows in one batch.
+    pub fn rows_per_batch(&self) -> usize {
+        self.batch_rows.unwrap_or(BATCH_ROWS_DEFAULT).clamp(1, BATCH_ROWS_MAX)
+    }
+}
+
+/// Rows of a view's history, and up to where they reach.
+#[derive(Clone, Debug)]
+pub struct HistoryBatch {
+    /// The rows; there may be none.
+    pub rows: RecordBatch,
+    /// Everything up to here that was asked for has been delivered with these rows.
+    pub end: Watermark,
+}
+
+/// Batches of history, one after the other; ends at the first error.
+pub struct HistoryStream {
+    schema: Schema,
+    batches: Box<dyn Iterator<Item = Result<HistoryBatch>> + Send>,
+    failed: bool,
+}
+
+impl HistoryStream {
+    /// A stream over `batches`, which must all be of `schema`.
+    pub fn new(schema: Schema, batches: impl Iterator<Item = Result<HistoryBatch>> + Send + 'static) -> Self {
+        Self { schema, batches: Box::new(batches), failed: false }
+    }
+
+    /// Schema of every batch.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+}
+
+impl Iterator for HistoryStream {
+    type Item = Result<HistoryBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let next = self.batches.next();
+        self.failed = matches!(next, Some(Err(_)));
+        next
+    }
+}
+
+impl Debug for HistoryStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HistoryStream").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,108 @@
+use arrow::array::{Float64Array, Int32Array, Int64Array, TimestampMicrosecondArray};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Entity, FeatureView, KeyType};
+
+fn view() -> FeatureView {
+    let user = Entity::builder("user").key("user_id", KeyType::Int64).build().unwrap();
+    FeatureView::builder("stats", user)
+        .feature("flag", ValueType::Bool)
+        .feature("name", ValueType::Utf8)
+        .feature("small", ValueType::Int32)
+        .feature("big", ValueType::Int64)
+        .feature("raw", ValueType::Binary)
+        .feature("ratio", ValueType::Float64)
+        .feature("seen", ValueType::Timestamp)
+        .created("created")
+        .build()
+        .unwrap()
+}
+
+fn batch(rows: usize, present: bool) -> RecordBatch {
+    fn of<T: Clone>(value: T, rows: usize, present: bool) -> Vec<Option<T>> {
+        vec![present.then_some(value); rows]
+    }
+    let time = |v: Vec<Option<i64>>| Arc::new(TimestampMicrosecondArray::from(v).with_timezone("UTC")) as ArrayRef;
+    RecordBatch::try_from_iter_with_nullable([
+        ("user_id", Arc::new(Int64Array::from_iter_values(0..rows as i64)) as ArrayRef, true),
+        ("event_timestamp", time(vec![Some(-7); rows]), true),
+        ("created", time(of(11, rows, present)), true),
+        ("flag", Arc::new(BooleanArray::from(of(true, rows, present))), true),
+        ("name", Arc::new(StringArray::from(of("é", rows, present))), true),
+        ("small", Arc::new(Int32Array::from(of(-2, rows, present))), true),
+        ("big", Arc::new(Int64Array::from(of(i64::MIN, rows, present))), true),
+        ("raw", Arc::new(BinaryArray::from(of(&[0_u8, 255][..], rows, present))), true),
+        ("ratio", Arc::new(Float64Array::from(of(f64::NEG_INFINITY, rows, present))), true),
+        ("seen", time(of(i64::MAX, rows, present)), true),
+    ])
+    .unwrap()
+}
+
+fn encode(view: &FeatureView, rows: &RecordBatch, row: usize) -> Vec<u8> {
+    let rows = view.conform(rows).unwrap();
+    let mut out = Vec::new();
+    RowWriter::new(view.layout(), &rows, 1, true).encode(row, &mut out).unwrap();
+    out
+}
+
+fn decode(view: &FeatureView, bytes: &[u8]) -> std::result::Result<Vec<ArrayRef>, Torn> {
+    let features: Vec<usize> = (0..view.features().len()).collect();
+    let mut builder = ColumnsBuilder::new(view.layout(), &features, 1);
+    builder.push(0, &RowBytes::parse(bytes).ok_or(Torn)?, view.layout(), None)?;
+    Ok(builder.finish().unwrap().0)
+}
+
+#[test]
+fn every_type_comes_back_as_it_was_and_null_stays_null() {
+    let view = view();
+    for present in [true, false] {
+        let rows = batch(2, present);
+        let decoded = decode(&view, &encode(&view, &rows, 1)).unwrap();
+        for (array, original) in decoded.iter().zip(&rows.columns()[3..]) {
+            assert_eq!(array.as_ref(), original.slice(1, 1).as_ref());
+        }
+    }
+}
+
+/// Format 1, kept for good: a row written by the first release must always read.
+#[test]
+fn bytes_of_format_one_do_not_change() {
+    let view = view();
+    let mut expected = vec![1];
+    expected.extend_from_slice(&view.schema_id().to_le_bytes());
+    expected.extend_from_slice(&(-7_i64).to_le_bytes());
+    expected.extend_from_slice(&11_i64.to_le_bytes());
+    expected.push(0b1111_1111); // created and seven features
+    expected.push(1); // flag
+    expected.extend_from_slice(&2_u32.to_le_bytes()); // end of name
+    expected.extend_from_slice(&(-2_i32).to_le_bytes());
+    expected.extend_from_slice(&i64::MIN.to_le_bytes());
+    expected.extend_from_slice(&4_u32.to_le_bytes()); // end of raw
+    expected.extend_from_slice(&f64::NEG_INFINITY.to_le_bytes());
+    expected.extend_from_slice(&i64::MAX.to_le_bytes());
+    expected.extend_from_slice("é".as_bytes());
+    expected.extend_from_slice(&[0, 255]);
+    assert_eq!(encode(&view, &batch(1, true), 0), expected);
+    assert_eq!(view.schema_id(), 0x1111_1111, "the id is part of the format");
+}
+
+#[test]
+fn a_row_that_is_cut_off_is_torn_and_never_panics() {
+    let view = view();
+    let whole = encode(&view, &batch(1, true), 0);
+    for length in 0..whole.len() {
+        assert!(decode(&view, &whole[..length]).is_err(), "{length} bytes of {}", whole.len());
+    }
+}
+
+proptest! {
+    #[test]
+    fn noise_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), header in any::<bool>()) {
+        let mut bytes = bytes;
+        if header && !bytes.is_empty() {
+            bytes[0] = FORMAT;
+        }
+        let _ = decode(&view(), &bytes);
+    }
+}

@@ -1,0 +1,366 @@
+//! What is known of an entity over time: feature views.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema as ArrowSchema};
+use mlops_core::schema::{Role, Sensitivity};
+use mlops_core::{Digest, EventTime, Name, Schema};
+use serde::{Deserialize, Serialize};
+
+use crate::columns;
+use crate::define::ValueType;
+use crate::entity::Entity;
+use crate::error::{Core, Error, Result};
+use crate::online::row::RowLayout;
+
+/// Most features that one view may have.
+pub const FEATURES_MAX: usize = 65_536;
+
+/// One feature of a view.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Feature {
+    /// Its name, which is the name of its column.
+    pub name: Name,
+    /// Type of its values.
+    #[serde(rename = "type")]
+    pub value_type: ValueType,
+    /// Who may see its values; travels with every column that is made of it.
+    #[serde(default)]
+    pub sensitivity: Sensitivity,
+}
+
+/// Features of one entity that are known together, over time.
+///
+/// A row of a view says: from its event time on, this key has these values, nulls included. Cloning is cheap.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use mlops_features::{Entity, FeatureView, KeyType, ValueType};
+///
+/// let customer = Entity::builder("customer").key("customer_id", KeyType::Int64).build()?;
+/// let clicks = FeatureView::builder("customer_clicks", customer)
+///     .feature("clicks_7d", ValueType::Int64)
+///     .feature("ctr_7d", ValueType::Float64)
+///     .created("computed_at")
+///     .ttl(Duration::from_secs(7 * 86_400))
+///     .owner("growth")
+///     .build()?;
+/// assert_eq!(clicks.event_time(), "event_timestamp");
+/// # Ok::<(), mlops_features::Error>(())
+/// ```
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "ViewForm", into = "ViewForm")]
+pub struct FeatureView(Arc<Checked>);
+
+struct Checked {
+    form: ViewForm,
+    schema: Schema,
+    layout: Arc<RowLayout>,
+    fingerprint: Digest,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ViewForm {
+    name: Name,
+    entity: Entity,
+    features: Vec<Feature>,
+    /// Microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ttl_us: Option<u64>,
+    event_time: Name,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    created: Option<Name>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    tags: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    owner: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    description: String,
+}
+
+impl TryFrom<ViewForm> for FeatureView {
+    type Error = Error;
+
+    fn try_from(form: ViewForm) -> Result<Self> {
+        if form.features.is_empty() || form.features.len() > FEATURES_MAX {
+            return Err(Core::invalid("features", form.features.len(), "1 to 65536").into());
+        }
+        if form.ttl_us == Some(0) {
+            let domain = "at least a microsecond; leave it out for values that never expire";
+            return Err(Core::invalid("ttl", "0", domain).into());
+        }
+        let keys = form.entity.keys().iter().map(|key| &key.name);
+        let times = std::iter::once(&form.event_time).chain(&form.created);
+        let mut seen = BTreeSet::new();
+        let mut all = keys.chain(times).chain(form.features.iter().map(|feature| &feature.name));
+        if let Some(twice) = all.find(|name| !seen.insert(*name)) {
+            return Err(Core::AlreadyExists { kind: "column", name: format!("{}:{twice}", form.name) }.into());
+        }
+        let schema = schema_of(&form)?;
+        let layout = Arc::new(RowLayout::new(form.features.iter().map(|f| (f.name.clone(), f.value_type)).collect()));
+        let told = (&form.name, &form.entity, &form.features, form.ttl_us, &form.event_time, &form.created);
+        let fingerprint = Digest::of_json(&told)?;
+        Ok(Self(Arc::new(Checked { form, schema, layout, fingerprint })))
+    }
+}
+
+fn schema_of(form: &ViewForm) -> Result<Schema> {
+    let time = |name: &Name, nullable| Field::new(name.as_str(), EventTime::data_type(), nullable);
+    let keys = form.entity.keys().iter().map(|key| Field::new(key.name.as_str(), key.key_type.data_type(), true));
+    let mut fields: Vec<Field> = keys.collect();
+    let key_count = fields.len();
+    fields.push(time(&form.event_time, false));
+    fields.extend(form.created.iter().map(|name| time(name, true)));
+    fields.extend(form.features.iter().map(|f| Field::new(f.name.as_str(), f.value_type.data_type(), true)));
+    let roles = fields.iter().enumerate().map(|(i, field)| match i {
+        i if i < key_count => Role::Key,
+        i if i == key_count => Role::EventTime,
+        _ if form.created.as_ref().is_some_and(|c| c.as_str() == field.name()) => Role::CreatedTime,
+        _ => Role::Feature,
+    });
+    let roles: Vec<Role> = roles.collect();
+    let sensitivities: BTreeMap<&str, Sensitivity> =
+        form.features.iter().map(|f| (f.name.as_str(), f.sensitivity)).collect();
+    let annotated = fields.into_iter().zip(roles).map(|(field, role)| {
+        let sensitivity = sensitivities.get(field.name().as_str()).copied().unwrap_or_default();
+        annotate(field, role, sensitivity)
+    });
+    Ok(Schema::new(ArrowSchema::new(annotated.collect::<Result<Vec<_>>>()?))?)
+}
+
+/// `field` with core's annotations in its metadata.
+pub(crate) fn annotate(field: Field, role: Role, sensitivity: Sensitivity) -> Result<Field> {
+    let name = field.name().clone();
+    let one = Schema::new(ArrowSchema::new(vec![field]))?.with_role(&name, role)?;
+    let one = if sensitivity == Sensitivity::default() { one } else { one.with_sensitivity(&name, sensitivity)? };
+    Ok(one.field(&name)?.clone())
+}
+
+impl From<FeatureView> for ViewForm {
+    fn from(view: FeatureView) -> Self {
+        view.0.form.clone()
+    }
+}
+
+impl FeatureView {
+    /// Starts a view of `entity`.
+    pub fn builder(name: impl Into<String>, entity: Entity) -> FeatureViewBuilder {
+        FeatureViewBuilder {
+            name: name.into(),
+            entity,
+            features: Vec::new(),
+            ttl: None,
+            event_time: "event_timestamp".to_owned(),
+            created: None,
+            tags: BTreeMap::new(),
+            owner: String::new(),
+            description: String::new(),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Name {
+        &self.0.form.name
+    }
+
+    /// What its rows are about.
+    pub fn entity(&self) -> &Entity {
+        &self.0.form.entity
+    }
+
+    /// Its features, in the order declared.
+    pub fn features(&self) -> &[Feature] {
+        &self.0.form.features
+    }
+
+    /// Position of a feature.
+    ///
+    /// # Errors
+    /// `Core(NotFound)` when the view has no such feature.
+    pub fn feature_index(&self, feature: &str) -> Result<usize> {
+        let found = self.features().iter().position(|f| f.name.as_str() == feature);
+        Ok(found.ok_or_else(|| Core::not_found("feature", format!("{}:{feature}", self.name())))?)
+    }
+
+    /// How long a row stays valid; `None` for ever. A row whose age is exactly this is still valid.
+    pub fn ttl(&self) -> Option<Duration> {
+        self.0.form.ttl_us.map(Duration::from_micros)
+    }
+
+    pub(crate) fn ttl_us(&self) -> Option<u64> {
+        self.0.form.ttl_us
+    }
+
+    /// Column that says when a row became true.
+    pub fn event_time(&self) -> &str {
+        self.0.form.event_time.as_str()
+    }
+
+    /// Column that says when a row became known, if there is one.
+    pub fn created(&self) -> Option<&str> {
+        self.0.form.created.as_ref().map(Name::as_str)
+    }
+
+    /// Labels, by key.
+    pub fn tags(&self) -> &BTreeMap<String, String> {
+        &self.0.form.tags
+    }
+
+    /// Who answers for it.
+    pub fn owner(&self) -> &str {
+        &self.0.form.owner
+    }
+
+    /// What it is, for people.
+    pub fn description(&self) -> &str {
+        &self.0.form.description
+    }
+
+    /// Columns of its history: keys, event time, created time, features, with roles and sensitivities.
+    pub fn schema(&self) -> &Schema {
+        &self.0.schema
+    }
+
+    /// Digest of all that shapes its values: not of tags, owner and description.
+    pub fn fingerprint(&self) -> Digest {
+        self.0.fingerprint
+    }
+
+    /// Identifies names and types of the features, in order, in stored rows.
+    pub fn schema_id(&self) -> u32 {
+        self.0.layout.schema_id()
+    }
+
+    pub(crate) fn layout(&self) -> &Arc<RowLayout> {
+        &self.0.layout
+    }
+
+    /// `rows` as history of this view: its columns in the order of [`schema`](Self::schema), cast where no value changes.
+    ///
+    /// Columns that the view does not name are left out.
+    ///
+    /// # Errors
+    /// `Core(Schema)` for a missing column or one of another type, `Core(InvalidData)` for a value that its type cannot hold or
+    /// an event time that is null. Null keys are no error here.
+    pub fn conform(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let fields = self.schema().arrow().fields();
+        let columns = fields.iter().map(|field| {
+            let missing = || Core::schema(field.name(), field.data_type(), format!("no such column for `{}`", self.name()));
+            let found = rows.column_by_name(field.name()).ok_or_else(missing)?;
+            columns::cast_exactly(found, field.data_type(), field.name())
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let time = &columns[self.entity().keys().len()];
+        columns::ensure_no_nulls(time, self.event_time())?;
+        Ok(RecordBatch::try_new(self.schema().arrow().clone(), columns)?)
+    }
+}
+
+impl PartialEq for FeatureView {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.form == other.0.form
+    }
+}
+
+impl Eq for FeatureView {}
+
+impl fmt::Debug for FeatureView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("FeatureView");
+        shown.field("name", self.name()).field("entity", self.entity().name());
+        shown.field("features", &self.features().len()).field("ttl", &self.ttl()).finish_non_exhaustive()
+    }
+}
+
+/// Collects the settings of a [`FeatureView`].
+#[derive(Clone, Debug)]
+pub struct FeatureViewBuilder {
+    name: String,
+    entity: Entity,
+    features: Vec<(String, ValueType, Sensitivity)>,
+    ttl: Option<Duration>,
+    event_time: String,
+    created: Option<String>,
+    tags: BTreeMap<String, String>,
+    owner: String,
+    description: String,
+}
+
+impl FeatureViewBuilder {
+    /// Adds a feature of sensitivity `Internal`.
+    pub fn feature(self, name: impl Into<String>, value_type: ValueType) -> Self {
+        self.sensitive(name, value_type, Sensitivity::default())
+    }
+
+    /// Adds a feature that not everyone may see.
+    pub fn sensitive(mut self, name: impl Into<String>, value_type: ValueType, sensitivity: Sensitivity) -> Self {
+        self.features.push((name.into(), value_type, sensitivity));
+        self
+    }
+
+    /// How long a row stays valid, rounded down to microseconds. Default for ever.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Column that says when a row became true. Default `event_timestamp`.
+    pub fn event_time(mut self, column: impl Into<String>) -> Self {
+        self.event_time = column.into();
+        self
+    }
+
+    /// Column that says when a row became known. Default none: rows are known as soon as they are true.
+    pub fn created(mut self, column: impl Into<String>) -> Self {
+        self.created = Some(column.into());
+        self
+    }
+
+    /// Adds a label.
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.insert(key.into(), value.into());
+        self
+    }
+
+    /// Who answers for it. Default nobody.
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.owner = owner.into();
+        self
+    }
+
+    /// What it is, for people. Default empty.
+    pub fn description(mut self, text: impl Into<String>) -> Self {
+        self.description = text.into();
+        self
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// `Core(Invalid)` for a bad name, a ttl below a microsecond, or no or more than 65536 features;
+    /// `Core(AlreadyExists)` when two columns have one name.
+    pub fn build(self) -> Result<FeatureView> {
+        let feature = |(name, value_type, sensitivity): (String, _, _)| {
+            Ok(Feature { name: Name::new(name)?, value_type, sensitivity })
+        };
+        ViewForm {
+            name: Name::new(self.name)?,
+            entity: self.entity,
+            features: self.features.into_iter().map(feature).collect::<Result<_>>()?,
+            ttl_us: self.ttl.map(|ttl| u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX)),
+            event_time: Name::new(self.event_time)?,
+            created: self.created.map(Name::new).transpose()?,
+            tags: self.tags,
+            owner: self.owner,
+            description: self.description,
+        }
+        .try_into()
+    }
+}

@@ -1,0 +1,155 @@
+//! History comes online: late rows too, after failures too, and never twice in a way that shows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mlops_core::pipeline::{Inputs, Step, StepContext};
+use mlops_core::{Error as Core, EventTime, ManualClock, Name, Window};
+use mlops_features::offline::{OfflineStore, ParquetStore, Watermark};
+use mlops_features::online::{MemoryStore, OnlineRead, OnlineStore, RedbStore};
+use mlops_features::testkit::{Faults, FlakyOfflineStore, FlakyOnlineStore};
+use mlops_features::{
+    Error, FeatureView, Keys, MaterializeOptions, MaterializeReport, MaterializeStep, Range, materialize,
+};
+
+use crate::{builder, data, ints};
+
+fn view() -> FeatureView {
+    builder("ctr", "user_id").build().unwrap()
+}
+
+fn value(store: &MemoryStore, view: &FeatureView, key: i64) -> Option<f64> {
+    use mlops_core::arrow::array::AsArray;
+    use mlops_core::arrow::datatypes::Float64Type;
+    let keys = Keys::new(view.entity(), &[ints(&[key])]).unwrap();
+    let rows = store.read_sync(&[OnlineRead { view, features: &[0], keys: &keys }]).unwrap();
+    rows[0].columns[0].as_primitive::<Float64Type>().iter().next().flatten()
+}
+
+fn run(offline: &dyn OfflineStore, online: &dyn OnlineStore, chunk_rows: usize) -> Result<MaterializeReport, Error> {
+    let options = MaterializeOptions::builder().chunk_rows(chunk_rows).build().unwrap();
+    materialize(offline, online, &view(), &options, &mut |_| true)
+}
+
+#[test]
+fn a_row_that_arrives_late_comes_online_when_it_is_newer_than_what_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (offline, online, view) = (ParquetStore::open(folder.path()).unwrap(), MemoryStore::new(), view());
+    offline.append(&view, &data(&view, &[(1, 100, Some(0.1)), (2, 100, Some(0.2))])).unwrap();
+    let first = run(&offline, &online, 10).unwrap();
+    assert_eq!((first.rows, first.online.written, first.from, first.chunks), (2, 2, None, 1));
+    // An older row of a new key, and an older row of a known one.
+    offline.append(&view, &data(&view, &[(3, 5, Some(0.3)), (1, 50, Some(9.9))])).unwrap();
+    let second = run(&offline, &online, 10).unwrap();
+    assert_eq!((second.rows, second.online.written, second.online.superseded), (2, 1, 1));
+    assert_eq!(second.from, first.to);
+    assert_eq!([1, 2, 3].map(|key| value(&online, &view, key)), [Some(0.1), Some(0.2), Some(0.3)]);
+    let third = run(&offline, &online, 10).unwrap();
+    assert_eq!((third.rows, third.to), (0, None), "nothing new, nothing read");
+}
+
+#[test]
+fn a_run_that_fails_anywhere_is_resumed_and_ends_as_an_undisturbed_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let view = view();
+    let offline = ParquetStore::open(folder.path()).unwrap();
+    let content: Vec<_> = (0..40).map(|i| (i % 7, i * 13 % 29, Some(i as f64))).collect();
+    offline.append(&view, &data(&view, &content[..25])).unwrap();
+    offline.append(&view, &data(&view, &content[25..])).unwrap();
+    let calm = MemoryStore::new();
+    run(&offline, &calm, 3).unwrap();
+    for after_the_work in [false, true] {
+        let faults = Faults { fail_every: 3, after_the_work, delay: Duration::ZERO };
+        let online = FlakyOnlineStore::new(MemoryStore::new(), faults);
+        let flaky = FlakyOfflineStore::new(ParquetStore::open(folder.path()).unwrap(), Faults { fail_every: 5, ..faults });
+        let failures = (0..100).take_while(|_| run(&flaky, &online, 3).is_err()).count();
+        assert!((1..100).contains(&failures), "{failures} failures");
+        for key in 0..7 {
+            assert_eq!(value(online.inner(), &view, key), value(&calm, &view, key), "key {key}");
+        }
+        assert_eq!(online.inner().watermark_sync(&view).unwrap(), calm.watermark_sync(&view).unwrap());
+    }
+}
+
+#[test]
+fn a_position_inside_of_an_append_is_where_the_next_run_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let view = view();
+    let offline = ParquetStore::open(folder.path().join("history")).unwrap();
+    offline.append(&view, &data(&view, &(0..10).map(|i| (i, i, Some(0.0))).collect::<Vec<_>>())).unwrap();
+    let path = folder.path().join("online.redb");
+    {
+        let online = RedbStore::open(&path).unwrap();
+        let options = MaterializeOptions::builder().chunk_rows(4).build().unwrap();
+        let stopped = materialize(&offline, &online, &view, &options, &mut |report| report.rows < 8);
+        assert!(matches!(stopped, Err(Error::Core(Core::Cancelled { .. }))), "{stopped:?}");
+    }
+    let online = RedbStore::open(&path).unwrap();
+    assert_eq!(online.watermark_sync(&view).unwrap(), Some(Watermark { sequence: 0, rows: 8 }));
+    let report = run(&offline, &online, 4).unwrap();
+    assert_eq!((report.rows, report.online.written), (2, 2));
+}
+
+#[test]
+fn a_window_is_brought_without_moving_the_position() {
+    let folder = tempfile::tempdir().unwrap();
+    let (offline, online, view) = (ParquetStore::open(folder.path()).unwrap(), MemoryStore::new(), view());
+    offline.append(&view, &data(&view, &[(1, 1, Some(0.1)), (2, 2, Some(0.2)), (3, 3, Some(0.3))])).unwrap();
+    let window = Window::new(EventTime::from_micros(2), EventTime::from_micros(3)).unwrap();
+    let options = MaterializeOptions::builder().range(Range::Window(window)).build().unwrap();
+    let report = materialize(&offline, &online, &view, &options, &mut |_| true).unwrap();
+    assert_eq!((report.online.written, online.watermark_sync(&view).unwrap()), (1, None));
+    assert_eq!([1, 2, 3].map(|key| value(&online, &view, key)), [None, Some(0.2), None]);
+}
+
+#[test]
+fn rows_without_a_key_are_left_out_and_counted() {
+    use mlops_core::arrow::array::{Array, ArrayRef, Float64Array, Int64Array, RecordBatch};
+    let folder = tempfile::tempdir().unwrap();
+    let (offline, online, view) = (ParquetStore::open(folder.path()).unwrap(), MemoryStore::new(), view());
+    let batch = RecordBatch::try_from_iter_with_nullable([
+        ("user_id", Arc::new(Int64Array::from(vec![None, Some(1), None])) as ArrayRef, true),
+        ("event_timestamp", crate::times(&[1, 1, 1]), true),
+        ("ctr", Arc::new(Float64Array::from(vec![0.1, 0.2, 0.3])), true),
+    ])
+    .unwrap();
+    assert_eq!(batch.column(0).null_count(), 2);
+    offline.append(&view, &mlops_core::Dataset::from_batches([batch]).unwrap()).unwrap();
+    let report = run(&offline, &online, 1).unwrap();
+    assert_eq!((report.rows, report.null_keys, report.online.written), (3, 2, 1));
+    assert_eq!(online.watermark_sync(&view).unwrap().map(|at| at.rows), Some(3), "the position passes them");
+}
+
+#[test]
+fn as_a_step_it_reports_and_can_be_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let view = view();
+    let offline = Arc::new(ParquetStore::open(folder.path()).unwrap());
+    offline.append(&view, &data(&view, &[(1, 1, Some(0.1))])).unwrap();
+    let online = Arc::new(MemoryStore::new());
+    let name = Name::new("materialize_ctr").unwrap();
+    let step = MaterializeStep::new(name, offline.clone(), online.clone(), view.clone(), MaterializeOptions::default());
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let asked = cancelled.clone();
+    let context = StepContext {
+        clock: Arc::new(ManualClock::at(EventTime::EPOCH)),
+        cancelled: Arc::new(move || asked.load(Ordering::Relaxed)),
+        progress: Arc::new(|_| {}),
+    };
+    let artifact = step.run(&Inputs::default(), &context).unwrap();
+    let report: MaterializeReport = serde_json::from_value(artifact.as_json().unwrap().clone()).unwrap();
+    assert_eq!(report.online.written, 1);
+    assert_eq!(step.fingerprint().unwrap(), step.fingerprint().unwrap());
+    offline.append(&view, &data(&view, &[(2, 1, Some(0.1))])).unwrap();
+    cancelled.store(true, Ordering::Relaxed);
+    assert!(matches!(step.run(&Inputs::default(), &context), Err(Core::Cancelled { .. })));
+}
+
+#[test]
+fn settings_outside_of_their_domain_are_refused() {
+    assert!(MaterializeOptions::builder().chunk_rows(0).build().is_err());
+    assert!(serde_json::from_str::<MaterializeOptions>(r#"{"chunk_rows": 0}"#).is_err());
+    assert!(serde_json::from_str::<MaterializeOptions>(r#"{"chunk": 1}"#).is_err());
+    assert_eq!(serde_json::from_str::<MaterializeOptions>("{}").unwrap(), MaterializeOptions::default());
+}
