@@ -5,12 +5,15 @@ pub mod clean;
 pub mod dataset;
 pub mod digest;
 pub mod error;
+pub mod metrics;
 pub mod model;
 pub mod name;
 pub mod pipeline;
+pub mod profile;
 pub mod rank;
 pub mod schema;
 pub mod source;
+pub mod stats;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod time;

@@ -1,0 +1,154 @@
+//! What a table looks like: one pass over its batches, bounded memory, mergeable, comparable.
+//!
+//! [`Profiler`] takes record batches and gives a [`Profile`]; both merge. The profile is at once a report
+//! ([`Profile::to_html`], [`Profile::summary`]), the reference of a drift check ([`Profile::compare`]) and the state of a
+//! monitoring window. It is stored as JSON (serde) or as compact bytes ([`Profile::to_bytes`]), both versioned.
+
+mod codec;
+mod column;
+mod few;
+mod html;
+mod number;
+mod options;
+mod profiler;
+mod summary;
+mod text;
+
+use serde::{Deserialize, Serialize};
+
+pub use column::{ColumnKind, ColumnProfile};
+pub use few::ValueCount;
+pub use options::{ProfileOptions, ProfileOptionsBuilder};
+pub use profiler::Profiler;
+pub use summary::{ColumnSummary, TopValue};
+pub use text::LengthStats;
+
+use crate::stats::bytes::check_format;
+use crate::stats::drift::{self, ColumnDrift, DriftRule};
+use crate::{Error, Result};
+
+/// Statistics of every column of a table, from one pass.
+///
+/// * Counts (rows, nulls, NaN), extremes and moments are exact; the number of different values, quantiles and
+///   top values are approximate beyond the sizes that [`ProfileOptions`] sets, and say their error.
+/// * `merge` equals one pass over both tables, to the errors that the members of [`crate::stats`] state.
+/// * Of hidden columns ([`ProfileOptionsBuilder::hide`]) no value is held, nor anything from which one could be read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "Wire", into = "Wire")]
+pub struct Profile {
+    rows: u64,
+    columns: Vec<ColumnProfile>,
+}
+
+/// Columns that one profile may have.
+pub(crate) const COLUMNS_MAX: usize = 100_000;
+
+impl Profile {
+    /// The format that is written, in JSON and in bytes.
+    pub const FORMAT: u32 = 1;
+
+    /// Rows seen.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Profiles of all columns, in the order of the schema.
+    pub fn columns(&self) -> &[ColumnProfile] {
+        &self.columns
+    }
+
+    /// The profile of one column.
+    pub fn column(&self, name: &str) -> Option<&ColumnProfile> {
+        self.columns.iter().find(|column| column.name() == name)
+    }
+
+    /// Adds what `other` has seen. A column that is hidden on one side is hidden in the result.
+    ///
+    /// # Errors
+    /// [`Error::Schema`] when the columns or their kinds differ; nothing is added then.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        if self.columns.len() != other.columns.len() {
+            let (expected, found) = (self.columns.len(), other.columns.len());
+            return Err(Error::schema("*", format_args!("{expected} columns"), format_args!("{found}")));
+        }
+        for (mine, theirs) in self.columns.iter().zip(&other.columns) {
+            mine.check_mergeable(theirs)?;
+        }
+        for (mine, theirs) in self.columns.iter_mut().zip(&other.columns) {
+            mine.merge(theirs)?;
+        }
+        self.rows += other.rows;
+        Ok(())
+    }
+
+    /// Verdict on every column of `self`, the reference, and `current`: see [`drift::compare_profiles`].
+    ///
+    /// # Errors
+    /// [`Error::Schema`] when a column has another kind in `current`.
+    pub fn compare(&self, current: &Self, rule: &DriftRule) -> Result<Vec<ColumnDrift>> {
+        drift::compare_profiles(self, current, rule)
+    }
+
+    /// Plain numbers of every column, for people and for other programs.
+    pub fn summary(&self) -> Vec<ColumnSummary> {
+        self.columns.iter().map(ColumnSummary::of).collect()
+    }
+
+    /// A report in one file: no scripts, nothing loaded from elsewhere, every text escaped.
+    pub fn to_html(&self, title: &str) -> String {
+        html::page(self, title)
+    }
+
+    /// The compact form: a format number, a checksum, and sketches in the byte formats of Apache DataSketches.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::to_bytes(self)
+    }
+
+    /// Reads [`Profile::to_bytes`].
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the bytes are damaged, [`Error::InvalidData`] when they are of a newer format.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        codec::from_bytes(bytes)
+    }
+
+    fn check(rows: u64, columns: Vec<ColumnProfile>) -> Result<Self> {
+        let corrupt = |reason: String| Err(Error::corrupt("profile", reason));
+        if columns.len() > COLUMNS_MAX {
+            return corrupt(format!("{} columns", columns.len()));
+        }
+        for column in &columns {
+            if column.rows() != rows {
+                return corrupt(format!("column `{}` has {} of {rows} rows", column.name(), column.rows()));
+            }
+            column.check()?;
+        }
+        Ok(Self { rows, columns })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    format: u32,
+    rows: u64,
+    columns: Vec<ColumnProfile>,
+}
+
+impl From<Profile> for Wire {
+    fn from(profile: Profile) -> Self {
+        Self { format: Profile::FORMAT, rows: profile.rows, columns: profile.columns }
+    }
+}
+
+impl TryFrom<Wire> for Profile {
+    type Error = Error;
+
+    fn try_from(wire: Wire) -> Result<Self> {
+        check_format("profile", wire.format, Self::FORMAT)?;
+        Self::check(wire.rows, wire.columns)
+    }
+}
+
+#[cfg(test)]
+mod tests;
