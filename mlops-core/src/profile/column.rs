@@ -311,7 +311,7 @@ impl ColumnProfile {
             Detail::Booleans(yes) => {
                 let no = self.rows - self.nulls - yes;
                 let mut top = [("true".to_owned(), Estimate::exact(*yes)), ("false".to_owned(), Estimate::exact(no))];
-                top.sort_by(|a, b| b.1.value.cmp(&a.1.value));
+                top.sort_by_key(|(_, count)| std::cmp::Reverse(count.value));
                 top.into_iter().filter(|(_, count)| count.value > 0).take(most).map(item).collect()
             }
             Detail::Texts(texts) => texts.shown.as_ref().map(|shown| shown.frequent.top(most)).unwrap_or_default(),

@@ -67,7 +67,9 @@ impl Few {
     fn give_up(&mut self) {
         if let Self::Counts(counts) = self {
             let mut distinct = Distinct::default();
-            counts.keys().for_each(|&key| distinct.update_key(key));
+            for &key in counts.keys() {
+                distinct.update_key(key);
+            }
             *self = Self::Many(distinct);
         }
     }
@@ -84,7 +86,9 @@ impl Few {
                 Ok(())
             }
             (Self::Many(mine), Self::Counts(theirs)) => {
-                theirs.keys().for_each(|&key| mine.update_key(key));
+                for &key in theirs.keys() {
+                    mine.update_key(key);
+                }
                 Ok(())
             }
             (Self::Many(mine), Self::Many(theirs)) => mine.merge(theirs),

@@ -144,7 +144,9 @@ impl Texts {
 
     pub(crate) fn write(&self, out: &mut Writer) {
         let LengthStats { count, sum, squares, min, max } = self.lengths;
-        [count, sum, squares, min, max].into_iter().for_each(|field| out.u64(field));
+        for field in [count, sum, squares, min, max] {
+            out.u64(field);
+        }
         out.bytes(&self.distinct.to_bytes());
         out.u8(u8::from(self.shown.is_some()));
         if let Some(shown) = &self.shown {

@@ -140,7 +140,7 @@ pub(crate) fn to_base64(bytes: &[u8]) -> String {
 
 /// The bytes of standard base64; `None` where the text is not of that form.
 pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     let body = text.strip_suffix("==").or_else(|| text.strip_suffix('=')).unwrap_or(text);
@@ -153,8 +153,8 @@ pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
         group <<= 6 * (4 - chunk.len());
         match chunk.len() {
             4 => out.extend_from_slice(&group.to_be_bytes()[1..4]),
-            3 if group & 0xff == 0 => out.extend_from_slice(&group.to_be_bytes()[1..3]),
-            2 if group & 0xffff == 0 => out.push(group.to_be_bytes()[1]),
+            3 if group.trailing_zeros() >= 8 => out.extend_from_slice(&group.to_be_bytes()[1..3]),
+            2 if group.trailing_zeros() >= 16 => out.push(group.to_be_bytes()[1]),
             _ => return None,
         }
     }
@@ -209,14 +209,14 @@ macro_rules! serde_by_bytes {
     ($type:ty) => {
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-                $crate::stats::bytes::Wire::new(&self.to_bytes()).serialize(serializer)
+                serde::Serialize::serialize(&$crate::stats::bytes::Wire::new(&self.to_bytes()), serializer)
             }
         }
 
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
                 use serde::de::Error as _;
-                let wire = $crate::stats::bytes::Wire::deserialize(deserializer)?;
+                let wire: $crate::stats::bytes::Wire = serde::Deserialize::deserialize(deserializer)?;
                 wire.open().and_then(|bytes| Self::from_bytes(&bytes)).map_err(D::Error::custom)
             }
         }

@@ -42,11 +42,11 @@ impl Histogram {
         if !(2..=BINS_MAX + 1).contains(&edges.len()) {
             return Err(Error::invalid("number of edges", edges.len(), "in 2..=65537"));
         }
-        if let Some(pair) = edges.windows(2).find(|pair| !(pair[0] < pair[1])) {
-            return Err(Error::invalid("edge", pair[1], "above the edge before it"));
-        }
         if let Some(edge) = edges.iter().find(|edge| !edge.is_finite()) {
             return Err(Error::invalid("edge", edge, "finite"));
+        }
+        if let Some(pair) = edges.windows(2).find(|pair| pair[0] >= pair[1]) {
+            return Err(Error::invalid("edge", pair[1], "above the edge before it"));
         }
         let counts = vec![0; edges.len() - 1];
         Ok(Self { edges, counts, below: 0, above: 0, nulls: 0, nan: 0 })

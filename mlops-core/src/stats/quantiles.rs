@@ -1,7 +1,6 @@
 //! Quantiles and ranks of a stream of numbers, from a KLL sketch.
 
 use arrow::array::Array;
-use serde::{Deserialize, Serialize};
 
 use super::bytes::serde_by_bytes;
 use super::kll::Kll;

@@ -195,7 +195,9 @@ fn category_shares(reference: &ColumnProfile, current: &ColumnProfile) -> Vec<(f
     if let (Some(r), Some(c)) = (reference.true_count(), current.true_count()) {
         add(r, c);
     } else if let (Some(r), Some(c)) = (reference.frequent(), current.frequent()) {
-        text_counts(r, c).into_iter().for_each(|(r, c)| add(r, c));
+        for (r, c) in text_counts(r, c) {
+            add(r, c);
+        }
     }
     let rest = |column: &ColumnProfile, known: u64| share(present(column).saturating_sub(known), column);
     shares.push((rest(reference, known.0), rest(current, known.1)));
