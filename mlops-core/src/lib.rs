@@ -16,6 +16,10 @@ pub mod metrics;
 pub mod model;
 pub mod name;
 pub mod pipeline;
+pub mod metrics;
+pub mod model;
+pub mod name;
+pub mod pipeline;
 pub mod profile;
 pub mod rank;
 pub mod schema;
@@ -23,10 +27,6 @@ pub mod source;
 pub mod stats;
 #[cfg(feature = "testkit")]
 pub mod testkit;
-pub mod metrics;
-pub mod name;
-pub mod profile;
-pub mod stats;
 pub mod time;
 pub mod validate;
 

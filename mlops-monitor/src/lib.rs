@@ -1,1 +1,22 @@
 //! Windows over mergeable statistics, drift, performance, fairness, alerts and retraining policy.
+
+pub mod alert;
+pub mod drift;
+pub mod error;
+pub mod fairness;
+mod format;
+mod latency;
+pub mod log;
+pub mod performance;
+pub mod retrain;
+mod tumbling;
+pub mod window;
+
+pub use drift::{DriftMonitor, DriftReport};
+pub use error::{Error, Result};
+pub use fairness::{FairnessMonitor, FairnessReport};
+pub use latency::{LATENCY_BOUNDS_US, Latency};
+pub use performance::{PerformanceMonitor, PerformanceReport};
+pub use retrain::{RetrainPolicy, RetrainRequest, RetrainSignals};
+pub use tumbling::{WindowCounters, WindowRule, WindowRuleBuilder};
+pub use window::{WindowStats, Windows};
