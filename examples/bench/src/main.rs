@@ -1,3 +1,73 @@
-//! Our side of every comparison in examples/compare.
+//! Our side of every comparison in `examples/compare`.
+//!
+//! `bench NAME --data DIR --json` runs one job and prints one JSON object: processor and wall seconds, peak memory, rows, and
+//! the checksum of the result, which must be that of the peers.
 
-fn main() {}
+mod as_of_join;
+mod usage;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use serde_json::{Map, Value, json};
+
+use usage::Usage;
+
+/// Runs one side of a comparison.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Options {
+    /// What to run.
+    name: Job,
+    /// The folder with the data that the peers' generator wrote.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Prints one line of JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Job {
+    /// Point-in-time join of entity.parquet with fv_a, fv_b and fv_c.
+    AsOfJoin,
+}
+
+/// What a job did.
+struct Outcome {
+    rows: u64,
+    /// Further figures, the result's checksum among them.
+    figures: Map<String, Value>,
+}
+
+fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
+    let start = Usage::now()?;
+    let outcome = match options.name {
+        Job::AsOfJoin => as_of_join::run(&options.data)?,
+    };
+    let used = Usage::now()?.since(&start);
+    let mut all = outcome.figures;
+    all.insert("rows".into(), json!(outcome.rows));
+    all.insert("cpu_s".into(), json!(used.cpu_s));
+    all.insert("wall_s".into(), json!(used.wall_s));
+    all.insert("peak_rss_mb".into(), json!(used.peak_rss_mb));
+    Ok(Value::Object(all))
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match run(&options) {
+        Ok(figures) if options.json => println!("{figures}"),
+        Ok(figures) => {
+            for (name, value) in figures.as_object().into_iter().flatten() {
+                println!("{name:>14}  {value}");
+            }
+        }
+        Err(error) => {
+            eprintln!("bench: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}

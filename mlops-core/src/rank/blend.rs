@@ -135,7 +135,7 @@ fn resolve(objectives: &[Name], weights: Weights) -> Result<Resolved> {
     }
     let weight = |name: &Name| weights.get(name.as_str()).ok_or_else(|| Error::not_found("weight", name.as_str()));
     let by_scorer = objectives.iter().map(weight).collect::<Result<_>>()?;
-    Ok(Resolved { by_scorer, weights })
+    Ok(Resolved { weights, by_scorer })
 }
 
 /// `Σ weight · score` over the objectives that were scored; NaN where there is none. An objective of weight 0 does not

@@ -217,7 +217,7 @@ impl Stages<'_> {
             meta.on_error = policy;
         }
         meta.time_limit = self.builder.time_limits.remove(meta.name.as_str());
-        Ok(Staged { stage, meta })
+        Ok(Staged { meta, stage })
     }
 
     fn sources(&mut self) -> Result<Vec<Staged<dyn CandidateSource>>> {

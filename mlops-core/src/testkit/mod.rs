@@ -5,18 +5,17 @@
 
 mod check;
 mod cuts;
-mod model;
-mod transform;
-
-pub use check::check;
-pub use model::model;
-pub use transform::transform;
 mod flaky;
+mod model;
 mod rank;
 mod step;
 mod timer;
+mod transform;
 
+pub use check::check;
 pub use flaky::FlakyStage;
+pub use model::model;
 pub use rank::{candidate_source, filter, hydrator, observer, scorer, selector};
 pub use step::{repeatable_step, step};
 pub use timer::{VirtualTimer, block_on};
+pub use transform::transform;

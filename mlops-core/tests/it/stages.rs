@@ -15,42 +15,42 @@ use mlops_core::rank::{
 };
 use mlops_core::{Error, EventTime, Name, Result, Schema};
 
-pub fn name(name: &str) -> Name {
+pub(crate) fn name(name: &str) -> Name {
     Name::new(name).unwrap()
 }
 
-pub fn query(limit: usize) -> Query {
+pub(crate) fn query(limit: usize) -> Query {
     let user: ArrayRef = Arc::new(Int64Array::from(vec![7]));
     let context = RecordBatch::try_from_iter([("user", user)]).unwrap();
     Query::new(RequestId(1), EventTime::EPOCH, context, limit).unwrap()
 }
 
 /// `id`, and a price that is the id tenfold.
-pub fn table(ids: &[i64]) -> RecordBatch {
+pub(crate) fn table(ids: &[i64]) -> RecordBatch {
     let price: ArrayRef = Arc::new(Float64Array::from_iter_values(ids.iter().map(|id| *id as f64 * 10.0)));
     let kind: ArrayRef = Arc::new(StringArray::from_iter_values(ids.iter().map(|id| format!("k{}", id % 3))));
     let id: ArrayRef = Arc::new(Int64Array::from(ids.to_vec()));
     RecordBatch::try_from_iter([("id", id), ("price", price), ("kind", kind)]).unwrap()
 }
 
-pub fn slate(rows: i64) -> Slate {
+pub(crate) fn slate(rows: i64) -> Slate {
     Slate::new(table(&(0..rows).collect::<Vec<_>>())).unwrap()
 }
 
-pub fn fixed(stage: &str, ids: &[i64]) -> Arc<FixedCandidates> {
+pub(crate) fn fixed(stage: &str, ids: &[i64]) -> Arc<FixedCandidates> {
     Arc::new(FixedCandidates::new(stage, table(ids)).unwrap())
 }
 
-pub fn ids(served: &Served) -> Vec<i64> {
+pub(crate) fn ids(served: &Served) -> Vec<i64> {
     served.slate.keys().as_primitive::<Int64Type>().values().to_vec()
 }
 
-pub fn names(names: &[Name]) -> Vec<&str> {
+pub(crate) fn names(names: &[Name]) -> Vec<&str> {
     names.iter().map(Name::as_str).collect()
 }
 
 /// A stage that answers with what `body` makes of the slate.
-pub struct Stage<T> {
+pub(crate) struct Stage<T> {
     pub name: Name,
     pub fields: Vec<Field>,
     pub needs: Vec<String>,
@@ -58,16 +58,16 @@ pub struct Stage<T> {
 }
 
 impl<T> Stage<T> {
-    pub fn new(stage: &str, body: impl Fn(&Slate, Budget) -> Result<T> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(stage: &str, body: impl Fn(&Slate, Budget) -> Result<T> + Send + Sync + 'static) -> Self {
         Self { name: name(stage), fields: Vec::new(), needs: Vec::new(), body: Box::new(body) }
     }
 
-    pub fn field(mut self, column: &str, data_type: DataType) -> Self {
+    pub(crate) fn field(mut self, column: &str, data_type: DataType) -> Self {
         self.fields.push(Field::new(column, data_type, false));
         self
     }
 
-    pub fn needs(mut self, column: &str) -> Self {
+    pub(crate) fn needs(mut self, column: &str) -> Self {
         self.needs.push(column.to_owned());
         self
     }
@@ -145,28 +145,28 @@ impl Selector for Stage<Vec<usize>> {
 }
 
 /// Scores by the column `price`.
-pub fn by_price(stage: &str) -> Stage<Vec<f64>> {
+pub(crate) fn by_price(stage: &str) -> Stage<Vec<f64>> {
     Stage::new(stage, |slate: &Slate, _| Ok(slate.column("price")?.as_primitive::<Float64Type>().values().to_vec()))
         .needs("price")
 }
 
 /// Makes `stock`, a column of ones.
-pub fn stock(stage: &str) -> Stage<Vec<ArrayRef>> {
+pub(crate) fn stock(stage: &str) -> Stage<Vec<ArrayRef>> {
     Stage::new(stage, |slate: &Slate, _| Ok(vec![Arc::new(Int64Array::from(vec![1; slate.len()])) as ArrayRef]))
         .field("stock", DataType::Int64)
 }
 
 /// Keeps everything.
-pub fn keep_all(stage: &str) -> Stage<BooleanArray> {
+pub(crate) fn keep_all(stage: &str) -> Stage<BooleanArray> {
     Stage::new(stage, |slate: &Slate, _| Ok(BooleanArray::from(vec![true; slate.len()])))
 }
 
 /// An observer that remembers.
 #[derive(Debug)]
-pub struct Seen(pub Name, pub Mutex<Vec<Arc<Served>>>);
+pub(crate) struct Seen(pub Name, pub Mutex<Vec<Arc<Served>>>);
 
 impl Seen {
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self(name("seen"), Mutex::default()))
     }
 }
@@ -185,10 +185,10 @@ impl Observer for Seen {
 
 /// `2 · price + stock`, null where a part is.
 #[derive(Debug)]
-pub struct Linear(Signature);
+pub(crate) struct Linear(Signature);
 
 impl Linear {
-    pub fn new(output_type: ValueType) -> Self {
+    pub(crate) fn new(output_type: ValueType) -> Self {
         let input = |name: &str| Input { name: name.to_owned(), value_type: ValueType::Float, nullable: true };
         Self(Signature { inputs: vec![input("price"), input("stock")], output: "score".to_owned(), output_type })
     }

@@ -228,7 +228,7 @@ fn cancelling_stops_between_steps_and_in_waits_and_the_next_run_goes_on() {
     let (naps, asked) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let (nap, ask) = (naps.clone(), asked);
     let options = options()
-        .retry(Retry::new(2, Duration::from_secs(60), Duration::from_secs(60)).unwrap())
+        .retry(Retry::new(2, Duration::from_mins(1), Duration::from_mins(1)).unwrap())
         .sleeper(move |_| {
             nap.fetch_add(1, Ordering::Relaxed);
         })

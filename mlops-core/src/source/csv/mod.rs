@@ -150,12 +150,9 @@ impl CsvSourceBuilder {
         let dialect = Dialect { delimiter: self.delimiter, quote: self.quote };
         let mut records = Records::new(open(&self.path)?, self.path.clone(), dialect.clone())?;
         let header = if self.header { Some(read_header(&mut records, &self.path)?) } else { None };
-        let (schema, report) = match self.schema.clone() {
-            Some(schema) => (schema, None),
-            None => {
-                let (schema, report) = self.infer(&mut records, header.as_deref())?;
-                (schema, Some(report))
-            }
+        let (schema, report) = if let Some(schema) = self.schema.clone() { (schema, None) } else {
+            let (schema, report) = self.infer(&mut records, header.as_deref())?;
+            (schema, Some(report))
         };
         let columns = match &header {
             Some(names) => self.match_columns(names, &schema)?,
@@ -313,12 +310,11 @@ impl DataSource for CsvSource {
         let quarantine = self.settings.quarantine.as_ref();
         let read = if quarantine.is_some() { self.schema.clone() } else { self.schema.project(&wanted)? };
         let mut records = Records::new(open(path)?, path.clone(), self.dialect.clone())?;
-        if let Some(expected) = &self.header {
-            if read_header(&mut records, path)? != *expected {
+        if let Some(expected) = &self.header
+            && read_header(&mut records, path)? != *expected {
                 let place = format!("{}, line 1", shown(path));
                 return Err(Error::invalid_data(place, "the header has changed since the source was opened"));
             }
-        }
         let mut plan = Vec::with_capacity(read.len());
         for name in read.names() {
             let column = self.schema.index_of(name)?;
@@ -388,10 +384,7 @@ impl Scan {
             for (column, (cells, field)) in self.rows.cells.iter_mut().zip(&self.plan).enumerate() {
                 let span = &record.fields[*field];
                 let cell = unquoted(span, text);
-                let appended = match self.settings.is_null(&cell) && !(span.quoted && cells.is_text()) {
-                    true => cells.append_null(),
-                    false => cells.append_text(&cell),
-                };
+                let appended = if self.settings.is_null(&cell) && !(span.quoted && cells.is_text()) { cells.append_null() } else { cells.append_text(&cell) };
                 if let Err(reason) = appended {
                     misfit = Some((column, reason));
                     break;

@@ -96,15 +96,12 @@ impl JsonSourceBuilder {
             return Err(Error::invalid("sample_rows", 0, "at least 1"));
         }
         let mut lines = LineReader::new(open(&self.path)?, &self.path);
-        let (schema, report) = match self.schema.clone() {
-            Some(schema) => {
-                schema.arrow().fields().iter().try_for_each(|f| ensure_textual(f, true))?;
-                (schema, None)
-            }
-            None => {
-                let (schema, report) = self.infer(&mut lines)?;
-                (schema, Some(report))
-            }
+        let (schema, report) = if let Some(schema) = self.schema.clone() {
+            schema.arrow().fields().iter().try_for_each(|f| ensure_textual(f, true))?;
+            (schema, None)
+        } else {
+            let (schema, report) = self.infer(&mut lines)?;
+            (schema, Some(report))
         };
         Ok(JsonSource { settings: self, schema, report })
     }
@@ -235,12 +232,11 @@ impl Scan {
                     continue;
                 }
             };
-            if let Some(schema) = &self.known {
-                if let Some((key, _)) = members.iter().find(|(key, _)| schema.index_of(key).is_err()) {
+            if let Some(schema) = &self.known
+                && let Some((key, _)) = members.iter().find(|(key, _)| schema.index_of(key).is_err()) {
                     self.gate.refuse(&fault(Some(key), "no column of the schema", None))?;
                     continue;
                 }
-            }
             let mut misfit: Option<(usize, &Json, Misfit)> = None;
             for (column, cells) in self.rows.cells.iter_mut().enumerate() {
                 // Lines mostly have the keys in the order of the columns.

@@ -76,7 +76,7 @@ impl ParquetSink {
 
 impl DataSink for ParquetSink {
     fn begin(&self, schema: &Schema) -> Result<Box<dyn SinkWriter>> {
-        let fields: Fields = schema.arrow().fields().iter().map(|f| storable(f)).collect();
+        let fields: Fields = schema.arrow().fields().iter().map(storable).collect();
         for field in &fields {
             let alone = ArrowSchema::new(vec![field.clone()]);
             let converted = guard(&self.path, || ArrowSchemaConverter::new().convert(&alone));

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Point-in-time join: ours, polars and DuckDB on the same files, three times each in turn; prints medians and ratios.
+set -euo pipefail
+peers=${1:?the folder with gen_data.py, pit_polars.py and pit_duckdb.py}
+rows=${2:-1000000}
+keys=${3:-$((rows / 10))}
+python=${PYTHON:-python3}
+root=$(cd "$(dirname "$0")/../.." && pwd)
+data=$(mktemp -d)
+trap 'rm -rf "$data"' EXIT
+
+cargo build --release --quiet --manifest-path "$root/Cargo.toml" -p bench
+bench=${CARGO_TARGET_DIR:-$root/target}/release/bench
+(cd "$peers" && PYTHONDONTWRITEBYTECODE=1 "$python" gen_data.py --out "$data" --n "$rows" --m "$rows" --keys "$keys" >&2)
+for _ in 1 2 3; do
+    "$bench" as-of-join --data "$data" --json | sed 's/^{/{"peer":"mlops",/' >>"$data/lines"
+    for peer in pit_polars pit_duckdb; do
+        (cd "$peers" && PYTHONDONTWRITEBYTECODE=1 "$python" $peer.py --data "$data") >>"$data/lines" || echo "$peer failed" >&2
+    done
+done
+"$python" - "$data/lines" <<'PY'
+import json, statistics, sys
+runs = {}
+for line in open(sys.argv[1]):
+    run = json.loads(line)
+    if "cpu_s" in run:
+        runs.setdefault(run["peer"], []).append(run)
+middle = lambda peer, key: statistics.median(run[key] for run in runs[peer])
+print(f"{'':12} {'cpu s':>8} {'peak MB':>9} {'rows':>10} {'nonnull':>11} {'sum':>12} {'cpu ratio':>10} {'memory ratio':>13}")
+for peer in runs:
+    last = runs[peer][-1]
+    print(f"{peer:12} {middle(peer, 'cpu_s'):8.2f} {middle(peer, 'peak_rss_mb'):9.1f} {last['rows']:10} {last['nonnull']:11} {last['sum']:12} "
+          f"{middle(peer, 'cpu_s') / middle('mlops', 'cpu_s'):9.2f}x {middle(peer, 'peak_rss_mb') / middle('mlops', 'peak_rss_mb'):12.2f}x")
+PY

@@ -1,3 +1,0 @@
-//! From raw events to a ranking service that notices drift and retrains itself.
-
-fn main() {}

@@ -1,3 +1,0 @@
-//! Writes until it is killed, and verifies what it promised.
-
-fn main() {}
