@@ -232,7 +232,7 @@ mod tests {
         let path = folder.path().join("a");
         write_bytes(&path, b"old").unwrap();
         let mut file = AtomicFile::create(&path).unwrap();
-        file.write_all(&[7; 100_000]).unwrap();
+        file.write_all(&vec![7; 100_000]).unwrap();
         let beside = names(folder.path());
         assert_eq!(beside.iter().filter(|n| is_temporary(n)).count(), 1, "{beside:?}");
         drop(file);

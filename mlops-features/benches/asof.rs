@@ -25,7 +25,8 @@ fn numbers(seed: u64, limit: u64) -> impl Iterator<Item = i64> {
 fn data(seed: u64, keys: u64, features: usize) -> Dataset {
     let ints = |seed, limit| Arc::new(Int64Array::from_iter_values(numbers(seed, limit).take(ROWS))) as ArrayRef;
     let times = TimestampMicrosecondArray::from_iter_values(numbers(seed + 1, 1 << 30).take(ROWS)).with_timezone("UTC");
-    let mut columns = vec![("user_id".to_owned(), ints(seed, keys)), ("event_timestamp".to_owned(), Arc::new(times) as _)];
+    let mut columns =
+        vec![("user_id".to_owned(), ints(seed, keys)), ("event_timestamp".to_owned(), Arc::new(times) as _)];
     for feature in 0..features {
         let values = numbers(seed + 2 + feature as u64, 1_000).map(|v| v as f64).take(ROWS);
         columns.push((format!("f{feature}"), Arc::new(Float64Array::from_iter_values(values)) as ArrayRef));

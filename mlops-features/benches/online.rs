@@ -45,10 +45,13 @@ fn benches(c: &mut Criterion) {
     for (name, store) in stores {
         let server = FeatureServer::new(plan.clone(), store);
         for count in [1_i64, 100] {
-            let asked: Vec<RecordBatch> = (0..64).map(|i| {
-                let keys = (0..count).map(|k| (i * 7_919 + k * 104_729) % KEYS);
-                RecordBatch::try_from_iter([("user_id", Arc::new(Int64Array::from_iter_values(keys)) as ArrayRef)]).unwrap()
-            }).collect();
+            let asked: Vec<RecordBatch> = (0..64)
+                .map(|i| {
+                    let keys = (0..count).map(|k| (i * 7_919 + k * 104_729) % KEYS);
+                    RecordBatch::try_from_iter([("user_id", Arc::new(Int64Array::from_iter_values(keys)) as ArrayRef)])
+                        .unwrap()
+                })
+                .collect();
             let mut next = asked.iter().cycle();
             group.bench_function(BenchmarkId::new(name, format!("{count}x20")), |b| {
                 b.iter(|| block_on(server.get(black_box(next.next().unwrap()), EventTime::EPOCH)).unwrap());

@@ -19,7 +19,9 @@ const FLOAT_INTEGER_MAX: u64 = 1 << 53;
 pub(crate) fn ensure_no_nulls(array: &dyn Array, column: &str) -> Result<()> {
     match array.logical_null_count() {
         0 => Ok(()),
-        nulls => Err(Core::invalid_data(format!("column `{column}`"), format!("{nulls} nulls where none may be")).into()),
+        nulls => {
+            Err(Core::invalid_data(format!("column `{column}`"), format!("{nulls} nulls where none may be")).into())
+        }
     }
 }
 
@@ -95,9 +97,7 @@ pub(crate) fn micros(array: &ArrayRef, column: &str) -> Result<TimestampMicrosec
             Some(array.as_primitive::<TimestampNanosecondType>().unary(|v| v.div_euclid(1_000)))
         }
         DataType::Date32 => Some(array.as_primitive::<Date32Type>().unary(|v| i64::from(v) * DAY_US)),
-        DataType::Date64 => {
-            array.as_primitive::<Date64Type>().try_unary(|v| v.checked_mul(1_000).ok_or(Overflow)).ok()
-        }
+        DataType::Date64 => array.as_primitive::<Date64Type>().try_unary(|v| v.checked_mul(1_000).ok_or(Overflow)).ok(),
         DataType::Null => Some(PrimitiveArray::new_null(array.len())),
         other => return Err(Core::schema(column, "a timestamp or date", other).into()),
     };

@@ -49,9 +49,7 @@ impl From<Error> for mlops_core::Error {
             Error::Collision { column, first, second } => {
                 Self::schema(column, "one origin", format!("{first} and {second}"))
             }
-            Error::Changed { view, what, stored, declared } => {
-                Self::schema(format!("{view}:{what}"), declared, stored)
-            }
+            Error::Changed { view, what, stored, declared } => Self::schema(format!("{view}:{what}"), declared, stored),
         }
     }
 }

@@ -55,7 +55,8 @@ impl KeyColumn {
         match key_type {
             KeyType::Int64 => Ok(Self::Integer(columns::integers(array, column)?)),
             KeyType::Utf8 => {
-                let from = if let DataType::Dictionary(_, values) = array.data_type() { values } else { array.data_type() };
+                let from =
+                    if let DataType::Dictionary(_, values) = array.data_type() { values } else { array.data_type() };
                 if !matches!(from, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null) {
                     return Err(Core::schema(column, "text", array.data_type()).into());
                 }

@@ -228,12 +228,7 @@ impl From<FeatureService> for ServiceForm {
 impl FeatureService {
     /// Starts a service of this name.
     pub fn builder(name: impl Into<String>) -> FeatureServiceBuilder {
-        FeatureServiceBuilder {
-            name: name.into(),
-            parts: Vec::new(),
-            full_names: false,
-            description: String::new(),
-        }
+        FeatureServiceBuilder { name: name.into(), parts: Vec::new(), full_names: false, description: String::new() }
     }
 
     /// Its name.
@@ -342,6 +337,7 @@ impl FeatureServiceBuilder {
                 }
             }
         }
-        ServiceForm { name: Name::new(self.name)?, views, full_names: self.full_names, description: self.description }.try_into()
+        ServiceForm { name: Name::new(self.name)?, views, full_names: self.full_names, description: self.description }
+            .try_into()
     }
 }

@@ -252,7 +252,8 @@ impl FeatureView {
     pub fn conform(&self, rows: &RecordBatch) -> Result<RecordBatch> {
         let fields = self.schema().arrow().fields();
         let columns = fields.iter().map(|field| {
-            let missing = || Core::schema(field.name(), field.data_type(), format!("no such column for `{}`", self.name()));
+            let missing =
+                || Core::schema(field.name(), field.data_type(), format!("no such column for `{}`", self.name()));
             let found = rows.column_by_name(field.name()).ok_or_else(missing)?;
             columns::cast_exactly(found, field.data_type(), field.name())
         });

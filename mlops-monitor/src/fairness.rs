@@ -167,11 +167,7 @@ impl FairnessMonitor {
         let times = log::times(rows, EVENT_TIME)?;
         let positions = log::integers(rows, POSITION)?;
         let groups = log::texts(rows, &self.settings.column)?;
-        let fresh = Groups {
-            rates: GroupRates::new(self.settings.rows_min)?,
-            exposure: BTreeMap::new(),
-            ungrouped: 0,
-        };
+        let fresh = Groups { rates: GroupRates::new(self.settings.rows_min)?, exposure: BTreeMap::new(), ungrouped: 0 };
         for (window, inside) in by_window(&mut self.open, &times) {
             let state = self.open.change(window, || fresh.clone());
             let mut malformed = 0;

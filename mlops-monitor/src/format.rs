@@ -16,7 +16,9 @@ impl<'de> Deserialize<'de> for FormatOne {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match u32::deserialize(deserializer)? {
             1 => Ok(Self),
-            other => Err(serde::de::Error::custom(format_args!("format {other} is not known to this program, which reads 1"))),
+            other => Err(serde::de::Error::custom(format_args!(
+                "format {other} is not known to this program, which reads 1"
+            ))),
         }
     }
 }

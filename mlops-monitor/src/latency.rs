@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Upper bounds of the buckets in µs, inclusive as Prometheus has them; one more bucket takes what is above.
 pub const LATENCY_BOUNDS_US: [u64; 18] = [
-    25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
-    5_000_000, 10_000_000,
+    25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 5_000_000, 10_000_000,
 ];
 
 /// Durations counted in the buckets of [`LATENCY_BOUNDS_US`]; merging is exact.

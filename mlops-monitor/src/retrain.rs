@@ -245,7 +245,8 @@ impl RetrainPolicy {
         let by_count = self.settings.drifted_columns.is_some_and(|least| drifted.len() >= least);
         let by_share = self.settings.drifted_share.is_some_and(|least| !drifted.is_empty() && report.share >= least);
         let columns = || drifted.iter().map(|column| (*column).to_owned()).collect();
-        (by_count || by_share).then(|| (RetrainReason::Drift { columns: columns(), share: report.share }, report.window))
+        (by_count || by_share)
+            .then(|| (RetrainReason::Drift { columns: columns(), share: report.share }, report.window))
     }
 }
 

@@ -72,10 +72,8 @@ impl WindowStats {
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         self.profile.merge(&other.profile)?;
         self.traffic.merge(&other.traffic);
-        self.window = Window {
-            start: self.window.start.min(other.window.start),
-            end: self.window.end.max(other.window.end),
-        };
+        self.window =
+            Window { start: self.window.start.min(other.window.start), end: self.window.end.max(other.window.end) };
         self.revision = self.revision.max(other.revision);
         Ok(())
     }
@@ -217,7 +215,8 @@ impl Windows {
     }
 
     fn projected(&self, rows: &RecordBatch) -> Result<RecordBatch> {
-        let place = |column: &String| rows.schema_ref().index_of(column).map_err(|_| Error::not_found("column", column));
+        let place =
+            |column: &String| rows.schema_ref().index_of(column).map_err(|_| Error::not_found("column", column));
         let indices = self.columns.iter().map(place).collect::<Result<Vec<_>>>()?;
         let projected = rows.project(&indices)?;
         for (have, want) in projected.schema_ref().fields().iter().zip(self.schema.fields()) {

@@ -28,7 +28,7 @@ fn view(name: &str, features: usize, ttl_s: u64) -> mlops_features::Result<Featu
 }
 
 /// Joins the files in `folder`; the checksum is the number and the sum of all features that are not null.
-pub fn run(folder: &Path) -> Result<Outcome, Box<dyn std::error::Error>> {
+pub(crate) fn run(folder: &Path) -> Result<Outcome, Box<dyn std::error::Error>> {
     let mut joins = Vec::new();
     for (name, features, ttl_s) in VIEWS {
         joins.push((ViewJoin::new(&view(name, features, ttl_s)?), table(folder, name)?));

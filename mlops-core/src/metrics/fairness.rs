@@ -127,7 +127,9 @@ impl GroupRates {
 
     /// Smallest over greatest selection rate, in `0..=1`; 1 is parity. `None` also when nobody is selected.
     pub fn demographic_parity_ratio(&self) -> Option<f64> {
-        self.range(|counts| (counts.selected, counts.rows)).filter(|&(_, high)| high > 0.0).map(|(low, high)| low / high)
+        self.range(|counts| (counts.selected, counts.rows))
+            .filter(|&(_, high)| high > 0.0)
+            .map(|(low, high)| low / high)
     }
 
     /// Greatest less smallest true-positive rate, in `0..=1`; 0 is equal opportunity.

@@ -169,7 +169,10 @@ mod tests {
         let queries: Vec<(Vec<f64>, Vec<f64>)> = (0_u32..20)
             .map(|q| {
                 let rows = 0..(3 + q % 5);
-                (rows.clone().map(|i| f64::from((i * 7 + q) % 3)).collect(), rows.map(|i| f64::from((i * 5 + q) % 4)).collect())
+                (
+                    rows.clone().map(|i| f64::from((i * 7 + q) % 3)).collect(),
+                    rows.map(|i| f64::from((i * 5 + q) % 4)).collect(),
+                )
             })
             .collect();
         let of = |part: &[(Vec<f64>, Vec<f64>)]| {

@@ -114,7 +114,11 @@ impl ColumnProfile {
 
     pub(crate) fn check_mergeable(&self, other: &Self) -> Result<()> {
         if self.name != other.name {
-            return Err(Error::schema(&self.name, "the same columns in the same order", format_args!("`{}`", other.name)));
+            return Err(Error::schema(
+                &self.name,
+                "the same columns in the same order",
+                format_args!("`{}`", other.name),
+            ));
         }
         let keys = |column: &Self| match &column.detail {
             Detail::Numbers(numbers) => Some(numbers.keys),
@@ -337,7 +341,11 @@ impl ColumnProfile {
         match &self.detail {
             Detail::Numbers(numbers) => {
                 let value = number(&numbers.moments)?;
-                Some(if self.kind == ColumnKind::Time { EventTime::from_micros(value as i64).to_string() } else { value.to_string() })
+                Some(if self.kind == ColumnKind::Time {
+                    EventTime::from_micros(value as i64).to_string()
+                } else {
+                    value.to_string()
+                })
             }
             Detail::Texts(texts) => text(texts),
             _ => None,

@@ -133,7 +133,10 @@ impl Few {
         match from.u8()? {
             0 => {
                 let entries = from.count(16)?;
-                (0..entries).map(|_| Ok((from.u64()?, from.u64()?))).collect::<Result<Vec<_>>>().and_then(Self::of_counts)
+                (0..entries)
+                    .map(|_| Ok((from.u64()?, from.u64()?)))
+                    .collect::<Result<Vec<_>>>()
+                    .and_then(Self::of_counts)
             }
             1 => Ok(Self::Many(Distinct::from_bytes(from.bytes()?)?)),
             other => Err(from.corrupt(format_args!("unknown tag {other}"))),
@@ -142,7 +145,8 @@ impl Few {
 
     fn of_counts(counts: Vec<(u64, u64)>) -> Result<Self> {
         let few: HashMap<u64, u64, FixedState> = counts.iter().copied().collect();
-        if counts.len() > LIMIT || few.len() < counts.len() || few.values().any(|&count| count == 0 || count > 1 << 56) {
+        if counts.len() > LIMIT || few.len() < counts.len() || few.values().any(|&count| count == 0 || count > 1 << 56)
+        {
             return Err(Error::corrupt("value counts", "too many, repeated or out of range"));
         }
         Ok(Self::Counts(few))

@@ -29,7 +29,10 @@ impl fmt::Display for Escaped<'_> {
                 '"' => out.write_str("&quot;")?,
                 '\'' => out.write_str("&#39;")?,
                 // Control and bidirectional characters would garble what stands beside them.
-                c if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c) => {
+                c if c.is_control()
+                    || ('\u{202a}'..='\u{202e}').contains(&c)
+                    || ('\u{2066}'..='\u{2069}').contains(&c) =>
+                {
                     write!(out, "\\u{{{:x}}}", u32::from(c))?;
                 }
                 c => out.write_char(c)?,
@@ -79,7 +82,12 @@ fn write_column(column: &ColumnProfile, out: &mut String) -> fmt::Result {
         out.write_str("<table>")?;
         for top in &summary.top {
             let value = Escaped(crate::stats::cut(&top.value, SHOWN_MAX));
-            write!(out, "<tr><td>{value}</td><td>{}</td><td>{:.2} %</td></tr>", estimate(top.count), 100.0 * top.share)?;
+            write!(
+                out,
+                "<tr><td>{value}</td><td>{}</td><td>{:.2} %</td></tr>",
+                estimate(top.count),
+                100.0 * top.share
+            )?;
         }
         out.write_str("</table>")?;
     }
@@ -123,7 +131,11 @@ fn write_values(summary: &ColumnSummary, out: &mut String) -> fmt::Result {
         write!(out, "<tr><td>{} %</td><td>{}</td></tr>", 100.0 * share, place(value, summary.kind))?;
     }
     if summary.rank_error > 0.0 {
-        write!(out, "<tr><td class=\"note\">rank error</td><td class=\"note\">{:.2} %</td></tr>", 100.0 * summary.rank_error)?;
+        write!(
+            out,
+            "<tr><td class=\"note\">rank error</td><td class=\"note\">{:.2} %</td></tr>",
+            100.0 * summary.rank_error
+        )?;
     }
     Ok(())
 }
@@ -139,7 +151,11 @@ fn write_histogram(histogram: &Histogram, kind: ColumnKind, out: &mut String) ->
         let height = (HEIGHT * count as f64 / most).max(1.0);
         let class = if bin == 0 || bin + 1 == counts.len() { " class=\"tail\"" } else { "" };
         let (x, y) = (step * bin as f64, HEIGHT - height);
-        write!(out, "<rect{class} x=\"{x:.2}\" y=\"{y:.2}\" width=\"{:.2}\" height=\"{height:.2}\"><title>{count}</title></rect>", step - 0.8)?;
+        write!(
+            out,
+            "<rect{class} x=\"{x:.2}\" y=\"{y:.2}\" width=\"{:.2}\" height=\"{height:.2}\"><title>{count}</title></rect>",
+            step - 0.8
+        )?;
     }
     let edges = histogram.edges();
     if let (Some(&low), Some(&high)) = (edges.first(), edges.last()) {

@@ -49,7 +49,8 @@ fn mixed(start: usize, rows: usize) -> RecordBatch {
 fn alike(a: &Profile, b: &Profile) {
     assert_eq!(a.rows(), b.rows());
     for (mine, theirs) in a.summary().into_iter().zip(b.summary()) {
-        let plain = |s: &ColumnSummary| (s.rows, s.nulls, s.nan, s.distinct, s.min.clone(), s.max.clone(), s.length_range);
+        let plain =
+            |s: &ColumnSummary| (s.rows, s.nulls, s.nan, s.distinct, s.min.clone(), s.max.clone(), s.length_range);
         assert_eq!(plain(&mine), plain(&theirs), "{}", mine.name);
         let near = |a: Option<f64>, b: Option<f64>| match (a, b) {
             (Some(a), Some(b)) => assert!((a - b).abs() <= 1e-9 * a.abs().max(1.0), "{}: {a} is not {b}", mine.name),
@@ -123,7 +124,8 @@ fn merged_parts_equal_one_pass() {
 
 #[test]
 fn many_different_numbers_are_estimated_alike_on_every_path() {
-    let column = |range: std::ops::Range<i64>| profile(&[batch(vec![("x", Arc::new(Int64Array::from_iter_values(range)))])]);
+    let column =
+        |range: std::ops::Range<i64>| profile(&[batch(vec![("x", Arc::new(Int64Array::from_iter_values(range)))])]);
     let whole = column(0..5000).columns()[0].distinct().unwrap();
     assert!(whole.low <= 5000 && 5000 <= whole.high);
     for cut in [0, 10, 64, 65, 2500, 4990] {
@@ -159,7 +161,7 @@ fn hidden_columns_hold_no_value_in_any_form() {
         .fold(ProfileOptions::builder(), ProfileOptionsBuilder::hide)
         .build()
         .unwrap();
-    let hidden = profile_with(&[table.clone()], &options);
+    let hidden = profile_with(std::slice::from_ref(&table), &options);
     assert!(hidden.columns().iter().all(ColumnProfile::is_hidden));
     assert_eq!(hidden.column("name").unwrap().distinct(), Some(Estimate::exact(3)));
     assert_eq!(hidden.column("name").unwrap().lengths().unwrap().max(), Some(12));
@@ -169,7 +171,12 @@ fn hidden_columns_hold_no_value_in_any_form() {
     for profile in [hidden, merged] {
         assert!(profile.columns().iter().all(|column| column.is_hidden() && column.top_values(9).is_empty()));
         let bytes = profile.to_bytes();
-        let texts = [serde_json::to_string(&profile).unwrap(), profile.to_html("t"), format!("{profile:?}"), format!("{:?}", profile.summary())];
+        let texts = [
+            serde_json::to_string(&profile).unwrap(),
+            profile.to_html("t"),
+            format!("{profile:?}"),
+            format!("{:?}", profile.summary()),
+        ];
         for text in secret.map(str::to_owned).into_iter().chain(numbers.map(|number| number.to_string())) {
             assert!(texts.iter().all(|form| !form.contains(&text)), "{text}");
             assert!(!bytes.windows(text.len()).any(|window| window == text.as_bytes()), "{text}");
@@ -290,7 +297,7 @@ fn a_profile_of_nothing_has_no_numbers() {
 
 #[test]
 fn dictionaries_larger_than_the_batch_and_nulls_inside_them_are_read() {
-    let values = StringArray::from_iter((0..1000).map(|i| (i != 3).then(|| format!("v{i}"))));
+    let values: StringArray = (0..1000).map(|i| (i != 3).then(|| format!("v{i}"))).collect();
     let keys = arrow::array::Int32Array::from(vec![Some(5), Some(3), None, Some(5)]);
     let dictionary = DictionaryArray::<Int32Type>::try_new(keys, Arc::new(values)).unwrap();
     let profile = profile(&[batch(vec![("x", Arc::new(dictionary) as ArrayRef)])]);

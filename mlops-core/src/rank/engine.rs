@@ -95,6 +95,7 @@ pub(super) struct Staged<T: ?Sized> {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a pipeline holds a handful, and a filter is the common one")]
 pub(super) enum Middle {
     Hydrators { round: Vec<Staged<dyn Hydrator>>, fields: Vec<Vec<Field>>, schema: SchemaRef },
     Filter(Staged<dyn Filter>),

@@ -34,7 +34,11 @@ pub(super) fn ensure_textual(field: &Field, nested: bool) -> Result<()> {
         DataType::Struct(fields) if nested => return fields.iter().try_for_each(|f| ensure_textual(f, true)),
         other => other.is_integer() || is_text(other),
     };
-    if fits { Ok(()) } else { Err(Error::schema(field.name(), "a type that this text format holds", field.data_type())) }
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::schema(field.name(), "a type that this text format holds", field.data_type()))
+    }
 }
 
 /// A column in the making. Every `append` adds exactly one cell, a null where the value does not fit.

@@ -106,9 +106,7 @@ impl Guess {
             Json::Text(text) if is_time(text) => Self::Time,
             Json::Text(_) => Self::Text,
             Json::List(items) => Self::List(Box::new(items.iter().map(Self::of_json).fold(Self::Nothing, Self::join))),
-            Json::Object(members) => {
-                Self::Struct(members.iter().map(|(k, v)| (k.clone(), Self::of_json(v))).collect())
-            }
+            Json::Object(members) => Self::Struct(members.iter().map(|(k, v)| (k.clone(), Self::of_json(v))).collect()),
         }
     }
 

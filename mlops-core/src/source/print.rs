@@ -37,15 +37,14 @@ pub(super) enum Printer {
 
 impl Printer {
     pub(super) fn new(array: &ArrayRef) -> Result<Self> {
-        let ints = |array: &ArrayRef| Ok::<_, Error>(cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone());
+        let ints =
+            |array: &ArrayRef| Ok::<_, Error>(cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone());
         Ok(match array.data_type() {
             DataType::Boolean => Self::Bool(array.as_boolean().clone()),
             DataType::Float64 => Self::Float(array.as_primitive().clone()),
             DataType::Float32 => Self::Single(array.as_primitive().clone()),
             DataType::Date32 => Self::Date(array.as_primitive::<Date32Type>().unary(i64::from)),
-            DataType::Timestamp(unit, zone) => {
-                Self::Time { ticks: ints(array)?, unit: *unit, zoned: zone.is_some() }
-            }
+            DataType::Timestamp(unit, zone) => Self::Time { ticks: ints(array)?, unit: *unit, zoned: zone.is_some() },
             DataType::List(_) => {
                 let list = array.as_list::<i32>().clone();
                 let items = Self::new(list.values())?;

@@ -188,13 +188,16 @@ impl Gate {
             }
             Some((quarantine, number)) => {
                 let raw = &fault.raw[..fault.raw.len().min(RAW_BYTES_MAX)];
-                quarantine.add(*number, SetAside {
-                    location: self.location.clone(),
-                    line: fault.line,
-                    column: fault.column.map(str::to_owned),
-                    reason,
-                    raw: String::from_utf8_lossy(raw).into_owned(),
-                });
+                quarantine.add(
+                    *number,
+                    SetAside {
+                        location: self.location.clone(),
+                        line: fault.line,
+                        column: fault.column.map(str::to_owned),
+                        reason,
+                        raw: String::from_utf8_lossy(raw).into_owned(),
+                    },
+                );
                 return Ok(());
             }
         };

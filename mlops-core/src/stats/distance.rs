@@ -120,7 +120,10 @@ pub(crate) fn sorted(sample: &[f64], which: &'static str) -> Result<Vec<f64>> {
         return Err(Error::invalid("sample", which, "at least one value"));
     }
     if let Some((place, value)) = sample.iter().enumerate().find(|(_, v)| !v.is_finite()) {
-        return Err(Error::invalid_data(format!("{which} sample, value {place}"), format_args!("{value} is not finite")));
+        return Err(Error::invalid_data(
+            format!("{which} sample, value {place}"),
+            format_args!("{value} is not finite"),
+        ));
     }
     let mut copy = sample.to_vec();
     copy.sort_unstable_by(f64::total_cmp);

@@ -75,7 +75,8 @@ impl Distinct {
         if !(8..=16).contains(&precision) {
             return Err(Error::invalid("precision", precision, "in 8..=16"));
         }
-        let sketch = HllSketch::new(precision, HllType::Hll8).map_err(|error| Error::external("datasketches", error))?;
+        let sketch =
+            HllSketch::new(precision, HllType::Hll8).map_err(|error| Error::external("datasketches", error))?;
         Ok(Self { sketch })
     }
 

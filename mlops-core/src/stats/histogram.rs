@@ -220,7 +220,8 @@ mod tests {
 
     #[test]
     fn edges_that_do_not_grow_are_refused() {
-        for edges in [vec![], vec![1.0], vec![1.0, 1.0], vec![2.0, 1.0], vec![0.0, f64::NAN], vec![0.0, f64::INFINITY]] {
+        for edges in [vec![], vec![1.0], vec![1.0, 1.0], vec![2.0, 1.0], vec![0.0, f64::NAN], vec![0.0, f64::INFINITY]]
+        {
             assert!(Histogram::new(edges.clone()).is_err(), "{edges:?}");
         }
         assert!(Histogram::equal_width(1.0, 1.0, 3).is_err());

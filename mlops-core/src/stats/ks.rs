@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Histogram;
 use super::distance::sorted;
 use super::kolmogorov::two_sided_tail;
 use super::quantiles::{Quantiles, Ranks};
-use super::Histogram;
 use crate::{Error, Result};
 
 /// What [`ks_two_sample`] finds.

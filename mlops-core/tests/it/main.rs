@@ -1,7 +1,7 @@
 //! The public API, and the conformance kits on our own implementations.
 
 mod kits;
-mod validate;
 mod pipeline;
 mod rank;
 mod stages;
+mod validate;

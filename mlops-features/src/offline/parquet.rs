@@ -20,9 +20,7 @@ use parquet::file::properties::WriterProperties;
 use tempfile::NamedTempFile;
 
 pub use self::files::ViewHistory;
-use super::{
-    Appended, AsOfOptions, HistoryRequest, HistoryStream, OfflineStore, TrainingSet, Watermark, as_of_join,
-};
+use super::{Appended, AsOfOptions, HistoryRequest, HistoryStream, OfflineStore, TrainingSet, Watermark, as_of_join};
 use crate::error::{Core, Result};
 use crate::service::ViewJoin;
 use crate::view::FeatureView;

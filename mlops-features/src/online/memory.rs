@@ -106,7 +106,12 @@ impl MemoryStore {
     ///
     /// # Errors
     /// As there.
-    pub fn write_sync(&self, view: &FeatureView, rows: &RecordBatch, checkpoint: Option<Watermark>) -> Result<WriteSummary> {
+    pub fn write_sync(
+        &self,
+        view: &FeatureView,
+        rows: &RecordBatch,
+        checkpoint: Option<Watermark>,
+    ) -> Result<WriteSummary> {
         let batch = Batch::new(view, rows)?;
         let table = self.admit(view)?;
         let mut written = 0;
@@ -176,14 +181,20 @@ impl MemoryStore {
     /// None at present.
     pub fn watermark_sync(&self, view: &FeatureView) -> Result<Option<Watermark>> {
         let tables = self.tables.load();
-        let stored = tables.get(view.name()).map(|table| table.watermark.lock().unwrap_or_else(PoisonError::into_inner));
+        let stored =
+            tables.get(view.name()).map(|table| table.watermark.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(stored.and_then(|watermark| *watermark))
     }
 }
 
 #[async_trait]
 impl OnlineStore for MemoryStore {
-    async fn write(&self, view: &FeatureView, rows: &RecordBatch, checkpoint: Option<Watermark>) -> Result<WriteSummary> {
+    async fn write(
+        &self,
+        view: &FeatureView,
+        rows: &RecordBatch,
+        checkpoint: Option<Watermark>,
+    ) -> Result<WriteSummary> {
         self.write_sync(view, rows, checkpoint)
     }
 

@@ -50,7 +50,12 @@ pub trait OnlineStore: Debug + Send + Sync + 'static {
     /// # Errors
     /// `Core(Schema)` for a missing column, `Core(InvalidData)` for a null key or event time; nothing is written then.
     /// Whatever keeps the store from writing; rows written before the failure stay.
-    async fn write(&self, view: &FeatureView, rows: &RecordBatch, checkpoint: Option<Watermark>) -> Result<WriteSummary>;
+    async fn write(
+        &self,
+        view: &FeatureView,
+        rows: &RecordBatch,
+        checkpoint: Option<Watermark>,
+    ) -> Result<WriteSummary>;
 
     /// Reads several views in one round trip: one answer per element of `reads`, in order.
     ///

@@ -105,7 +105,9 @@ impl RedbStoreBuilder {
         let until = Instant::now() + self.wait;
         let database = loop {
             match guarded(path, || self.open_once().map_err(|e| database_error(path, e))) {
-                Err(Error::Core(Core::Busy { .. })) if Instant::now() < until => std::thread::sleep(RETRY_EVERY.min(self.wait)),
+                Err(Error::Core(Core::Busy { .. })) if Instant::now() < until => {
+                    std::thread::sleep(RETRY_EVERY.min(self.wait))
+                }
                 other => break other?,
             }
         };
@@ -113,7 +115,12 @@ impl RedbStoreBuilder {
             prepare(path, &database)?;
             Snapshot::take(path, &database, None)
         })?;
-        Ok(RedbStore { writing: Mutex::default(), snapshot: ArcSwap::from_pointee(snapshot), database, path: self.path })
+        Ok(RedbStore {
+            writing: Mutex::default(),
+            snapshot: ArcSwap::from_pointee(snapshot),
+            database,
+            path: self.path,
+        })
     }
 
     fn open_once(&self) -> Result<Database, DatabaseError> {
@@ -301,7 +308,13 @@ impl RedbStore {
         Ok((next.id, true))
     }
 
-    fn upsert(&self, rows: &mut Table<'_, &'static [u8], &'static [u8]>, id: u32, view: &FeatureView, batch: &Batch) -> Result<u64> {
+    fn upsert(
+        &self,
+        rows: &mut Table<'_, &'static [u8], &'static [u8]>,
+        id: u32,
+        view: &FeatureView,
+        batch: &Batch,
+    ) -> Result<u64> {
         let mut written = 0;
         let mut full_key = id.to_be_bytes().to_vec();
         batch.for_each(view, |key, stamp, bytes| {
@@ -326,7 +339,12 @@ impl RedbStore {
     ///
     /// # Errors
     /// As there; nothing of the call is stored when it fails.
-    pub fn write_sync(&self, view: &FeatureView, rows: &RecordBatch, checkpoint: Option<Watermark>) -> Result<WriteSummary> {
+    pub fn write_sync(
+        &self,
+        view: &FeatureView,
+        rows: &RecordBatch,
+        checkpoint: Option<Watermark>,
+    ) -> Result<WriteSummary> {
         let batch = Batch::new(view, rows)?;
         let checkpoint = checkpoint.filter(|next| self.watermark_of(view).is_none_or(|stored| *next > stored));
         if batch.rows() == 0 && checkpoint.is_none() {
@@ -415,7 +433,12 @@ impl RedbStore {
 
 #[async_trait]
 impl OnlineStore for RedbStore {
-    async fn write(&self, view: &FeatureView, rows: &RecordBatch, checkpoint: Option<Watermark>) -> Result<WriteSummary> {
+    async fn write(
+        &self,
+        view: &FeatureView,
+        rows: &RecordBatch,
+        checkpoint: Option<Watermark>,
+    ) -> Result<WriteSummary> {
         self.write_sync(view, rows, checkpoint)
     }
 

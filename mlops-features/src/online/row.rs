@@ -14,9 +14,7 @@ use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, PrimitiveArray, RecordBatch, StringArray,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{
-    Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
-};
+use arrow::datatypes::{Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use mlops_core::{Digest, Name};
 use serde::{Deserialize, Serialize};
 
@@ -153,8 +151,7 @@ impl<'a> RowWriter<'a> {
             }
             if value_type.width().is_none() {
                 let tail = out.len() - start - self.layout.tail;
-                let end = u32::try_from(tail)
-                    .map_err(|_| Core::invalid("bytes of one row", tail, "at most 4 GiB"))?;
+                let end = u32::try_from(tail).map_err(|_| Core::invalid("bytes of one row", tail, "at most 4 GiB"))?;
                 out[slot..slot + END].copy_from_slice(&end.to_le_bytes());
             }
         }
@@ -352,7 +349,8 @@ impl ColumnsBuilder {
         let rows = self.rows;
         let fixed = Buffer::from(self.fixed);
         let columns = self.columns.into_iter().map(|column| column.finish(&fixed, rows)).collect::<Result<_>>()?;
-        let times = |values: Vec<i64>, absent: Absent| Times::new(values.into(), absent.finish(rows)).with_timezone("UTC");
+        let times =
+            |values: Vec<i64>, absent: Absent| Times::new(values.into(), absent.finish(rows)).with_timezone("UTC");
         Ok((columns, times(self.event_times, self.found), times(self.created, self.known)))
     }
 }

@@ -11,9 +11,7 @@ use async_trait::async_trait;
 use mlops_core::Dataset;
 
 use crate::error::{Core, Result};
-use crate::offline::{
-    Appended, AsOfOptions, HistoryRequest, HistoryStream, OfflineStore, TrainingSet, Watermark,
-};
+use crate::offline::{Appended, AsOfOptions, HistoryRequest, HistoryStream, OfflineStore, TrainingSet, Watermark};
 use crate::online::{OnlineRead, OnlineRows, OnlineStore, WriteSummary};
 use crate::{FeatureView, Keys, ViewJoin};
 
@@ -130,7 +128,12 @@ impl<S: OnlineStore> FlakyOnlineStore<S> {
 
 #[async_trait]
 impl<S: OnlineStore> OnlineStore for FlakyOnlineStore<S> {
-    async fn write(&self, view: &FeatureView, rows: &RecordBatch, checkpoint: Option<Watermark>) -> Result<WriteSummary> {
+    async fn write(
+        &self,
+        view: &FeatureView,
+        rows: &RecordBatch,
+        checkpoint: Option<Watermark>,
+    ) -> Result<WriteSummary> {
         self.injector.run(self.inner.write(view, rows, checkpoint)).await
     }
 

@@ -133,7 +133,10 @@ fn an_append_that_fails_leaves_nothing<S: OfflineStore>(store: &S) {
 
 fn an_append_of_no_rows_is_no_append<S: OfflineStore>(store: &S) {
     assert_eq!(append(store, &[]), Appended { rows: 0, end: None });
-    assert_eq!(store.append(&view("stats"), &Dataset::empty(view("stats").schema().clone())).expect("no error").end, None);
+    assert_eq!(
+        store.append(&view("stats"), &Dataset::empty(view("stats").schema().clone())).expect("no error").end,
+        None
+    );
 }
 
 fn a_view_without_history_is_no_error<S: OfflineStore>(store: &S) {

@@ -79,7 +79,8 @@ async fn a_correction_at_the_same_event_time_wins<S: OnlineStore>(store: &S) {
 }
 
 async fn the_latest_of_one_call_wins_and_is_counted<S: OnlineStore>(store: &S) {
-    let rows = [row(1, 5, None, 1.0), row(2, 5, None, 2.0), row(1, 7, None, 3.0), row(1, 7, None, 4.0), row(1, 6, None, 5.0)];
+    let rows =
+        [row(1, 5, None, 1.0), row(2, 5, None, 2.0), row(1, 7, None, 3.0), row(1, 7, None, 4.0), row(1, 6, None, 5.0)];
     assert_eq!(write(store, &view("stats"), &rows).await, (2, 3), "written and superseded sum to the rows");
     assert_eq!((score(store, 1).await, score(store, 2).await), (Some(4.0), Some(2.0)));
 }
@@ -125,14 +126,19 @@ async fn views_do_not_see_each_other<S: OnlineStore>(store: &S) {
 async fn a_null_key_is_refused_and_nothing_is_written<S: OnlineStore>(store: &S) {
     let null = Row { key: None, ..row(0, 5, None, 1.0) };
     let error = store.write(&view("stats"), &batch(&[row(1, 5, None, 1.0), null]), None).await;
-    assert!(matches!(error, Err(Error::Core(mlops_core::Error::InvalidData { .. }))), "a null key is refused: {error:?}");
+    assert!(
+        matches!(error, Err(Error::Core(mlops_core::Error::InvalidData { .. }))),
+        "a null key is refused: {error:?}"
+    );
     assert_eq!(score(store, 1).await, None, "a refused write leaves nothing");
 }
 
 async fn checkpoints_are_kept_and_never_move_back<S: OnlineStore>(store: &S) {
     let view = view("stats");
     let at = |sequence, rows| Some(Watermark { sequence, rows });
-    for (given, kept) in [(None, None), (at(3, 7), at(3, 7)), (at(2, 9), at(3, 7)), (None, at(3, 7)), (at(4, 0), at(4, 0))] {
+    for (given, kept) in
+        [(None, None), (at(3, 7), at(3, 7)), (at(2, 9), at(3, 7)), (None, at(3, 7)), (at(4, 0), at(4, 0))]
+    {
         store.write(&view, &batch(&[row(1, 5, None, 1.0)]), given).await.expect("a write succeeds");
         assert_eq!(store.watermark(&view).await.expect("no error"), kept, "a checkpoint never moves back");
     }
@@ -142,7 +148,8 @@ async fn checkpoints_are_kept_and_never_move_back<S: OnlineStore>(store: &S) {
 
 async fn nulls_and_extremes_come_back_as_they_were<S: OnlineStore>(store: &S) {
     let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, f64::MIN_POSITIVE];
-    let mut rows: Vec<Row> = odd.iter().enumerate().map(|(key, score)| row(key as i64, i64::MIN, Some(i64::MAX), *score)).collect();
+    let mut rows: Vec<Row> =
+        odd.iter().enumerate().map(|(key, score)| row(key as i64, i64::MIN, Some(i64::MAX), *score)).collect();
     rows.push(Row { score: None, ..row(i64::MIN, i64::MAX, None, 0.0) });
     write(store, &view("stats"), &rows).await;
     let keys: Vec<_> = rows.iter().map(|row| row.key).collect();
@@ -202,7 +209,8 @@ async fn what_changed_its_type_is_refused<S: OnlineStore>(store: &S) {
     let read = store.read(&[OnlineRead { view: &other, features: &[0], keys: &keys }]).await;
     assert!(matches!(read, Err(Error::Changed { .. })), "a feature of another type is refused at read: {read:?}");
     let text = Entity::builder("customer").key("customer_id", KeyType::Utf8).build().expect("valid");
-    let rekeyed = FeatureView::builder("stats", text.clone()).feature("score", ValueType::Float64).build().expect("valid");
+    let rekeyed =
+        FeatureView::builder("stats", text.clone()).feature("score", ValueType::Float64).build().expect("valid");
     let ids: ArrayRef = Arc::new(StringArray::from(vec!["1"]));
     let keys = Keys::new(&text, std::slice::from_ref(&ids)).expect("good keys");
     let read = store.read(&[OnlineRead { view: &rekeyed, features: &[0], keys: &keys }]).await;
@@ -227,7 +235,8 @@ async fn composite_keys_are_told_apart<S: OnlineStore>(store: &S) {
     ]);
     store.write(&view, &rows.expect("columns of one length"), None).await.expect("a write succeeds");
     let keys = Keys::new(&pair, &[b, a]).expect("good keys");
-    let answers = store.read(&[OnlineRead { view: &view, features: &[0], keys: &keys }]).await.expect("a read succeeds");
+    let answers =
+        store.read(&[OnlineRead { view: &view, features: &[0], keys: &keys }]).await.expect("a read succeeds");
     assert_eq!(scores(&answers[0]), [Some(1.0), Some(2.0), Some(3.0)], "borders of key parts count");
 }
 

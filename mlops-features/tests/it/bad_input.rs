@@ -49,14 +49,16 @@ fn definitions_outside_of_their_domain_are_refused_by_name() {
 
 #[test]
 fn definitions_survive_json_and_json_is_checked() {
-    let view = builder("ctr", "user_id").created("made").ttl(Duration::from_secs(9)).owner("o").tag("k", "v").build().unwrap();
+    let view =
+        builder("ctr", "user_id").created("made").ttl(Duration::from_secs(9)).owner("o").tag("k", "v").build().unwrap();
     let text = serde_json::to_string(&view).unwrap();
     let read: FeatureView = serde_json::from_str(&text).unwrap();
     assert_eq!((&read, read.fingerprint()), (&view, view.fingerprint()));
     assert!(serde_json::from_str::<FeatureView>(&text.replace("ttl_us", "ttl")).is_err());
     assert!(serde_json::from_str::<FeatureView>(&text.replace("9000000", "0")).is_err());
     assert!(serde_json::from_str::<FeatureView>(&text.replace("\"ctr\"", "\"../ctr\"")).is_err());
-    let described = builder("ctr", "user_id").created("made").ttl(Duration::from_secs(9)).description("new").build().unwrap();
+    let described =
+        builder("ctr", "user_id").created("made").ttl(Duration::from_secs(9)).description("new").build().unwrap();
     assert_eq!(described.fingerprint(), view.fingerprint(), "words for people do not count");
     assert_ne!(builder("ctr", "user_id").created("made").build().unwrap().fingerprint(), view.fingerprint());
 }
@@ -82,11 +84,15 @@ fn a_service_that_does_not_fit_its_views_is_refused() {
 fn ten_thousand_features_are_stored_and_joined() {
     let user = Entity::builder("user").key("user_id", KeyType::Int64).build().unwrap();
     let names: Vec<String> = (0..10_000).map(|i| format!("f{i}")).collect();
-    let view = names.iter().fold(FeatureView::builder("wide", user), |b, n| b.feature(n, ValueType::Float64)).build().unwrap();
+    let view =
+        names.iter().fold(FeatureView::builder("wide", user), |b, n| b.feature(n, ValueType::Float64)).build().unwrap();
     let mut columns = vec![("user_id".to_owned(), ints(&[1, 2])), ("event_timestamp".to_owned(), times(&[1, 1]))];
-    columns.extend(names.iter().enumerate().map(|(i, name)| {
-        (name.clone(), Arc::new(Float64Array::from(vec![i as f64, -1.0])) as ArrayRef)
-    }));
+    columns.extend(
+        names
+            .iter()
+            .enumerate()
+            .map(|(i, name)| (name.clone(), Arc::new(Float64Array::from(vec![i as f64, -1.0])) as ArrayRef)),
+    );
     let batch = RecordBatch::try_from_iter(columns).unwrap();
     let store = MemoryStore::new();
     store.write_sync(&view, &batch, None).unwrap();
@@ -97,7 +103,8 @@ fn ten_thousand_features_are_stored_and_joined() {
     let spine = batch.project(&[0, 1]).unwrap();
     let views = [(ViewJoin::new(&view), Dataset::from_batches([batch]).unwrap())];
     let options = mlops_features::offline::AsOfOptions::new();
-    let joined = mlops_features::offline::as_of_join(&Dataset::from_batches([spine]).unwrap(), &views, &options).unwrap();
+    let joined =
+        mlops_features::offline::as_of_join(&Dataset::from_batches([spine]).unwrap(), &views, &options).unwrap();
     assert_eq!(joined.dataset.schema().len(), 10_002);
 }
 
@@ -308,7 +315,8 @@ fn rows_of_the_wrong_types_are_refused_by_column() {
     let text: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
     for (at, column) in ["user_id", "event_timestamp", "ctr"].into_iter().enumerate() {
         let with = |array: ArrayRef| {
-            let mut columns: Vec<_> = good.schema().fields().iter().map(|f| f.name().clone()).zip(good.columns().to_vec()).collect();
+            let mut columns: Vec<_> =
+                good.schema().fields().iter().map(|f| f.name().clone()).zip(good.columns().to_vec()).collect();
             columns[at].1 = array;
             RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).unwrap()
         };

@@ -7,8 +7,8 @@ mod serving;
 
 use std::sync::Arc;
 
-use mlops_core::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use mlops_core::Dataset;
+use mlops_core::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use mlops_features::{Entity, FeatureView, FeatureViewBuilder, KeyType, ValueType};
 
 fn times(micros: &[i64]) -> ArrayRef {

@@ -62,7 +62,8 @@ fn a_run_that_fails_anywhere_is_resumed_and_ends_as_an_undisturbed_one() {
     for after_the_work in [false, true] {
         let faults = Faults { fail_every: 3, after_the_work, delay: Duration::ZERO };
         let online = FlakyOnlineStore::new(MemoryStore::new(), faults);
-        let flaky = FlakyOfflineStore::new(ParquetStore::open(folder.path()).unwrap(), Faults { fail_every: 5, ..faults });
+        let flaky =
+            FlakyOfflineStore::new(ParquetStore::open(folder.path()).unwrap(), Faults { fail_every: 5, ..faults });
         let failures = (0..100).take_while(|_| run(&flaky, &online, 3).is_err()).count();
         assert!((1..100).contains(&failures), "{failures} failures");
         for key in 0..7 {

@@ -39,7 +39,13 @@ fn floats(array: &ArrayRef) -> Vec<Option<f64>> {
 
 fn filled() -> MemoryStore {
     let (store, [user, offer]) = (MemoryStore::new(), views());
-    store.write_sync(&user, &rows(&user, &[(1, 100, Some(0.1)), (2, 89, Some(0.2)), (3, 95, None), (4, 105, Some(0.4))]), None).unwrap();
+    store
+        .write_sync(
+            &user,
+            &rows(&user, &[(1, 100, Some(0.1)), (2, 89, Some(0.2)), (3, 95, None), (4, 105, Some(0.4))]),
+            None,
+        )
+        .unwrap();
     store.write_sync(&offer, &rows(&offer, &[(7, 0, Some(7.0)), (8, 0, None)]), None).unwrap();
     store
 }
@@ -76,7 +82,11 @@ fn an_age_of_exactly_the_ttl_is_not_too_old() {
     }
 }
 
-fn hydrate(hydrator: &FeatureServiceHydrator, context: RecordBatch, slate: RecordBatch) -> mlops_core::Result<Vec<ArrayRef>> {
+fn hydrate(
+    hydrator: &FeatureServiceHydrator,
+    context: RecordBatch,
+    slate: RecordBatch,
+) -> mlops_core::Result<Vec<ArrayRef>> {
     let query = Query::new(RequestId(1), EventTime::from_micros(100), context, 10).unwrap();
     block_on(hydrator.hydrate(&query, &Slate::new(slate).unwrap(), Budget { left: None }))
 }
@@ -107,7 +117,12 @@ fn a_key_of_context_and_candidate_together_is_put_together() {
     let view = FeatureView::builder("affinity", pair).feature("affinity", ValueType::Float64).build().unwrap();
     let store = MemoryStore::new();
     let value: ArrayRef = Arc::new(mlops_core::arrow::array::Float64Array::from(vec![0.5, 0.7]));
-    let batch = [("user_id", ints(&[1, 1])), ("offer_id", ints(&[7, 8])), ("event_timestamp", times(&[1, 1])), ("affinity", value)];
+    let batch = [
+        ("user_id", ints(&[1, 1])),
+        ("offer_id", ints(&[7, 8])),
+        ("event_timestamp", times(&[1, 1])),
+        ("affinity", value),
+    ];
     store.write_sync(&view, &RecordBatch::try_from_iter(batch).unwrap(), None).unwrap();
     let used = ViewUse::all("affinity").and_then(|used| used.key("offer_id", "candidate")).unwrap();
     let service = FeatureService::builder("s").using(used).full_names(true).build().unwrap();

@@ -52,9 +52,8 @@ impl JsonLinesAlerts {
         let mut alerts = Vec::new();
         for (number, line) in BufReader::new(file).lines().enumerate() {
             let line = line.map_err(|error| CoreError::io(path, error))?;
-            let alert = serde_json::from_str(&line).map_err(|error| {
-                CoreError::corrupt(format!("line {} of {}", number + 1, path.display()), error)
-            })?;
+            let alert = serde_json::from_str(&line)
+                .map_err(|error| CoreError::corrupt(format!("line {} of {}", number + 1, path.display()), error))?;
             alerts.push(alert);
         }
         Ok(alerts)

@@ -74,7 +74,8 @@ pub(crate) fn integers(rows: &RecordBatch, name: &str) -> Result<Vec<Option<i64>
 /// Texts; integers and booleans are printed.
 pub(crate) fn texts(rows: &RecordBatch, name: &str) -> Result<Vec<Option<String>>> {
     let array = column(rows, name)?;
-    let printable = is_text(array.data_type()) || array.data_type().is_integer() || array.data_type() == &DataType::Boolean;
+    let printable =
+        is_text(array.data_type()) || array.data_type().is_integer() || array.data_type() == &DataType::Boolean;
     if !printable {
         return Err(Error::schema(name, "a text, an integer or a boolean", array.data_type()));
     }
@@ -85,7 +86,10 @@ pub(crate) fn texts(rows: &RecordBatch, name: &str) -> Result<Vec<Option<String>
 pub(crate) fn request_ids(rows: &RecordBatch, name: &str) -> Result<Vec<Option<RequestId>>> {
     let array = column(rows, name)?;
     if array.data_type().is_integer() {
-        return Ok(whole(array)?.into_iter().map(|id| id.and_then(|id| u128::try_from(id).ok()).map(RequestId)).collect());
+        return Ok(whole(array)?
+            .into_iter()
+            .map(|id| id.and_then(|id| u128::try_from(id).ok()).map(RequestId))
+            .collect());
     }
     if !is_text(array.data_type()) {
         return Err(Error::schema(name, "32 hex digits or an integer", array.data_type()));

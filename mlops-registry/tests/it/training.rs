@@ -60,6 +60,7 @@ fn one(name: &str, x: f64) -> RecordBatch {
     RecordBatch::try_from_iter([(name, Arc::new(Float64Array::from(vec![x])) as ArrayRef)]).unwrap()
 }
 
+#[cfg(feature = "linfa")]
 fn score(trained: &Trained, x: f64) -> f64 {
     let scores = trained.model.predict(&one("x", x)).unwrap();
     scores.as_any().downcast_ref::<Float64Array>().unwrap().value(0)

@@ -136,7 +136,11 @@ impl CsvSourceBuilder {
             return Err(Error::invalid("delimiter", self.delimiter, "an ASCII byte other than line ends"));
         }
         if self.quote.is_some_and(|q| !usable(q) || q == self.delimiter) {
-            return Err(Error::invalid("quote", self.quote.unwrap_or(0), "an ASCII byte other than line ends and delimiter"));
+            return Err(Error::invalid(
+                "quote",
+                self.quote.unwrap_or(0),
+                "an ASCII byte other than line ends and delimiter",
+            ));
         }
         if self.sample_rows == 0 {
             return Err(Error::invalid("sample_rows", 0, "at least 1"));
@@ -150,7 +154,9 @@ impl CsvSourceBuilder {
         let dialect = Dialect { delimiter: self.delimiter, quote: self.quote };
         let mut records = Records::new(open(&self.path)?, self.path.clone(), dialect.clone())?;
         let header = if self.header { Some(read_header(&mut records, &self.path)?) } else { None };
-        let (schema, report) = if let Some(schema) = self.schema.clone() { (schema, None) } else {
+        let (schema, report) = if let Some(schema) = self.schema.clone() {
+            (schema, None)
+        } else {
             let (schema, report) = self.infer(&mut records, header.as_deref())?;
             (schema, Some(report))
         };
@@ -311,10 +317,11 @@ impl DataSource for CsvSource {
         let read = if quarantine.is_some() { self.schema.clone() } else { self.schema.project(&wanted)? };
         let mut records = Records::new(open(path)?, path.clone(), self.dialect.clone())?;
         if let Some(expected) = &self.header
-            && read_header(&mut records, path)? != *expected {
-                let place = format!("{}, line 1", shown(path));
-                return Err(Error::invalid_data(place, "the header has changed since the source was opened"));
-            }
+            && read_header(&mut records, path)? != *expected
+        {
+            let place = format!("{}, line 1", shown(path));
+            return Err(Error::invalid_data(place, "the header has changed since the source was opened"));
+        }
         let mut plan = Vec::with_capacity(read.len());
         for name in read.names() {
             let column = self.schema.index_of(name)?;
@@ -384,7 +391,11 @@ impl Scan {
             for (column, (cells, field)) in self.rows.cells.iter_mut().zip(&self.plan).enumerate() {
                 let span = &record.fields[*field];
                 let cell = unquoted(span, text);
-                let appended = if self.settings.is_null(&cell) && !(span.quoted && cells.is_text()) { cells.append_null() } else { cells.append_text(&cell) };
+                let appended = if self.settings.is_null(&cell) && !(span.quoted && cells.is_text()) {
+                    cells.append_null()
+                } else {
+                    cells.append_text(&cell)
+                };
                 if let Err(reason) = appended {
                     misfit = Some((column, reason));
                     break;

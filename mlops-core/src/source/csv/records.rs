@@ -177,7 +177,7 @@ fn scan(bytes: &[u8], at_end: bool, dialect: &Dialect, fields: &mut Vec<Span>) -
         }
         let rest = &bytes[at..];
         let stop = rest.iter().position(|b| *b == dialect.delimiter || *b == b'\n');
-        let Some(stop) = stop.map(|stop| at + stop).or(at_end.then_some(bytes.len())) else { return None };
+        let stop = stop.map(|stop| at + stop).or(at_end.then_some(bytes.len()))?;
         let is_last = bytes.get(stop) != Some(&dialect.delimiter);
         let mut end = stop;
         if is_last && end > at && bytes[end - 1] == b'\r' {
@@ -272,10 +272,7 @@ mod tests {
 
     #[test]
     fn quotes_hold_delimiters_line_ends_and_doubled_quotes() {
-        check(
-            "\"a,\"\"b\",\"x\r\ny\"\r\nz\n",
-            &[(1, &["a,\"b", "x\r\ny"], false), (3, &["z"], false)],
-        );
+        check("\"a,\"\"b\",\"x\r\ny\"\r\nz\n", &[(1, &["a,\"b", "x\r\ny"], false), (3, &["z"], false)]);
         check("\"\",\"\"\"\"", &[(1, &["", "\""], false)]);
         check("a\"b,c", &[(1, &["a\"b", "c"], false)]);
     }

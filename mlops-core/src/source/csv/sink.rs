@@ -73,9 +73,14 @@ impl CsvSinkBuilder {
             return Err(Error::invalid("delimiter", sink.delimiter, "an ASCII byte other than line ends and quotes"));
         }
         let null = &sink.null_text;
-        let value = null.parse::<f64>().is_ok() || float(null, f64::MAX).is_some() || matches!(null.as_str(), "true" | "false");
+        let value =
+            null.parse::<f64>().is_ok() || float(null, f64::MAX).is_some() || matches!(null.as_str(), "true" | "false");
         if value || needs_quotes(null, sink.delimiter) {
-            return Err(Error::invalid("null_text", format!("`{null}`"), "a text that is no value and needs no quotes"));
+            return Err(Error::invalid(
+                "null_text",
+                format!("`{null}`"),
+                "a text that is no value and needs no quotes",
+            ));
         }
         Ok(sink)
     }

@@ -233,10 +233,11 @@ impl Scan {
                 }
             };
             if let Some(schema) = &self.known
-                && let Some((key, _)) = members.iter().find(|(key, _)| schema.index_of(key).is_err()) {
-                    self.gate.refuse(&fault(Some(key), "no column of the schema", None))?;
-                    continue;
-                }
+                && let Some((key, _)) = members.iter().find(|(key, _)| schema.index_of(key).is_err())
+            {
+                self.gate.refuse(&fault(Some(key), "no column of the schema", None))?;
+                continue;
+            }
             let mut misfit: Option<(usize, &Json, Misfit)> = None;
             for (column, cells) in self.rows.cells.iter_mut().enumerate() {
                 // Lines mostly have the keys in the order of the columns.
@@ -315,7 +316,6 @@ impl LineReader {
         }
     }
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -143,7 +143,7 @@ impl DataSource for ParquetSource {
         if stored != self.stored {
             return Err(Error::invalid_data(shown(&self.path), "its columns have changed since the source was opened"));
         }
-        let groups = guard(&self.path, || prune::row_groups(&builder, request.predicates()))?;
+        let groups = guard(&self.path, || Ok::<_, ParquetError>(prune::row_groups(&builder, request.predicates())))?;
         let rows = groups.iter().map(|group| builder.metadata().row_group(*group).num_rows() as u64).sum();
         let reader = guard(&self.path, || {
             let roots = wanted.iter().filter_map(|name| builder.schema().index_of(name).ok());
@@ -170,7 +170,8 @@ impl Iterator for Scan {
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut reader = self.reader.take()?;
-        let refuse = || Err(Error::invalid_data(shown(&self.path), "damaged: it holds other rows than its footer says"));
+        let refuse =
+            || Err(Error::invalid_data(shown(&self.path), "damaged: it holds other rows than its footer says"));
         match guard(&self.path, || reader.next().transpose().map_err(ParquetError::from)) {
             Ok(None) if self.rows > 0 => Some(refuse()),
             Ok(None) => None,
@@ -204,8 +205,9 @@ fn adopt(schema: &Schema, batch: RecordBatch) -> Result<RecordBatch> {
     });
     let fields = schema.arrow().fields().clone();
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    let plain = RecordBatch::try_new_with_options(ArrowSchema::new(fields).into(), columns.collect::<Result<_>>()?, &options)
-        .map_err(|e| Error::schema("*", "values that fit the declared nullability", e))?;
+    let plain =
+        RecordBatch::try_new_with_options(ArrowSchema::new(fields).into(), columns.collect::<Result<_>>()?, &options)
+            .map_err(|e| Error::schema("*", "values that fit the declared nullability", e))?;
     schema.attach(&plain)
 }
 

@@ -12,10 +12,7 @@ use crate::{Error, Result};
 /// Numbers of the row groups that may hold rows for which all of `predicates` are true.
 ///
 /// Only a definite "no" drops a group: missing statistics and values that cannot be compared keep it.
-pub(super) fn row_groups(
-    builder: &ParquetRecordBatchReaderBuilder<File>,
-    predicates: &[Predicate],
-) -> Result<Vec<usize>> {
+pub(super) fn row_groups(builder: &ParquetRecordBatchReaderBuilder<File>, predicates: &[Predicate]) -> Vec<usize> {
     let mut keep = vec![true; builder.metadata().num_row_groups()];
     for predicate in predicates {
         // No statistics for nested columns, and none that are worth an error.
@@ -24,7 +21,7 @@ pub(super) fn row_groups(
             keep.iter_mut().enumerate().for_each(|(group, keep)| *keep &= !definite_no(group));
         }
     }
-    Ok(keep.iter().enumerate().filter(|(_, keep)| **keep).map(|(group, _)| group).collect())
+    keep.iter().enumerate().filter(|(_, keep)| **keep).map(|(group, _)| group).collect()
 }
 
 /// For each row group, whether a row of it can fit `predicate`; null where that is not known.

@@ -86,12 +86,12 @@ impl DataSink for ParquetSink {
         let file = AtomicFile::create(&self.path)?;
         let writer = guard(&self.path, || ArrowWriter::try_new(file, stored.clone(), Some(self.properties())))?;
         let (path, schema) = (self.path.clone(), schema.clone());
-        Ok(Box::new(Writer { writer, path, schema, stored: Schema::new(stored)?, rows: 0 }))
+        Ok(Box::new(Writer { parquet: writer, path, schema, stored: Schema::new(stored)?, rows: 0 }))
     }
 }
 
 struct Writer {
-    writer: ArrowWriter<AtomicFile>,
+    parquet: ArrowWriter<AtomicFile>,
     path: PathBuf,
     schema: Schema,
     stored: Schema,
@@ -107,7 +107,7 @@ impl SinkWriter for Writer {
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let columns = columns.collect::<Result<_>>()?;
         let stored = RecordBatch::try_new_with_options(self.stored.arrow().clone(), columns, &options)?;
-        let writer = &mut self.writer;
+        let writer = &mut self.parquet;
         run(&self.path, || {
             writer.write(&stored)?;
             if writer.in_progress_size() >= GROUP_BYTES_MAX { writer.flush() } else { Ok(()) }
@@ -117,7 +117,7 @@ impl SinkWriter for Writer {
     }
 
     fn commit(self: Box<Self>) -> Result<Written> {
-        let Self { writer, path, rows, .. } = *self;
+        let Self { parquet: writer, path, rows, .. } = *self;
         let file = run(&path, || writer.into_inner())?;
         Ok(Written { rows, size_bytes: file.commit()? })
     }
@@ -149,9 +149,5 @@ fn storable(field: &Arc<Field>) -> Arc<Field> {
         DataType::Struct(members) => DataType::Struct(members.iter().map(storable).collect()),
         _ => return field.clone(),
     };
-    if stored == *field.data_type() {
-        field.clone()
-    } else {
-        Arc::new(field.as_ref().clone().with_data_type(stored))
-    }
+    if stored == *field.data_type() { field.clone() } else { Arc::new(field.as_ref().clone().with_data_type(stored)) }
 }

@@ -1,13 +1,13 @@
 //! Effect sizes from the profiles of one column.
 
 use super::{DriftMethod, DriftRule};
+use crate::Result;
 use crate::profile::{ColumnProfile, ValueCount};
 use crate::stats::chi2::chi2_two_sample;
 use crate::stats::ks::{greatest_difference, limit_tail};
 use crate::stats::psi::psi_test_of;
 use crate::stats::quantiles::Ranks;
 use crate::stats::{FrequentItems, Moments, Quantiles, kolmogorov};
-use crate::Result;
 
 /// Categories of a text column that have a bin of their own.
 const CATEGORIES: usize = 63;
@@ -167,13 +167,16 @@ fn edges(ranks: &Ranks, bins: usize) -> Vec<f64> {
 fn kolmogorov_smirnov(reference: &Numbers<'_>, current: &Numbers<'_>) -> Effect {
     let start = |numbers: &Numbers<'_>| numbers.missing() + numbers.negative_infinite();
     let (r0, c0) = (start(reference), start(current));
-    let inside =
-        greatest_difference(&reference.ranks, &current.ranks, |share| r0 + share * reference.finite(), |share| {
-            c0 + share * current.finite()
-        });
+    let inside = greatest_difference(
+        &reference.ranks,
+        &current.ranks,
+        |share| r0 + share * reference.finite(),
+        |share| c0 + share * current.finite(),
+    );
     let outside = (r0 - c0).abs().max((reference.missing() - current.missing()).abs());
     let size = inside.max(outside).max((r0 + reference.finite() - c0 - current.finite()).abs());
-    let error = reference.quantiles.rank_error() * reference.finite() + current.quantiles.rank_error() * current.finite();
+    let error =
+        reference.quantiles.rank_error() * reference.finite() + current.quantiles.rank_error() * current.finite();
     let (n, m) = (reference.rows, current.rows);
     Effect {
         size,

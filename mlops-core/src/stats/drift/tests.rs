@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 
 use super::*;
 use crate::profile::{ProfileOptions, Profiler};
@@ -146,7 +148,9 @@ fn more_nulls_are_drift() {
 
 #[test]
 fn infinities_count_as_rows_at_the_ends() {
-    let column = |infinite: usize| numbers((0..1000).map(|i| if i % 10 < infinite { f64::INFINITY } else { 1.0 + i as f64 }).collect());
+    let column = |infinite: usize| {
+        numbers((0..1000).map(|i| if i % 10 < infinite { f64::INFINITY } else { 1.0 + i as f64 }).collect())
+    };
     for method in BOTH {
         assert_eq!(verdict(&column(0), &column(4), method).verdict, Verdict::Drifted, "{method:?}");
         assert_eq!(verdict(&column(4), &column(4), method).verdict, Verdict::Stable);
@@ -255,11 +259,7 @@ fn columns_that_one_side_lacks_are_inconclusive_and_times_are_left_out() {
     let found: Vec<_> = drifts.iter().map(|d| (d.column.as_str(), d.verdict, d.n_reference, d.n_current)).collect();
     assert_eq!(
         found,
-        [
-            ("a", Verdict::Inconclusive, 200, 0),
-            ("b", Verdict::Stable, 200, 200),
-            ("c", Verdict::Inconclusive, 0, 200)
-        ]
+        [("a", Verdict::Inconclusive, 200, 0), ("b", Verdict::Stable, 200, 200), ("c", Verdict::Inconclusive, 0, 200)]
     );
     let rule = DriftRule::builder().except("a").except("c").build().unwrap();
     assert_eq!(reference.compare(&current, &rule).unwrap().len(), 1);

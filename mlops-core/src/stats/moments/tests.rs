@@ -77,7 +77,10 @@ fn every_numeric_type_is_read() {
         (Arc::new(Int64Array::from(vec![Some(1), None, Some(2)])), 1.5),
         (Arc::new(UInt64Array::from(vec![Some(1), None, Some(2)])), 1.5),
         (Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)])), 0.5),
-        (Arc::new(Decimal128Array::from(vec![Some(125), None, Some(175)]).with_precision_and_scale(9, 2).unwrap()), 1.5),
+        (
+            Arc::new(Decimal128Array::from(vec![Some(125), None, Some(175)]).with_precision_and_scale(9, 2).unwrap()),
+            1.5,
+        ),
         (Arc::new(Date32Array::from(vec![Some(1), None, Some(3)])), 2.0 * 86_400e6),
         (Arc::new(TimestampMillisecondArray::from(vec![Some(1), None, Some(3)])), 2000.0),
         (Arc::new(TimestampNanosecondArray::from(vec![Some(-1), None, Some(1999)])), 0.0),
@@ -114,7 +117,8 @@ fn json_comes_back_with_infinities() {
         assert_eq!(format!("{back:?}"), format!("{moments:?}"));
     }
     let json = serde_json::to_string(&of(&[1.0])).unwrap();
-    for (from, to) in [("\"format\":1", "\"format\":9"), ("\"min\":1.0", "\"min\":5.0"), ("\"m2\":0.0", "\"m2\":-1.0")] {
+    for (from, to) in [("\"format\":1", "\"format\":9"), ("\"min\":1.0", "\"min\":5.0"), ("\"m2\":0.0", "\"m2\":-1.0")]
+    {
         assert!(json.contains(from), "{json}");
         assert!(serde_json::from_str::<Moments>(&json.replace(from, to)).is_err(), "{to}");
     }

@@ -141,7 +141,7 @@ fn damaged_bytes_are_errors() {
             bytes[place] ^= bit;
             // Whatever can be read must also work.
             if let Ok(mut sketch) = Quantiles::from_bytes(&bytes) {
-                sketch.update_slice(&[1.0; 3000]);
+                sketch.update_slice(&vec![1.0; 3000]);
                 sketch.merge(&of(200, &[1.0; 700])).unwrap();
                 let _ = sketch.quantiles(&[0.0, 0.3, 1.0]).unwrap();
             }

@@ -21,7 +21,12 @@ const GROUP_BYTES: usize = 32 << 20;
 const VALUE_BYTES_GUESS: usize = 32;
 
 /// Columns of the features of `join`: for each entity row the value in the history row `chosen` for it.
-pub(super) fn columns(join: &ViewJoin, history: &Dataset, chosen: &[u32], history_rows: usize) -> Result<Vec<ArrayRef>> {
+pub(super) fn columns(
+    join: &ViewJoin,
+    history: &Dataset,
+    chosen: &[u32],
+    history_rows: usize,
+) -> Result<Vec<ArrayRef>> {
     let plan = Plan::new(chosen, history_rows);
     if plan.kept == 0 {
         return Ok(join.features().map(|f| new_null_array(&f.value_type.data_type(), chosen.len())).collect());

@@ -102,7 +102,8 @@ impl History {
             let time = batch.column(names.len());
             columns::ensure_no_nulls(time, view.event_time())?;
             let event_times = columns::micros(time, view.event_time())?;
-            let created = view.created().map(|column| columns::micros(batch.column(names.len() + 1), column)).transpose()?;
+            let created =
+                view.created().map(|column| columns::micros(batch.column(names.len() + 1), column)).transpose()?;
             found.clear();
             null_keys += keys.find(&Keys::new(view.entity(), &pick(&batch, &names)?)?, &mut found);
             ensure_countable("history rows", rows + batch.num_rows())?;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::Int64Type;
 use proptest::prelude::*;
 
@@ -49,7 +49,12 @@ fn spine(rows: &[(Option<i64>, i64)]) -> Dataset {
 }
 
 /// The one place that calls the join: values per entity row, and the report.
-fn join(spine_rows: &[(Option<i64>, i64)], rows: &[Row], ttl: Option<u64>, as_known: bool) -> (Vec<Option<i64>>, JoinReport) {
+fn join(
+    spine_rows: &[(Option<i64>, i64)],
+    rows: &[Row],
+    ttl: Option<u64>,
+    as_known: bool,
+) -> (Vec<Option<i64>>, JoinReport) {
     let options = AsOfOptions::new().as_known(as_known);
     let mut set = as_of_join(&spine(spine_rows), &[(ViewJoin::new(&view(ttl)), history(rows))], &options).unwrap();
     let batch = set.dataset.to_batch().unwrap();
@@ -62,7 +67,8 @@ fn join(spine_rows: &[(Option<i64>, i64)], rows: &[Row], ttl: Option<u64>, as_kn
 #[test]
 fn an_event_at_the_instant_and_an_age_of_exactly_the_ttl_count() {
     let rows = [(Some(1), 100, None, Some(7))];
-    let (values, report) = join(&[(Some(1), 99), (Some(1), 100), (Some(1), 110), (Some(1), 111)], &rows, Some(10), false);
+    let (values, report) =
+        join(&[(Some(1), 99), (Some(1), 100), (Some(1), 110), (Some(1), 111)], &rows, Some(10), false);
     assert_eq!(values, [None, Some(7), Some(7), None]);
     assert_eq!((report.matched, report.expired, report.future_only), (2, 1, 1));
     assert_eq!(report.age, Some(AgeQuantiles { min_us: 0, p50_us: 0, p90_us: 10, p99_us: 10, max_us: 10 }));
@@ -79,7 +85,8 @@ fn of_equal_event_times_the_greatest_created_wins_then_the_last_in_order() {
 
 #[test]
 fn a_chosen_row_is_taken_whole_with_its_nulls() {
-    let (values, report) = join(&[(Some(1), 50)], &[(Some(1), 5, None, Some(1)), (Some(1), 6, None, None)], None, false);
+    let (values, report) =
+        join(&[(Some(1), 50)], &[(Some(1), 5, None, Some(1)), (Some(1), 6, None, None)], None, false);
     assert_eq!(values, [None]);
     assert_eq!(report.matched, 1);
 }

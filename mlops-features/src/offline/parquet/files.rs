@@ -45,7 +45,9 @@ impl ViewHistory {
             None => columns.extend(first..schema.len()),
             Some(wanted) => {
                 if let Some(beyond) = wanted.iter().find(|index| **index >= features.len()) {
-                    return Err(Core::invalid("feature index", beyond, "below the number of features of the view").into());
+                    return Err(
+                        Core::invalid("feature index", beyond, "below the number of features of the view").into()
+                    );
                 }
                 columns.extend(wanted.iter().map(|index| first + index));
             }
@@ -188,18 +190,8 @@ impl OpenFile {
         let file = File::open(&path).map_err(|e| Core::io(&path, e))?;
         let metadata = ArrowReaderMetadata::load(&file, Default::default()).map_err(|e| damaged(&path, e))?;
         let (positions, mask) = locate(&history.view, &metadata, columns)?;
-        let mut open = Self {
-            file,
-            path,
-            metadata,
-            sequence,
-            positions,
-            mask,
-            group: 0,
-            rows: 0,
-            reader: None,
-            group_end: 0,
-        };
+        let mut open =
+            Self { file, path, metadata, sequence, positions, mask, group: 0, rows: 0, reader: None, group_end: 0 };
         open.skip_groups(skip);
         Ok(open)
     }

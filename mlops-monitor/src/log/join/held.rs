@@ -129,9 +129,10 @@ impl Held {
                 let first = Request { at: impression.at, rows: BTreeMap::new() };
                 self.requests.entry(impression.request).or_insert(first);
             }
-            let is_new = self.requests.get(&impression.request).is_some_and(|request| {
-                request.at == impression.at && !request.rows.contains_key(&impression.key)
-            });
+            let is_new = self
+                .requests
+                .get(&impression.request)
+                .is_some_and(|request| request.at == impression.at && !request.rows.contains_key(&impression.key));
             if is_new && seen.insert((impression.request, impression.key.clone())) {
                 chosen.push(impression);
             } else {
@@ -192,7 +193,12 @@ impl Held {
     }
 
     /// Takes out requests that have matured, at most about `rows_max` rows of them; `None` when there is none.
-    pub(super) fn mature(&mut self, watermark: EventTime, longest: Duration, rows_max: usize) -> Result<Option<Matured>> {
+    pub(super) fn mature(
+        &mut self,
+        watermark: EventTime,
+        longest: Duration,
+        rows_max: usize,
+    ) -> Result<Option<Matured>> {
         let mut rows = Vec::new();
         while rows.len() < rows_max {
             let Some(&(at, id)) = self.order.first().filter(|(at, _)| at.plus(longest) <= watermark) else { break };

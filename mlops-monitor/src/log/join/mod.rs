@@ -274,7 +274,8 @@ impl LabelJoin {
             None => vec![Some(1.0); events.num_rows()],
         };
         for (((id, at), key), value) in ids.into_iter().zip(at).zip(key).zip(values) {
-            let (Some(request), Some(at), Some(key), Some(value)) = (id, at, key, value.filter(|v| v.is_finite())) else {
+            let (Some(request), Some(at), Some(key), Some(value)) = (id, at, key, value.filter(|v| v.is_finite()))
+            else {
                 self.counters.malformed += 1;
                 continue;
             };
