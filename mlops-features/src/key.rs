@@ -101,7 +101,7 @@ impl Keys {
             let expected = format!("{} key columns", entity.keys().len());
             return Err(Core::schema(entity.name().as_str(), expected, format!("{} columns", arrays.len())).into());
         }
-        let rows = arrays.first().map_or(0, |array| array.len());
+        let rows = arrays.first().map_or(0, arrow::array::Array::len);
         let read = entity.keys().iter().zip(arrays).map(|(key, array)| {
             if array.len() != rows {
                 let found = format!("{} rows", array.len());

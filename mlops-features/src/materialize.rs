@@ -31,6 +31,7 @@ pub enum Range {
 /// Settings of a materialization.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(try_from = "OptionsForm", into = "OptionsForm")]
+#[derive(Default)]
 pub struct MaterializeOptions(OptionsForm);
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -46,12 +47,6 @@ const CHUNK_ROWS_DEFAULT: usize = 32_768;
 impl Default for OptionsForm {
     fn default() -> Self {
         Self { range: Range::New, chunk_rows: CHUNK_ROWS_DEFAULT }
-    }
-}
-
-impl Default for MaterializeOptions {
-    fn default() -> Self {
-        Self(OptionsForm::default())
     }
 }
 

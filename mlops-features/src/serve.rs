@@ -253,7 +253,10 @@ impl FeatureServer {
 
 impl fmt::Debug for FeatureServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FeatureServer").field("service", &self.plan.service).field("store", &self.store).finish()
+        f.debug_struct("FeatureServer")
+            .field("service", &self.plan.service)
+            .field("store", &self.store)
+            .finish_non_exhaustive()
     }
 }
 

@@ -247,7 +247,7 @@ impl PerformanceMonitorBuilder {
             if matches!(task, Task::Ranking { .. }) != level.metric.is_of_ranking() {
                 return Err(Error::invalid("metric of a level", level.metric.name(), "a metric of its task"));
             }
-            if !level.reference.is_finite() || !(level.tolerance >= 0.0 && level.tolerance.is_finite()) {
+            if !level.reference.is_finite() || !level.tolerance.is_finite() || level.tolerance < 0.0 {
                 let shown = format!("{} - {}", level.reference, level.tolerance);
                 return Err(Error::invalid("level", shown, "finite with a tolerance of at least 0"));
             }

@@ -49,12 +49,14 @@ pub(crate) fn names(names: &[Name]) -> Vec<&str> {
     names.iter().map(Name::as_str).collect()
 }
 
+type Body<T> = Box<dyn Fn(&Slate, Budget) -> Result<T> + Send + Sync>;
+
 /// A stage that answers with what `body` makes of the slate.
 pub(crate) struct Stage<T> {
     pub name: Name,
     pub fields: Vec<Field>,
     pub needs: Vec<String>,
-    pub body: Box<dyn Fn(&Slate, Budget) -> Result<T> + Send + Sync>,
+    pub body: Body<T>,
 }
 
 impl<T> Stage<T> {

@@ -213,6 +213,8 @@ impl OnlineStore for MemoryStore {
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryStore").field("views", &self.tables.load().keys().collect::<Vec<_>>()).finish()
+        f.debug_struct("MemoryStore")
+            .field("views", &self.tables.load().keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
     }
 }

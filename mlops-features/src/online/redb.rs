@@ -106,7 +106,7 @@ impl RedbStoreBuilder {
         let database = loop {
             match guarded(path, || self.open_once().map_err(|e| database_error(path, e))) {
                 Err(Error::Core(Core::Busy { .. })) if Instant::now() < until => {
-                    std::thread::sleep(RETRY_EVERY.min(self.wait))
+                    std::thread::sleep(RETRY_EVERY.min(self.wait));
                 }
                 other => break other?,
             }
@@ -289,15 +289,14 @@ impl RedbStore {
     /// The number of `view`, and whether its definition was new and is stored now.
     fn admit(&self, write: &WriteTransaction, view: &FeatureView) -> Result<(u32, bool)> {
         let snapshot = self.snapshot.load();
-        let next = match snapshot.views.get(view.name()) {
-            Some(known) => match known.admit(view)? {
+        let next = if let Some(known) = snapshot.views.get(view.name()) {
+            match known.admit(view)? {
                 None => return Ok((known.id, false)),
                 Some(next) => next,
-            },
-            None => {
-                let free = snapshot.views.values().map(|known| known.id + 1).max().unwrap_or(0);
-                Registered::new(free, view)
             }
+        } else {
+            let free = snapshot.views.values().map(|known| known.id + 1).max().unwrap_or(0);
+            Registered::new(free, view)
         };
         let name = view.name().as_str().as_bytes();
         let mut bytes = vec![FORMAT];

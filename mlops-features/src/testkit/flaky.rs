@@ -43,7 +43,7 @@ impl Injector {
         self.faults.fail_every > 0 && call.is_multiple_of(self.faults.fail_every)
     }
 
-    fn error<T>(&self) -> Result<T> {
+    fn error<T>() -> Result<T> {
         Err(Core::external("flaky", "injected failure").into())
     }
 
@@ -53,20 +53,20 @@ impl Injector {
             Sleep::new(self.faults.delay).await;
         }
         if fails && !self.faults.after_the_work {
-            return self.error();
+            return Self::error();
         }
         let done = work.await;
-        if fails { self.error() } else { done }
+        if fails { Self::error() } else { done }
     }
 
     fn run_sync<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let fails = self.fails();
         std::thread::sleep(self.faults.delay);
         if fails && !self.faults.after_the_work {
-            return self.error();
+            return Self::error();
         }
         let done = work();
-        if fails { self.error() } else { done }
+        if fails { Self::error() } else { done }
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use mlops_core::arrow::array::{Array, ArrayRef, Float64Array, RecordBatch};
+#[cfg(feature = "linfa")]
+use mlops_core::arrow::array::Array;
+use mlops_core::arrow::array::{ArrayRef, Float64Array, RecordBatch};
 use mlops_core::{Dataset, EventTime, Name};
 use mlops_registry::SqliteStore;
 use mlops_registry::artifact::{ArtifactStore, ArtifactStoreExt, MemoryArtifacts};

@@ -11,7 +11,9 @@ use arrow::datatypes::{DataType, Field, TimestampMicrosecondType};
 use mlops_core::source::{BatchStream, DataSource, ScanRequest, SourceInfo};
 use mlops_core::{EventTime, Schema, Window};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use parquet::file::statistics::Statistics;
 
 use super::file_name;
@@ -188,7 +190,8 @@ impl OpenFile {
     fn new(history: &ViewHistory, sequence: u64, columns: &[usize], skip: u64) -> Result<Self> {
         let path = history.folder.join(file_name(sequence));
         let file = File::open(&path).map_err(|e| Core::io(&path, e))?;
-        let metadata = ArrowReaderMetadata::load(&file, Default::default()).map_err(|e| damaged(&path, e))?;
+        let metadata =
+            ArrowReaderMetadata::load(&file, ArrowReaderOptions::default()).map_err(|e| damaged(&path, e))?;
         let (positions, mask) = locate(&history.view, &metadata, columns)?;
         let mut open =
             Self { file, path, metadata, sequence, positions, mask, group: 0, rows: 0, reader: None, group_end: 0 };

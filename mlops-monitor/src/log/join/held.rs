@@ -36,7 +36,7 @@ pub(super) struct Impression {
 /// What became of offered rows.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
-    pub(super) taken: Vec<(RequestId, Key)>,
+    pub(super) rows: Vec<(RequestId, Key)>,
     pub(super) duplicates: u64,
     pub(super) overflow: u64,
 }
@@ -72,7 +72,7 @@ struct Request {
 struct Row {
     position: i64,
     batch: u64,
-    row: usize,
+    place: usize,
     labels: Box<[Option<Hit>]>,
 }
 
@@ -161,11 +161,11 @@ impl Held {
         self.batches.insert(id, Batch { live: kept.num_rows(), rows: kept });
         for (row, impression) in chosen.into_iter().enumerate() {
             let Impression { request, at, position, key, .. } = impression;
-            outcome.taken.push((request, key.clone()));
+            outcome.rows.push((request, key.clone()));
             self.order.insert((at, request));
             let labels = vec![None; self.labels].into_boxed_slice();
             let rows = &mut self.requests.entry(request).or_insert(Request { at, rows: BTreeMap::new() }).rows;
-            rows.insert(key, Row { position, batch: id, row, labels });
+            rows.insert(key, Row { position, batch: id, place: row, labels });
         }
         Ok(())
     }
@@ -218,7 +218,7 @@ impl Held {
             *place = sources.len();
             sources.extend(self.batches.get(id).map(|batch| &batch.rows));
         }
-        let places: Vec<(usize, usize)> = rows.iter().map(|row| (used[&row.batch], row.row)).collect();
+        let places: Vec<(usize, usize)> = rows.iter().map(|row| (used[&row.batch], row.place)).collect();
         let gathered = interleave_record_batch(&sources, &places)?;
         for row in &rows {
             self.release(row.batch);

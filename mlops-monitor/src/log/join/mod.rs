@@ -249,10 +249,10 @@ impl LabelJoin {
             }
         }
         let outcome = self.held.take(&rows, taken)?;
-        self.counters.impressions += outcome.taken.len() as u64;
+        self.counters.impressions += outcome.rows.len() as u64;
         self.counters.duplicate_impressions += outcome.duplicates;
         self.counters.overflow_impressions += outcome.overflow;
-        for (request, key) in outcome.taken {
+        for (request, key) in outcome.rows {
             for label in self.waiting.take(request, &key) {
                 self.credit(&label);
             }
