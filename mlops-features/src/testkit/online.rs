@@ -99,7 +99,7 @@ async fn answers_come_in_the_order_asked<S: OnlineStore>(store: &S) {
     let answer = read(store, &view("stats"), &[Some(7), None, Some(3), Some(500), Some(7)]).await;
     assert_eq!(scores(&answer), [Some(7.0), None, Some(3.0), None, Some(7.0)], "one answer per key, in order");
     assert_eq!([0, 1, 2, 3, 4].map(|at| answer.found(at)), [true, false, true, false, true]);
-    assert_eq!(answer.event_time(2).map(|time| time.as_micros()), Some(3));
+    assert_eq!(answer.event_time(2).map(mlops_core::EventTime::as_micros), Some(3));
     assert!(answer.created.is_null(1) && answer.created.value(4) == -7, "created times come with the rows");
     assert_eq!(answer.columns[1].as_string::<i32>().value(0), "7");
     assert!(scores(&read(store, &view("stats"), &[]).await).is_empty(), "no keys, no answers");
