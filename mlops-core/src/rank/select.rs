@@ -81,6 +81,9 @@ impl Mmr {
     }
 }
 
+/// Values this close are equal but for rounding: the better score goes first then.
+const TIE: f64 = 1e-12;
+
 impl Selector for Mmr {
     fn name(&self) -> &Name {
         &self.name
@@ -100,7 +103,7 @@ impl Selector for Mmr {
             let at = match fresh {
                 Some(fresh) if fresh > 0 => {
                     let gain = self.lambda * (scaled[waiting[0]] - scaled[waiting[fresh]]);
-                    if scores[waiting[fresh]].is_nan() || gain >= 1.0 - self.lambda { 0 } else { fresh }
+                    if scores[waiting[fresh]].is_nan() || gain >= 1.0 - self.lambda - TIE { 0 } else { fresh }
                 }
                 _ => 0,
             };

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 /// infinities are counted beside them.
 ///
 /// `merge` equals one pass over both sides: counts and extremes exactly, mean and variance to
-/// about `1e-12` relative (`1e-20 · mean² / variance` where that is more), the third and fourth moment to about `1e-9` of `m2^(3/2)/√n` and `m2²/n`.
+/// about `1e-12` relative (while the mean is below a million standard deviations), the third and fourth moment to about `1e-9` of `m2^(3/2)/√n` and `m2²/n`.
 /// Values whose squares leave the range of `f64` make the moments (not the mean) `None`.
 ///
 /// # Source

