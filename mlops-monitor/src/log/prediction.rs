@@ -49,6 +49,7 @@ use super::rows::Layout;
 ///     slate: Slate::new(offers)?,
 ///     scores: vec![0.9, 0.4],
 ///     versions: Vec::new(),
+///     filtered: vec![],
 ///     degraded: Vec::new(),
 ///     took: Duration::from_micros(180),
 /// }));
