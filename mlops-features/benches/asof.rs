@@ -36,7 +36,7 @@ fn data(seed: u64, keys: u64, features: usize) -> Dataset {
 
 fn join(c: &mut Criterion) {
     let user = Entity::builder("user").key("user_id", KeyType::Int64).build().unwrap();
-    let builder = FeatureView::builder("stats", user).ttl(Duration::from_secs(600));
+    let builder = FeatureView::builder("stats", user).ttl(Duration::from_mins(10));
     let view = (0..FEATURES).fold(builder, |b, i| b.feature(format!("f{i}"), ValueType::Float64)).build().unwrap();
     let mut group = c.benchmark_group("as_of_join");
     group.throughput(Throughput::Elements(ROWS as u64)).sample_size(20);

@@ -23,7 +23,7 @@ fn rows(view: &FeatureView) -> RecordBatch {
     let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(0..KEYS));
     let mut columns = vec![("user_id".to_owned(), keys), ("event_timestamp".to_owned(), Arc::new(times) as ArrayRef)];
     for feature in view.features() {
-        let values = Float64Array::from_iter((0..KEYS).map(|key| (key % 20 != 0).then_some(key as f64)));
+        let values: Float64Array = (0..KEYS).map(|key| (key % 20 != 0).then_some(key as f64)).collect();
         columns.push((feature.name.to_string(), Arc::new(values)));
     }
     RecordBatch::try_from_iter(columns).unwrap()

@@ -48,7 +48,7 @@ impl Error {
     }
 
     /// An outside `system` failed.
-    pub(crate) fn external(system: &'static str, source: impl Into<mlops_core::error::Cause>) -> Self {
+    pub fn external(system: &'static str, source: impl Into<mlops_core::error::Cause>) -> Self {
         Self::Core(mlops_core::Error::external(system, source))
     }
 }

@@ -257,7 +257,7 @@ fn a_second_process_is_told_that_the_store_is_busy_and_gets_it_once_it_is_free()
     assert!(matches!(&error, Error::Core(Core::Busy { what }) if what.contains("online.redb")), "{error:?}");
     let waiting = std::thread::spawn({
         let path = path.clone();
-        move || RedbStore::builder(path).wait(Duration::from_secs(60)).open().map(drop)
+        move || RedbStore::builder(path).wait(Duration::from_mins(1)).open().map(drop)
     });
     drop(other.stdin.take());
     other.wait().unwrap();
