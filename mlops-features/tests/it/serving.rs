@@ -52,6 +52,8 @@ fn filled() -> MemoryStore {
 
 #[test]
 fn every_value_says_what_is_behind_it_and_how_old_it_is() {
+    use Status::{NotFound, NullValue, OutsideMaxAge, Present};
+
     let server = server(filled());
     assert_eq!(server.plan().key_columns().iter().map(|n| n.as_str()).collect::<Vec<_>>(), ["offer_id", "user_id"]);
     let users = Arc::new(Int64Array::from(vec![Some(1), Some(2), Some(3), Some(9), None, Some(4)])) as ArrayRef;
@@ -59,7 +61,6 @@ fn every_value_says_what_is_behind_it_and_how_old_it_is() {
     let vectors = block_on(server.get(&asked.unwrap(), EventTime::from_micros(100))).unwrap();
     assert_eq!(vectors.schema().field(1).name(), "ctr");
     assert_eq!(floats(&vectors.columns()[1]), [Some(0.1), None, None, None, None, Some(0.4)]);
-    use Status::{NotFound, NullValue, OutsideMaxAge, Present};
     assert_eq!(vectors.statuses(1), [Present, OutsideMaxAge, NullValue, NotFound, NotFound, Present]);
     assert_eq!(vectors.statuses(0), [Present; 6]);
     let ages: Vec<_> = (0..6).map(|row| vectors.age_us(1, row)).collect();
