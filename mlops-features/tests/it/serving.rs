@@ -106,7 +106,7 @@ fn context_features_are_read_once_and_repeated_for_each_candidate() {
     assert_eq!(store.calls(), 1, "one round trip for both views");
     assert_eq!(hydrator.server().counts()[1].present, 1, "the context was read for one key");
     let empty = hydrate(&hydrator, context, slate.slice(0, 0)).unwrap();
-    assert!(empty.iter().all(|column| column.is_empty()));
+    assert!(empty.iter().all(mlops_core::arrow::array::Array::is_empty));
     let stranger = RecordBatch::try_from_iter([("session", ints(&[1]))]).unwrap();
     let error = hydrate(&hydrator, stranger, slate).unwrap_err().to_string();
     assert!(error.contains("user_id"), "{error}");
