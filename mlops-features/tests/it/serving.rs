@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mlops_core::arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
+use mlops_core::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use mlops_core::arrow::datatypes::Float64Type;
 use mlops_core::rank::{Budget, Hydrator, Query, RequestId, Slate};
 use mlops_core::{Dataset, EventTime, Name};
