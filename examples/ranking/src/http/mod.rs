@@ -1,0 +1,1 @@
+//! The ranking pipeline behind HTTP, and a client that loads it.
