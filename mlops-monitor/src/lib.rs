@@ -3,12 +3,15 @@
 pub mod alert;
 pub mod drift;
 pub mod error;
+pub mod export;
 pub mod fairness;
 mod format;
 mod latency;
 pub mod log;
 pub mod performance;
 pub mod retrain;
+#[cfg(test)]
+mod samples;
 mod tumbling;
 pub mod window;
 
