@@ -12,6 +12,7 @@ pub mod performance;
 pub mod retrain;
 #[cfg(test)]
 mod samples;
+pub mod steps;
 mod tumbling;
 pub mod window;
 
