@@ -13,6 +13,8 @@ pub mod retrain;
 #[cfg(test)]
 mod samples;
 pub mod steps;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod tumbling;
 pub mod window;
 
