@@ -9,7 +9,7 @@ mod versions;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
@@ -19,10 +19,16 @@ use crate::{Error, Result};
 const LIBRARY_MIN: i32 = 3_051_003;
 /// Layout of the tables.
 const FORMAT: u32 = 1;
+/// What SQLite files carry to say whose they are: `mlop` in ASCII. Early files of format 1 carry none.
+const APPLICATION: u32 = 0x6d6c_6f70;
 /// How long a writer waits for another process by default.
 const WAIT_DEFAULT: Duration = Duration::from_secs(5);
 
 const TABLES: &str = include_str!("tables.sql");
+const TABLE_NAMES: [&str; 8] =
+    ["alias_moves", "aliases", "experiments", "metrics", "params", "runs", "tags", "versions"];
+/// Pause between two tries where SQLite itself does not wait.
+const RETRY_EVERY: Duration = Duration::from_millis(10);
 
 /// A metadata store in one file: implements [`RunStore`](crate::run::RunStore) and
 /// [`ModelRegistry`](crate::version::ModelRegistry).
@@ -59,8 +65,10 @@ impl SqliteStore {
     ///
     /// # Errors
     /// [`Busy`](mlops_core::Error::Busy) when another process holds it longer,
-    /// [`Corrupt`](mlops_core::Error::Corrupt) when it is not such a file, [`Error::Format`] when a newer version of this
-    /// crate wrote it.
+    /// [`Corrupt`](mlops_core::Error::Corrupt) when it is no SQLite file or a damaged one,
+    /// [`InvalidData`](mlops_core::Error::InvalidData) when it belongs to another program, [`Error::Format`] when a newer
+    /// version of this crate wrote it, [`Io`](mlops_core::Error::Io) when it cannot be opened. The file is not changed
+    /// then.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_within(path, WAIT_DEFAULT)
     }
@@ -78,7 +86,7 @@ impl SqliteStore {
         let connection = Connection::open_with_flags(&path, flags).map_err(|e| sql(&path, e))?;
         connection.busy_timeout(wait).map_err(|e| sql(&path, e))?;
         let store = Self { path, connection: Mutex::new(connection) };
-        store.prepare()?;
+        store.prepare(wait)?;
         Ok(store)
     }
 
@@ -87,22 +95,56 @@ impl SqliteStore {
         &self.path
     }
 
-    fn prepare(&self) -> Result<()> {
-        let settings = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-            PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;";
+    /// Looks at the file before it changes anything in it, then makes what is missing.
+    fn prepare(&self, wait: Duration) -> Result<()> {
+        let settings = "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;
+            PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;";
         self.lock().execute_batch(settings).map_err(|e| sql(&self.path, e))?;
+        self.read(|tx| self.is_made(tx))?;
+        self.use_wal(wait)?;
         self.write(|tx| {
-            let found: u32 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-            if found == 0 {
+            if !self.is_made(tx)? {
                 tx.execute_batch(TABLES)?;
+                tx.pragma_update(None, "application_id", APPLICATION)?;
                 tx.pragma_update(None, "user_version", FORMAT)?;
             }
-            Ok(found)
+            Ok(())
         })
-        .and_then(|found| match found {
-            0 | FORMAT => Ok(()),
-            newer => Err(Error::Format { what: "registry file", found: newer, known: FORMAT }),
-        })
+    }
+
+    /// Whether the tables are there; false for a new file, an error for one that is not ours.
+    fn is_made(&self, tx: &Transaction<'_>) -> Result<bool, Failure> {
+        let found: u32 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let application: u32 = tx.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+        let mut query =
+            tx.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")?;
+        let names = query.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+        let whole = TABLE_NAMES.iter().all(|table| names.iter().any(|name| name == table));
+        match found {
+            FORMAT if whole => Ok(true),
+            0 if names.is_empty() && application == 0 => Ok(false),
+            newer if newer > FORMAT && (whole || application == APPLICATION) => {
+                Err(Error::Format { what: "registry file", found: newer, known: FORMAT }.into())
+            }
+            _ => Err(Error::invalid_data(self.path.display().to_string(), "it is not a registry file").into()),
+        }
+    }
+
+    /// Turns the write-ahead log on. The change takes every lock of the file at once, for which SQLite does not wait:
+    /// of several processes that make one file, all but one would fail.
+    fn use_wal(&self, wait: Duration) -> Result<()> {
+        let until = Instant::now() + wait;
+        loop {
+            let mode = self.lock().query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0));
+            match mode.map_err(|e| sql(&self.path, e)) {
+                Ok(mode) if mode == "wal" => return Ok(()),
+                Ok(mode) => return Err(Error::invalid("journal mode", mode, "wal, which this place must allow")),
+                Err(Error::Core(mlops_core::Error::Busy { .. })) if Instant::now() < until => {
+                    std::thread::sleep(RETRY_EVERY.min(wait));
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -165,6 +207,9 @@ fn sql(path: &Path, error: rusqlite::Error) -> Error {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::corrupt(what, error),
         Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::ReadOnly) => {
             mlops_core::Error::io(path, std::io::Error::other(error)).into()
+        }
+        None if matches!(error, rusqlite::Error::NulError(_) | rusqlite::Error::InvalidPath(_)) => {
+            Error::invalid("path of the registry file", what.escape_default(), "a path without zero bytes")
         }
         _ => Error::external("sqlite", error),
     }

@@ -13,7 +13,7 @@ use mlops_registry::artifact::{ArtifactStore, ArtifactStoreExt, MemoryArtifacts}
 use mlops_registry::flavor::Flavors;
 use mlops_registry::gbdt::{GbdtParams, Objective};
 use mlops_registry::serve::ServedModel;
-use mlops_registry::testkit::trainer;
+use mlops_registry::testkit::{Faults, FlakyTrainer, trainer};
 use mlops_registry::train::{GbdtTrainer, TrainData, Trained, Trainer};
 use mlops_registry::version::{Evidence, Gate, NewModel, Promotion, PromotionRequest, Registry, Rule};
 
@@ -26,6 +26,7 @@ fn boosted_trees_keep_the_contract() {
     trainer(|| gbdt(Objective::Binary), None);
     trainer(|| gbdt(Objective::Regression), None);
     trainer(|| gbdt(Objective::LambdaRank), Some("query"));
+    trainer(|| FlakyTrainer::new(gbdt(Objective::Binary), Faults::default()), None);
 }
 
 #[cfg(feature = "linfa")]
