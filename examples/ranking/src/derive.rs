@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use mlops_core::arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
 use mlops_core::arrow::compute::cast;
 use mlops_core::arrow::datatypes::{DataType, Field, Float64Type};
 use mlops_core::rank::{Budget, Hydrator, Query, Slate};
-use mlops_core::{Error, Name};
+use mlops_core::{Error, Name, async_trait};
 
 /// One feature of others.
 #[derive(Clone, Copy, Debug)]

@@ -61,7 +61,7 @@ impl Features {
         let mut views = world.views()?;
         let facts = views.len();
         views.extend(history::views()?);
-        let uses = views.iter().map(|view| ViewUse::all(view.name().as_str()));
+        let mut uses = views.iter().map(|view| ViewUse::all(view.name().as_str()));
         let service = uses.try_fold(FeatureService::builder("ranker"), |service, used| used.map(|used| service.using(used)));
         let service = service?.description("what the click ranker is fed with").build()?;
         let plan = ServingPlan::compile(&service, &views)?;

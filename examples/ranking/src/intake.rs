@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mlops_core::arrow::array::RecordBatch;
-use mlops_core::catalog::{Catalog, CatalogExt, Entry, FileCatalog};
-use mlops_core::clean::{Chain, FittedTransformExt, Transform};
+use mlops_core::catalog::{CatalogExt, Entry, FileCatalog};
+use mlops_core::clean::{Chain, Changes, FittedTransformExt, TransformExt};
 use mlops_core::dataset::Provenance;
 use mlops_core::privacy::{Audit, Detector, Policy, PseudonymKey};
 use mlops_core::source::{DataSink, ParquetSink, ParquetSource};
@@ -34,7 +34,7 @@ pub struct IntakeReport {
     /// What validation found, by data set.
     pub checked: Vec<(String, Report)>,
     /// What cleaning changed, by data set.
-    pub cleaned: Vec<(String, Value)>,
+    pub cleaned: Vec<(String, Changes)>,
 }
 
 /// Where data comes in.
@@ -129,16 +129,13 @@ impl<'a> Intake<'a> {
     ///
     /// # Errors
     /// When the chain does not fit the data, or the disk fails.
-    pub fn clean(&self, name: &str, from: &Named, chain: Chain) -> Result<Named> {
-        let fitted = chain.fit(&from.1)?;
-        let state = serde_json::to_value(fitted.state()?)?;
-        let cleaned = fitted.apply(&from.1)?;
-        let made = self.keep(name, "clean", state, &[from], &cleaned)?;
-        let (before, after) = (from.1.num_rows()?, made.1.num_rows()?);
-        self.note(|report| {
-            report.cleaned.push((name.to_owned(), json!({"rows_before": before, "rows_after": after})));
-        });
-        Ok(made)
+    pub fn clean(&self, name: &str, from: &Named, chain: &Chain) -> Result<Named> {
+        let fitted = chain.fit_shared(&from.1)?;
+        let path = self.dir.join("data").join(format!("{name}.parquet"));
+        let (_, changes) = fitted.write_to(&from.1, &ParquetSink::new(&path))?;
+        self.note(|report| report.cleaned.push((name.to_owned(), changes)));
+        let cleaned = Dataset::from_source(Arc::new(ParquetSource::open(&path)?))?;
+        self.named(name, "clean", json!({"state": fitted.digest()?}), &[from], cleaned)
     }
 
     /// Runs `suite`: rows that do not fit are set aside, and the data is refused when there are many or a check of the whole

@@ -88,7 +88,7 @@ pub struct Story {
 pub fn run(options: &Options, progress: &Progress) -> Result<Story> {
     let world: Box<dyn World> = match options.source()? {
         Source::Shop => Box::new(OfferShop::new(options.small, options.seed)?),
-        Source::MovieLens(dir) => Box::new(Movies::open(&dir, options.seed)?),
+        Source::MovieLens(dir) => Box::new(Movies::open(&dir, options.small, options.seed)?),
     };
     let temporary = tempfile::tempdir()?;
     let dir = options.dir.clone().unwrap_or_else(|| temporary.path().to_owned());

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use mlops_core::arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray};
 use mlops_core::arrow::datatypes::{DataType, Field};
 use mlops_core::rank::{Budget, CandidateSource, Query, RankPipeline};
-use mlops_core::{Error, Name};
+use mlops_core::{Error, Name, async_trait};
 use mlops_features::FeatureServiceHydrator;
 use mlops_monitor::log::PredictionLog;
 use mlops_registry::serve::ServedModel;

@@ -33,13 +33,13 @@ pub(super) fn lines(lines: &[Line<'_>], marks: &[(f64, String)], low: Option<f64
     let mut out = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">");
     for step in 0..=4 {
         let value = y_low + (y_high - y_low) * f64::from(step) / 4.0;
+        let (at, right) = (y(value), WIDTH - RIGHT);
         let _ = write!(
             out,
-            "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{2:.1}\" y2=\"{2:.1}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            WIDTH - RIGHT,
+            "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{right:.1}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
+             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             LEFT - 6.0,
-            y(value),
-            y(value) + 3.5,
+            at + 3.5,
             number(value)
         );
     }

@@ -139,8 +139,7 @@ fn drift(story: &Story, out: &mut String) -> fmt::Result {
             stable += 1;
             continue;
         }
-        let effects = report.columns.iter().filter_map(|column| column.now.effect);
-        let largest = effects.fold(0.0, f64::max);
+        let largest = report.columns.iter().map(|column| column.now.effect).fold(0.0, f64::max);
         write!(
             out,
             "<tr><td>{}</td><td>{}</td><td class=\"n\">{}</td></tr>",
@@ -211,7 +210,11 @@ fn intake(story: &Story, out: &mut String) -> fmt::Result {
             write!(out, "<tr><td>{}</td><td class=\"n\">left out</td></tr>", Escaped(column))?;
         }
     }
-    out.write_str("</table></div></div><h2>Joins of the first training table</h2><table><tr><th>view</th><th>matched</th><th>expired</th><th>only later</th><th>unknown key</th><th>would have leaked</th></tr>")?;
+    out.write_str("</table></div></div>")?;
+    for (name, changes) in &story.intake.cleaned {
+        write!(out, "<p>{} was cleaned:</p><pre>{}</pre>", Escaped(name), Escaped(&changes.to_string()))?;
+    }
+    out.write_str("<h2>Joins of the first training table</h2><table><tr><th>view</th><th>matched</th><th>expired</th><th>only later</th><th>unknown key</th><th>would have leaked</th></tr>")?;
     for join in &story.joins {
         write!(
             out,

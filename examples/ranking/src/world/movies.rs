@@ -74,6 +74,8 @@ pub struct Movies {
     dir: PathBuf,
     seed: u64,
     plan: Plan,
+    /// Only people whose number is divisible by this.
+    every: i64,
     archive: OnceLock<Archive>,
 }
 
@@ -82,7 +84,7 @@ impl Movies {
     ///
     /// # Errors
     /// When a file is missing.
-    pub fn open(dir: &Path, seed: u64) -> Result<Self> {
+    pub fn open(dir: &Path, small: bool, seed: u64) -> Result<Self> {
         for file in ["ratings.csv", "movies.csv"] {
             if !dir.join(file).is_file() {
                 return Err(format!("{} has no {file}: name the folder of MovieLens' files", dir.display()).into());
@@ -99,7 +101,7 @@ impl Movies {
             by_request: true,
             age_max: Some(Duration::from_hours(24 * 365)),
         };
-        Ok(Self { dir: dir.to_owned(), seed, plan, archive: OnceLock::new() })
+        Ok(Self { dir: dir.to_owned(), seed, plan, every: if small { 5 } else { 1 }, archive: OnceLock::new() })
     }
 
     fn archive(&self) -> Result<&Archive> {
@@ -239,12 +241,13 @@ impl World for Movies {
         let movies = intake.check("movies", &movies_raw, suite)?;
 
         let mut catalogue = Catalogue::default();
-        let sittings = sittings(&ratings(&checked.1)?, self.seed);
+        let some: Vec<Rating> = ratings(&checked.1)?.into_iter().filter(|rating| rating.user % self.every == 0).collect();
+        let sittings = sittings(&some, self.seed);
         let archive = Archive::new(sittings, &movies.1.to_batch()?, &mut catalogue)?;
         self.archive.set(archive).map_err(|_| "films came in already")?;
         let learnt = self.archive()?.sittings[..self.places(HISTORY_DAYS)?.start].iter();
         let rows = Dataset::from_batches([spine(learnt, &catalogue)?])?;
-        let settings = serde_json::json!({"seed": self.seed, "unrated": UNRATED_LEARNT, "rated": RATED_MAX});
+        let settings = serde_json::json!({"every": self.every, "seed": self.seed, "unrated": UNRATED_LEARNT, "rated": RATED_MAX});
         let impressions = intake.keep("impressions", "sittings", settings, &[&checked, &movies], &rows)?;
         Ok(Trusted { catalogue, impressions: impressions.1, raw: vec![ratings_raw, movies_raw] })
     }

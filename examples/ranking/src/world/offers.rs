@@ -9,6 +9,7 @@ use mlops_core::arrow::array::{
 };
 use mlops_core::arrow::compute::cast;
 use mlops_core::arrow::datatypes::{DataType, Int64Type};
+use mlops_core::clean::{Action as Clean, Chain, Dedup, Fence, Impute, Outliers, Strategy};
 use mlops_core::privacy::{Action, Kind, Policy};
 use mlops_core::schema::{Role, Sensitivity};
 use mlops_core::source::{CsvSink, CsvSource, DataSink, JsonSink, JsonSource, ParquetSink, ParquetSource};
@@ -208,7 +209,7 @@ impl World for OfferShop {
             .kind(Kind::Email, Action::Redact)
             .build()?;
         let customers = intake.mask("customers_masked", &raw[0], policy)?;
-        let customers = intake.clean("customers_clean", &customers, crate::intake::customers_cleaning()?)?;
+        let customers = intake.clean("customers_clean", &customers, &customers_cleaning()?)?;
         let customers = intake.check("customers", &customers, customers_suite()?)?;
         let offers = intake.check("offers", &raw[1], offers_suite()?)?;
         let impressions = intake.check("impressions_checked", &raw[2], impressions_suite(self.plan.page)?)?;
@@ -378,6 +379,23 @@ fn shown(spine: &Dataset) -> Result<Vec<Shown>> {
         }));
     }
     Ok(rows)
+}
+
+/// Repeated rows go; what cannot be true is missing; what is missing is filled.
+fn customers_cleaning() -> Result<Chain> {
+    let bounds = |low, high| Fence::Bounds { low: Some(low), high: Some(high) };
+    let outliers = Outliers::builder()
+        .fence("data_gb", bounds(0.0, 1_000.0), Clean::Null)
+        .fence("birth_year", bounds(1_920.0, 2_015.0), Clean::Null)
+        .fence("monthly_spend", Fence::Quantiles { low: 0.0, high: 0.995 }, Clean::Clip)
+        .build()?;
+    let impute = Impute::builder()
+        .fill("data_gb", Strategy::Median)
+        .fill("monthly_spend", Strategy::Median)
+        .fill("device", Strategy::MostFrequent)
+        .fill("province", Strategy::constant("unknown"))
+        .build()?;
+    Ok(Chain::builder().then(Dedup::builder().keys("customer_id").build()?).then(outliers).then(impute).build()?)
 }
 
 fn customers_suite() -> Result<Suite> {
