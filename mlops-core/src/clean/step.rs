@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{FittedTransform, FittedTransformExt, Pass, Transform, TransformState, restore};
 use crate::pipeline::{Artifact, Inputs, Step, StepContext};
-use crate::{Dataset, Digest, Error, Name, Result};
+use crate::source::{BatchStream, DataSource, ScanRequest, SourceInfo};
+use crate::{Dataset, Digest, Error, Name, Result, Schema};
 
 /// Fits a transform, applies what was fitted, or tells what it changes: three steps, so that what was learned on the
 /// training rows is applied to all others.
@@ -98,8 +99,8 @@ impl Step for Clean {
         stopped(&self.name, context)?;
         match &self.job {
             Job::Fit(transform) => {
-                let state = transform.fit(rows)?.state()?;
-                json("state", &state)
+                let watched = Watched { data: rows.clone(), step: self.name.clone(), context: context.clone() };
+                json("state", &transform.fit(&Dataset::from_source(Arc::new(watched))?)?.state()?)
             }
             Job::Apply(fitted) => {
                 let fitted: Arc<dyn FittedTransform> = state_of(inputs, fitted)?.into();
@@ -111,6 +112,31 @@ impl Step for Clean {
                 json("changes", &pass.changes())
             }
         }
+    }
+}
+
+/// Rows whose scans end as soon as the host wants to stop.
+#[derive(Debug)]
+struct Watched {
+    data: Dataset,
+    step: Name,
+    context: StepContext,
+}
+
+impl DataSource for Watched {
+    fn info(&self) -> Result<SourceInfo> {
+        self.data.info()
+    }
+
+    fn schema(&self) -> Result<Schema> {
+        Ok(self.data.schema().clone())
+    }
+
+    fn scan(&self, request: &ScanRequest) -> Result<BatchStream> {
+        let (step, context) = (self.step.clone(), self.context.clone());
+        let stream = self.data.scan(request)?;
+        let schema = stream.schema().clone();
+        Ok(BatchStream::new(schema, stream.map(move |batch| stopped(&step, &context).and(batch))))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every transform passes the kit of transforms, and cleaning runs as steps of a pipeline.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use mlops_core::arrow::array::{
     ArrayRef, BooleanArray, DictionaryArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
@@ -11,7 +12,7 @@ use mlops_core::clean::{
     Action, Cast, CastTo, Chain, Change, Changes, Clean, Dedup, Fence, Impute, Keep, Method, Nan, Outliers, Pick,
     Recipe, Scale, Select, Strategy, Transform, TransformState, Unreadable, restore,
 };
-use mlops_core::pipeline::{Artifact, Given, Inputs, Pipeline, RunOptions, StepContext};
+use mlops_core::pipeline::{Artifact, Given, Inputs, Pipeline, RunOptions, Step, StepContext};
 use mlops_core::schema::{Role, Sensitivity};
 use mlops_core::{Dataset, Error, Name, testkit};
 
@@ -193,9 +194,17 @@ fn a_run_that_is_to_stop_stops_and_a_foreign_input_is_named() {
     let inputs = Inputs::new([(name("rows"), table(20).into()), (name("fit"), state)]);
     let stopping = StepContext { cancelled: Arc::new(|| true), ..StepContext::default() };
     let report = Clean::report(name("report"), name("fit"), name("rows"));
-    let stopped = mlops_core::pipeline::Step::run(&report, &inputs, &stopping);
+    let stopped = report.run(&inputs, &stopping);
     assert!(matches!(stopped, Err(Error::Cancelled { .. })));
+    // The host changes its mind once the fit has begun.
+    let asked = AtomicU64::new(0);
+    let later = StepContext {
+        cancelled: Arc::new(move || asked.fetch_add(1, Ordering::Relaxed) > 0),
+        ..StepContext::default()
+    };
+    let stopped = Clean::fit(name("fit"), impute(), name("rows")).unwrap().run(&inputs, &later);
+    assert!(matches!(stopped, Err(Error::Cancelled { .. })), "{stopped:?}");
     let foreign = Inputs::new([(name("rows"), table(20).into()), (name("fit"), serde_json::json!([1]).into())]);
-    let refused = mlops_core::pipeline::Step::run(&report, &foreign, &StepContext::default()).unwrap_err();
+    let refused = report.run(&foreign, &StepContext::default()).unwrap_err();
     assert!(matches!(&refused, Error::InvalidData { what, .. } if what.contains("`fit`")), "{refused}");
 }

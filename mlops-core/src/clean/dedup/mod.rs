@@ -47,8 +47,8 @@ pub enum Keep {
 ///
 /// * The key is the whole row, where null equals null; or some columns, where a row with a null in any of them has no key
 ///   and stays, unless [`nulls_are_equal`](DedupBuilder::nulls_are_equal).
-/// * Text is compared by its bytes, whatever the layout; `-0.0` equals `0.0` and every NaN equals every other (inside of
-///   nested values bits count).
+/// * Text is compared by its bytes, whatever the layout; `-0.0` equals `0.0` and every NaN equals every other (in `Float16`
+///   and inside of nested values their bits count).
 /// * Keys are compared by the first 128 bits of their BLAKE3 digest: among n keys, two different ones are taken for one with
 ///   a probability of less than `n² / 2^129`, which is 10⁻²⁵ for ten million.
 /// * Memory: [`Keep::First`] holds 20 to 40 bytes per different key. The others can let go of no row before they have seen

@@ -16,6 +16,7 @@ use super::learn::{Modes, Numbers};
 use super::pick::{assign, is_number};
 use super::rows::{Fieldset, RowKernel, RowPass, booleans, fitted_column, pack, scan, settings, type_name};
 use super::{Change, FittedTransform, Pass, Pick, Scope, StepChanges, Transform, TransformState};
+use crate::schema::Sensitivity;
 use crate::source::{Scalar, is_text};
 use crate::stats::values::is_time;
 use crate::{Dataset, Error, Result, Schema};
@@ -36,7 +37,8 @@ pub enum Strategy {
     /// [`EXACT_VALUES_MAX`](super::EXACT_VALUES_MAX) values.
     Median,
     /// The value seen most often, the smallest of them where several were: numbers, booleans, text. Infinities are not
-    /// counted. At most [`MODE_VALUES_MAX`](super::MODE_VALUES_MAX) different values.
+    /// counted. At most [`MODE_VALUES_MAX`](super::MODE_VALUES_MAX) different values. Refused for numbers and text that are
+    /// personal or secret: it would write what one person has into a state and into the rows of others.
     MostFrequent,
     /// This value: numbers, booleans, text, times.
     Constant(Scalar),
@@ -78,7 +80,7 @@ struct FillRule {
 /// * With [`indicator`](ImputeBuilder::indicator), a column `<name>_missing` of booleans per filled column comes after
 ///   all others; it is as sensitive as its column, and a feature where that is one.
 /// * Roles, sensitivities and units stay.
-/// * Memory of a fit: 8 bytes per value and column with [`Strategy::Median`] up to 8 MB, the counts of different values with
+/// * Memory of a fit: 8 bytes per value and column with [`Strategy::Median`] up to 2 MiB, the counts of different values with
 ///   [`Strategy::MostFrequent`], nothing to speak of otherwise. One scan of the columns that are learned from.
 ///
 /// scikit-learn's `SimpleImputer` gives the same values (1.9.1); there a column without values is dropped in silence.
@@ -201,11 +203,16 @@ enum Learner {
 }
 
 impl Learner {
-    fn new(column: &str, data_type: &DataType, strategy: &Strategy) -> Result<Option<Self>> {
+    fn new(schema: &Schema, column: &str, strategy: &Strategy) -> Result<Option<Self>> {
+        let data_type = schema.field(column)?.data_type();
+        let sensitivity = schema.sensitivity(column)?;
         let unfit = |expected: &str| Error::schema(column, expected, data_type);
         Ok(match strategy {
             Strategy::Mean | Strategy::Median if !is_number(data_type) => {
                 return Err(unfit("integers or floats, of which there is a mean or a median"));
+            }
+            Strategy::MostFrequent if sensitivity >= Sensitivity::Personal && data_type != &DataType::Boolean => {
+                return Err(Error::schema(column, "values that may stand in a state", format!("{sensitivity:?} ones")));
             }
             Strategy::Mean => Some(Self::Mean(Numbers::new(false))),
             Strategy::Median => Some(Self::Median(Numbers::new(true))),
@@ -243,7 +250,7 @@ impl Transform for Impute {
         let assigned = assign(schema, self.rules.iter().map(|rule| (&rule.columns, rule)))?;
         let (mut names, mut learners) = (Vec::new(), Vec::new());
         for (name, rule) in &assigned {
-            if let Some(learner) = Learner::new(name, schema.field(name)?.data_type(), &rule.strategy)? {
+            if let Some(learner) = Learner::new(schema, name, &rule.strategy)? {
                 names.push(name.clone());
                 learners.push(learner);
             }

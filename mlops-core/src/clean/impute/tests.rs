@@ -156,6 +156,21 @@ fn indicators_come_last_and_take_over_sensitivity_and_role() {
 }
 
 #[test]
+fn what_one_person_has_is_not_given_to_others() {
+    let rows = data([
+        ("phone", column(StringArray::from(vec![Some("0912345678"), None]))),
+        ("sick", column(BooleanArray::from(vec![Some(true), None]))),
+    ]);
+    let hide = |schema: Schema, name| schema.with_sensitivity(name, Sensitivity::Personal).unwrap();
+    let schema = hide(hide(rows.schema().clone(), "phone"), "sick");
+    let rows = rows.with_schema(schema).unwrap();
+    let error = impute("phone", Strategy::MostFrequent).fit(&rows).unwrap_err().to_string();
+    assert!(error.contains("`phone`") && !error.contains("0912"), "{error}");
+    assert!(impute("phone", Strategy::constant("")).fit(&rows).is_ok());
+    assert!(impute("sick", Strategy::MostFrequent).fit(&rows).is_ok());
+}
+
+#[test]
 fn settings_come_from_files_and_unknown_ones_are_refused() {
     let text = r#"{"rules": [{"columns": "numbers", "strategy": "median"},
         {"columns": {"columns": ["plan"]}, "strategy": {"constant": {"text": "none"}}}], "indicator": true}"#;

@@ -163,7 +163,7 @@ struct FenceRule {
 /// * Flags come after all other columns; each is as sensitive as its column, and a feature where that is one. Roles,
 ///   sensitivities and units stay.
 /// * A row that is dropped is not clipped or flagged first: only what is kept counts as changed besides.
-/// * Memory of a fit: 8 bytes per value and column up to 8 MB, or a sketch beyond
+/// * Memory of a fit: 8 bytes per value and column up to 2 MiB, or a sketch beyond
 ///   [`EXACT_VALUES_MAX`](super::EXACT_VALUES_MAX) values, for fences of quantiles and medians.
 ///
 /// # Examples

@@ -87,7 +87,7 @@ struct ScaleRule {
 ///   That includes an interquartile range of 0, and for `Standard` a variance that rounding explains.
 /// * A column without a single finite value is an error, and so is one whose spread leaves the range of `f64`.
 /// * Roles, sensitivities and nullability stay; so does the unit, which then is that of the values before.
-/// * Memory of a fit: 8 bytes per value and column up to 8 MB, or a sketch beyond
+/// * Memory of a fit: 8 bytes per value and column up to 2 MiB, or a sketch beyond
 ///   [`EXACT_VALUES_MAX`](super::EXACT_VALUES_MAX) values, for robust scaling; nothing to speak of otherwise.
 ///
 /// # Examples
