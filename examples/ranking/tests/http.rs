@@ -19,7 +19,7 @@ use ranking::http::{
     Client, ClientError, Key, Load, Problem, ProblemCode, RankRequest, Running, Service, ServiceBuilder, TokioTimer,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Scores `margin · factor`, where the factor is that of the version in place, which can be swapped.
 #[derive(Debug)]
@@ -421,8 +421,11 @@ async fn dawdlers_are_cut_off() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_who_does_not_read_is_given_up() {
     let running = start(plain().write_timeout(Duration::from_millis(50))).await;
-    let mut stream = TcpStream::connect(running.addr()).await.unwrap();
-    let body = request(7).to_json();
+    // A small window, so that little needs to be answered until it is full.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stream = socket.connect(running.addr()).await.unwrap();
+    let body = RankRequest::new(20).context("customer", 7).to_json();
     let head = format!("POST /rank HTTP/1.1\r\nhost: localhost\r\n{JSON}content-length: {}\r\n\r\n", body.len());
     let one = [head.as_bytes(), &body].concat();
     let many = one.repeat(100);
