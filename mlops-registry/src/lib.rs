@@ -6,6 +6,7 @@ pub mod flavor;
 pub mod forest;
 pub mod gbdt;
 mod matrix;
+mod numbers;
 pub mod run;
 pub mod serve;
 #[cfg(feature = "sqlite")]

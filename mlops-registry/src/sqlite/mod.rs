@@ -27,6 +27,8 @@ const WAIT_DEFAULT: Duration = Duration::from_secs(5);
 const TABLES: &str = include_str!("tables.sql");
 const TABLE_NAMES: [&str; 8] =
     ["alias_moves", "aliases", "experiments", "metrics", "params", "runs", "tags", "versions"];
+/// Smallest page of SQLite, and so its smallest file that holds anything.
+const PAGE_BYTES_MIN: u64 = 512;
 /// Pause between two tries where SQLite itself does not wait.
 const RETRY_EVERY: Duration = Duration::from_millis(10);
 
@@ -83,6 +85,9 @@ impl SqliteStore {
         }
         let path = path.as_ref().to_owned();
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        if is_cut_off(&path) {
+            return Err(Error::corrupt(path.display().to_string(), "it is shorter than any SQLite file"));
+        }
         let connection = Connection::open_with_flags(&path, flags).map_err(|e| sql(&path, e))?;
         connection.busy_timeout(wait).map_err(|e| sql(&path, e))?;
         let store = Self { path, connection: Mutex::new(connection) };
@@ -176,10 +181,29 @@ impl SqliteStore {
 
     fn failed(&self, failure: Failure) -> Error {
         match failure {
-            Failure::Ours(error) => error,
+            Failure::Ours(error) => self.located(error),
             Failure::Sql(error) => sql(&self.path, error),
         }
     }
+
+    /// Says in which file a value is that cannot be read.
+    fn located(&self, error: Error) -> Error {
+        match error {
+            Error::Core(mlops_core::Error::Corrupt { what, reason }) => {
+                Error::corrupt(format!("{what} in {}", self.path.display()), reason)
+            }
+            other => other,
+        }
+    }
+}
+
+/// Whether the file is too short to be one, which SQLite takes for a new one. An empty file is new, and one with a journal
+/// beside it is put right by SQLite.
+fn is_cut_off(path: &Path) -> bool {
+    let mut journal = path.as_os_str().to_owned();
+    journal.push("-journal");
+    let bytes = path.metadata().map_or(0, |file| if file.is_file() { file.len() } else { 0 });
+    (1..PAGE_BYTES_MIN).contains(&bytes) && !Path::new(&journal).exists()
 }
 
 /// Why a transaction was given up.
