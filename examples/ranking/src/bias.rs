@@ -65,9 +65,8 @@ impl PositionBias {
             return Err(Error::invalid_data("impressions", "no offer with clicks stood at two places").into());
         }
         let likelihood = |exponent: f64| {
-            let looks = |tally: &Tally| {
-                tally.shown.iter().map(|(k, n)| n * (1.0 + f64::from(*k)).powf(-exponent)).sum::<f64>()
-            };
+            let looks =
+                |tally: &Tally| tally.shown.iter().map(|(k, n)| n * (1.0 + f64::from(*k)).powf(-exponent)).sum::<f64>();
             let offers: f64 = offers.values().map(|tally| tally.clicks * looks(tally).ln()).sum();
             -offers - exponent * clicks_down
         };

@@ -62,13 +62,24 @@ impl Features {
         let facts = views.len();
         views.extend(history::views()?);
         let mut uses = views.iter().map(|view| ViewUse::all(view.name().as_str()));
-        let service = uses.try_fold(FeatureService::builder("ranker"), |service, used| used.map(|used| service.using(used)));
+        let service =
+            uses.try_fold(FeatureService::builder("ranker"), |service, used| used.map(|used| service.using(used)));
         let service = service?.description("what the click ranker is fed with").build()?;
         let plan = ServingPlan::compile(&service, &views)?;
         let derived = [world.derived(), vec![SHOWN_FIRST]].concat();
         let history = History::new(world.history(), catalogue);
         let offline = Arc::new(ParquetStore::open(dir)?);
-        Ok(Self { views, facts, service, plan, derived, offline, online: Arc::new(MemoryStore::new()), history, streamed: Vec::new() })
+        Ok(Self {
+            views,
+            facts,
+            service,
+            plan,
+            derived,
+            offline,
+            online: Arc::new(MemoryStore::new()),
+            history,
+            streamed: Vec::new(),
+        })
     }
 
     /// What features are kept of.
@@ -264,10 +275,7 @@ impl Features {
 }
 
 /// `data` with more columns, held in memory.
-fn map(
-    data: &Dataset,
-    more: impl Fn(&RecordBatch) -> mlops_core::Result<Vec<(Field, ArrayRef)>>,
-) -> Result<Dataset> {
+fn map(data: &Dataset, more: impl Fn(&RecordBatch) -> mlops_core::Result<Vec<(Field, ArrayRef)>>) -> Result<Dataset> {
     let mut schema = None;
     let mut batches = Vec::new();
     for batch in data.batches()? {
@@ -275,7 +283,9 @@ fn map(
         let more = more(&batch)?;
         let schema = schema.get_or_insert_with(|| {
             let old = batch.schema().fields().iter().map(|field| field.as_ref().clone()).collect::<Vec<_>>();
-            Arc::new(ArrowSchema::new(old.into_iter().chain(more.iter().map(|(field, _)| field.clone())).collect::<Vec<_>>()))
+            Arc::new(ArrowSchema::new(
+                old.into_iter().chain(more.iter().map(|(field, _)| field.clone())).collect::<Vec<_>>(),
+            ))
         });
         let columns = batch.columns().iter().cloned().chain(more.into_iter().map(|(_, array)| array)).collect();
         batches.push(RecordBatch::try_new(schema.clone(), columns)?);

@@ -125,9 +125,8 @@ pub struct History {
 pub fn views() -> Result<[FeatureView; 4]> {
     let offer = Entity::builder("offer").key("offer_id", KeyType::Int64).build()?;
     let customer = Entity::builder("customer").key("customer_id", KeyType::Int64).build()?;
-    let pair = |name, kind: &str| {
-        Entity::builder(name).key("customer_id", KeyType::Int64).key(kind, KeyType::Utf8).build()
-    };
+    let pair =
+        |name, kind: &str| Entity::builder(name).key("customer_id", KeyType::Int64).key(kind, KeyType::Utf8).build();
     let view = |name: &str, entity: Entity, features: [&str; 3]| {
         let view = FeatureView::builder(name, entity).event_time("event_time").created("created").owner("ranking");
         features.into_iter().fold(view, |view, feature| view.feature(feature, ValueType::Float64)).build()
@@ -233,8 +232,10 @@ impl History {
     }
 
     fn pairs(&self, at: EventTime, kind: &str, pairs: &BTreeSet<(i64, u32)>) -> Result<RecordBatch> {
-        let names: StringArray = pairs.iter().map(|(_, kind)| Some(self.catalogue.kinds[*kind as usize].as_str())).collect();
-        let keys = [("customer_id", ids(pairs.iter().map(|(customer, _)| customer))), (kind, Arc::new(names) as ArrayRef)];
+        let names: StringArray =
+            pairs.iter().map(|(_, kind)| Some(self.catalogue.kinds[*kind as usize].as_str())).collect();
+        let keys =
+            [("customer_id", ids(pairs.iter().map(|(customer, _)| customer))), (kind, Arc::new(names) as ArrayRef)];
         self.rows(at, self.settings.customer_prior, &keys, kind, |s| pairs.iter().map(|pair| s.kinds[pair]).collect())
     }
 
@@ -247,10 +248,13 @@ impl History {
         sums: impl Fn(&Self) -> Vec<Fading>,
     ) -> Result<RecordBatch> {
         let (sums, of_all) = (sums(self), self.rate_of_all());
-        let column = |value: &dyn Fn(&Fading) -> f64| Arc::new(sums.iter().map(value).map(Some).collect::<Float64Array>()) as ArrayRef;
+        let column = |value: &dyn Fn(&Fading) -> f64| {
+            Arc::new(sums.iter().map(value).map(Some).collect::<Float64Array>()) as ArrayRef
+        };
         let times = TimestampMicrosecondArray::from(vec![at.as_micros(); sums.len()]).with_timezone("UTC");
         let times: ArrayRef = Arc::new(times);
-        let mut columns: Vec<(String, ArrayRef)> = keys.iter().map(|(name, key)| ((*name).to_owned(), key.clone())).collect();
+        let mut columns: Vec<(String, ArrayRef)> =
+            keys.iter().map(|(name, key)| ((*name).to_owned(), key.clone())).collect();
         columns.push(("event_time".to_owned(), times.clone()));
         columns.push(("created".to_owned(), times));
         columns.push((format!("{stem}_rate_fast"), column(&|f| rate(f.fast, prior, of_all))));

@@ -207,7 +207,14 @@ impl<'a> Intake<'a> {
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn keep(&self, name: &str, operation: &str, settings: Value, parents: &[&Named], data: &Dataset) -> Result<Named> {
+    pub fn keep(
+        &self,
+        name: &str,
+        operation: &str,
+        settings: Value,
+        parents: &[&Named],
+        data: &Dataset,
+    ) -> Result<Named> {
         let path = self.dir.join("data").join(format!("{name}.parquet"));
         data.write_to(&ParquetSink::new(&path))?;
         let made = Dataset::from_source(Arc::new(ParquetSource::open(&path)?))?;

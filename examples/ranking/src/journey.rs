@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mlops_core::arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch};
-use mlops_core::arrow::datatypes::Float64Type;
+use mlops_core::arrow::datatypes::{Float64Type, TimestampMicrosecondType};
 use mlops_core::catalog::{Catalog, CatalogExt, Entry};
 use mlops_core::dataset::Provenance;
 use mlops_core::{Dataset, Digest, EventTime, Name, Window};
@@ -21,7 +21,7 @@ use crate::features::{Features, LABEL};
 use crate::http::{Client, Load, LoadReport, Service};
 use crate::intake::{Intake, IntakeReport, Named};
 use crate::judge::Verdicts;
-use crate::learn::{ALIAS, Learner, LearnSettings, Lesson, MODEL};
+use crate::learn::{ALIAS, LearnSettings, Learner, Lesson, MODEL, held_out_from};
 use crate::options::{Options, Source};
 use crate::progress::Progress;
 use crate::replay::{self, Answered, Day, Pace};
@@ -129,7 +129,10 @@ impl<'a> Journey<'a> {
             intake.register(raw, "raw")?;
         }
         let rows = trusted.impressions.num_rows()?;
-        progress.done(&format!("intake: {} data sets, {rows} impressions that can be trusted", intake.catalog().list()?.len()));
+        progress.done(&format!(
+            "intake: {} data sets, {rows} impressions that can be trusted",
+            intake.catalog().list()?.len()
+        ));
 
         progress.stage("features", 3);
         let mut features = Features::open(world, trusted.catalogue, &dir.join("features"))?;
@@ -179,7 +182,7 @@ impl<'a> Journey<'a> {
         if !first.promotion.promoted() {
             return Err(format!("the first model did not pass its gate: {:?}", first.promotion.judgement()).into());
         }
-        // What a broken join would teach must not get through: every label has slipped to the row before.
+        // What a broken join would teach must not get through: each label has slipped to the row before.
         let slipped = slipped(&rows)?;
         let broken = self.learn("labels slipped by one row", &slipped, &parents, at)?;
         if broken.promotion.promoted() {
@@ -200,11 +203,11 @@ impl<'a> Journey<'a> {
         let verdict = if lesson.promotion.promoted() { "promoted" } else { "refused" };
         let measured = |name: &str| lesson.metrics.get(name).copied().unwrap_or(f64::NAN);
         self.progress.done(&format!(
-            "learning: {why}: version {} from {} rows, AUC {:.3}, click NDCG {:.3}: {verdict}",
+            "learning: {why}: version {} from {} rows, AUC {:.3}, click gain {:.3}: {verdict}",
             lesson.version,
             lesson.rows,
             measured("auc"),
-            measured("ndcg"),
+            measured("click_gain"),
         ));
         self.lessons.push((why.to_owned(), lesson.clone()));
         Ok(lesson)
@@ -221,13 +224,7 @@ impl<'a> Journey<'a> {
             code_version: env!("CARGO_PKG_VERSION").to_owned(),
             at: EventTime::EPOCH,
         };
-        let entry = Entry {
-            name,
-            digest: lesson.trained_on,
-            rows: lesson.rows,
-            provenance: Some(provenance),
-            ..known
-        };
+        let entry = Entry { name, digest: lesson.trained_on, rows: lesson.rows, provenance: Some(provenance), ..known };
         self.intake.catalog().register(&entry)?;
         Ok(())
     }
@@ -346,7 +343,12 @@ impl<'a> Journey<'a> {
         Ok(came)
     }
 
-    fn side_by_side(&self, asks: &Arc<Vec<Ask>>, road: &Road<'_>, swap: Option<&Promoted>) -> Result<(Day, Option<f64>)> {
+    fn side_by_side(
+        &self,
+        asks: &Arc<Vec<Ask>>,
+        road: &Road<'_>,
+        swap: Option<&Promoted>,
+    ) -> Result<(Day, Option<f64>)> {
         let pace = Arc::new(Pace::default());
         let sending = replay::replay(
             road.client.clone(),
@@ -443,7 +445,11 @@ impl<'a> Journey<'a> {
         let drifted: BTreeSet<&str> =
             story.seen.iter().flat_map(|seen| &seen.drift).flat_map(mlops_monitor::DriftReport::drifted).collect();
         let drifted = if drifted.is_empty() { String::new() } else { format!(", drifted: {}", join(&drifted)) };
-        let sold = if self.plan.sells { format!(", {:.0} VND a request", story.verdicts.served.revenue()) } else { String::new() };
+        let sold = if self.plan.sells {
+            format!(", {:.0} VND a request", story.verdicts.served.revenue())
+        } else {
+            String::new()
+        };
         self.progress.done(&format!(
             "day {}: {} requests by {}, {} failed, NDCG {:.3}{sold}{drifted}",
             story.day,
@@ -532,7 +538,7 @@ fn looks_of(world: &dyn World, batch: &RecordBatch) -> Result<Vec<crate::history
     let (customers, offers) = (column("customer_id")?, column("offer_id")?);
     let (places, clicked) = (column("position")?, column(LABEL)?);
     let times = batch.column_by_name("event_time").ok_or("impressions without event_time")?;
-    let times = times.as_primitive::<mlops_core::arrow::datatypes::TimestampMicrosecondType>();
+    let times = times.as_primitive::<TimestampMicrosecondType>();
     let seen = |row: usize| crate::history::Seen {
         at: EventTime::from_micros(times.value(row)),
         customer_id: customers.value(row) as i64,
@@ -543,14 +549,18 @@ fn looks_of(world: &dyn World, batch: &RecordBatch) -> Result<Vec<crate::history
     Ok((0..batch.num_rows()).map(seen).collect())
 }
 
-/// The same rows, each with the label of the row after it.
+/// The same rows, where those that are learned from have the label of the row after them; those that are held out are as they were.
 fn slipped(rows: &Dataset) -> Result<Dataset> {
     let whole = rows.to_batch()?;
+    let middle = held_out_from(rows)?.as_micros();
+    let times = whole.column_by_name("event_time").ok_or("rows without event_time")?;
+    let times = times.as_primitive::<TimestampMicrosecondType>().values();
     let place = whole.schema().index_of(LABEL)?;
-    let mut labels = whole.column(place).as_primitive::<Float64Type>().values().to_vec();
-    labels.rotate_left(1);
+    let labels = whole.column(place).as_primitive::<Float64Type>().values();
+    let after = |row: usize| labels[(row + 1).min(labels.len() - 1)];
+    let slipped = (0..labels.len()).map(|row| if times[row] < middle { after(row) } else { labels[row] });
     let mut columns = whole.columns().to_vec();
-    columns[place] = Arc::new(Float64Array::from(labels)) as ArrayRef;
+    columns[place] = Arc::new(slipped.collect::<Float64Array>()) as ArrayRef;
     Ok(Dataset::held(rows.schema().clone(), [RecordBatch::try_new(whole.schema(), columns)?])?)
 }
 

@@ -58,7 +58,8 @@ impl Tally {
 /// When a metric refuses its input.
 pub fn ndcg_of_page(ask: &Ask, page: &[i64], grades: &[u8]) -> Result<Option<f64>> {
     // What was not shown stands below what was.
-    let score = |offer: &i64| page.iter().position(|shown| shown == offer).map_or(-1.0, |place| (page.len() - place) as f64);
+    let score =
+        |offer: &i64| page.iter().position(|shown| shown == offer).map_or(-1.0, |place| (page.len() - place) as f64);
     ndcg(grades, &ask.candidates.iter().map(score).collect::<Vec<_>>())
 }
 
@@ -86,7 +87,14 @@ impl Verdicts {
     ///
     /// # Errors
     /// When the world does not know what was asked.
-    pub fn add(&mut self, world: &dyn World, history: &History, ask: &Ask, page: &[i64], came: &[Reaction]) -> Result<()> {
+    pub fn add(
+        &mut self,
+        world: &dyn World,
+        history: &History,
+        ask: &Ask,
+        page: &[i64],
+        came: &[Reaction],
+    ) -> Result<()> {
         let grades = world.grades(ask)?;
         let popularity: Vec<f64> = ask.candidates.iter().map(|offer| world.popularity(history, *offer)).collect();
         let (Some(served), Some(popular)) = (ndcg_of_page(ask, page, &grades)?, ndcg(&grades, &popularity)?) else {
@@ -114,9 +122,9 @@ fn expected_ndcg(grades: &[u8]) -> f64 {
     let mean = gains.iter().sum::<f64>() / gains.len() as f64;
     gains.sort_by(|a, b| b.total_cmp(a));
     let discounts = (0..gains.len().min(CUT)).map(|place| 1.0 / (place as f64 + 2.0).log2());
-    let (expected, ideal) = discounts.zip(&gains).fold((0.0, 0.0), |(expected, ideal), (discount, gain)| {
-        (expected + mean * discount, ideal + gain * discount)
-    });
+    let (expected, ideal) = discounts
+        .zip(&gains)
+        .fold((0.0, 0.0), |(expected, ideal), (discount, gain)| (expected + mean * discount, ideal + gain * discount));
     expected / ideal
 }
 

@@ -65,11 +65,13 @@ impl CandidateSource for Asked {
         let column = query.context().column_by_name("candidates");
         let column = column.ok_or_else(|| Error::not_found("context column", "candidates"))?;
         let texts = column.as_string_opt::<i32>().filter(|texts| texts.len() == 1 && texts.is_valid(0));
-        let text = texts.ok_or_else(|| Error::schema("candidates", "ids separated by commas", column.data_type()))?.value(0);
+        let text =
+            texts.ok_or_else(|| Error::schema("candidates", "ids separated by commas", column.data_type()))?.value(0);
         let (mut seen, mut ids) = (BTreeSet::new(), Vec::new());
         let (mut categories, mut makers) = (Vec::new(), Vec::new());
         for part in text.split(',').filter(|part| !part.is_empty()) {
-            let id: i64 = part.parse().map_err(|_| Error::schema("candidates", "ids separated by commas", "another text"))?;
+            let id: i64 =
+                part.parse().map_err(|_| Error::schema("candidates", "ids separated by commas", "another text"))?;
             let Some((category, maker)) = self.catalogue.of(id) else { continue };
             if ids.len() < limit && seen.insert(id) {
                 ids.push(id);
@@ -148,7 +150,8 @@ mod tests {
         let mut catalogue = Catalogue::default();
         [3, 5, 8].into_iter().for_each(|id| catalogue.add(id, "data", "own"));
         let source = Asked::new("asked", catalogue)?;
-        let context = RecordBatch::try_from_iter([("candidates", Arc::new(StringArray::from(vec![text])) as ArrayRef)])?;
+        let context =
+            RecordBatch::try_from_iter([("candidates", Arc::new(StringArray::from(vec![text])) as ArrayRef)])?;
         let query = Query::new(RequestId(1), EventTime::EPOCH, context, 10)?;
         let retrieved = pollster(source.retrieve(&query, limit, Budget { left: None }))?;
         Ok(retrieved.column(0).as_primitive::<mlops_core::arrow::datatypes::Int64Type>().values().to_vec())

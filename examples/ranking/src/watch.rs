@@ -109,7 +109,8 @@ impl Watch {
             .classification(Name::new("click")?, LABEL, "score", 0.5)
             .build()?;
         let fairness = FairnessMonitor::builder(log.schema(), "maker", rule).first(3).build()?;
-        let mut policy = RetrainPolicy::builder().drifted_columns(2).labels_min(labels_min).interval_min(plan.window * 2);
+        let mut policy =
+            RetrainPolicy::builder().drifted_columns(2).labels_min(labels_min).interval_min(plan.window * 2);
         if let Some(age) = plan.age_max {
             policy = policy.age_max(age);
         }

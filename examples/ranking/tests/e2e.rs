@@ -46,7 +46,10 @@ fn the_loop_learns_serves_sees_the_shift_and_recovers() {
     assert_eq!(swapped.failed, 0);
 
     let page = report::page(&story);
-    assert!(page.contains("<svg") && !page.contains("<script") && !page.contains("http://"), "one file, nothing loaded");
+    assert!(
+        page.contains("<svg") && !page.contains("<script") && !page.contains("http://"),
+        "one file, nothing loaded"
+    );
     assert!(report::summary(&story).contains("lineage from the served version to raw data holds"));
     no_raw_personal_data(dir.path());
     the_catalogue_knows_what_was_made_of_what(dir.path());

@@ -56,7 +56,13 @@ pub(super) fn lines(lines: &[Line<'_>], marks: &[(f64, String)], low: Option<f64
     for line in lines {
         let points = line.points.iter().filter(|(_, value)| value.is_finite());
         let path: Vec<String> = points.clone().map(|(at, value)| format!("{:.1},{:.1}", x(*at), y(*value))).collect();
-        let _ = write!(out, "<polyline class=\"{}\" points=\"{}\"><title>{}</title></polyline>", line.class, path.join(" "), line.name);
+        let _ = write!(
+            out,
+            "<polyline class=\"{}\" points=\"{}\"><title>{}</title></polyline>",
+            line.class,
+            path.join(" "),
+            line.name
+        );
         for (at, value) in points {
             let _ = write!(
                 out,
@@ -71,7 +77,12 @@ pub(super) fn lines(lines: &[Line<'_>], marks: &[(f64, String)], low: Option<f64
     }
     let days = [x_low, f64::midpoint(x_low, x_high).round(), x_high];
     for day in days {
-        let _ = write!(out, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">day {day:.0}</text>", x(day), HEIGHT - 10.0);
+        let _ = write!(
+            out,
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">day {day:.0}</text>",
+            x(day),
+            HEIGHT - 10.0
+        );
     }
     out.push_str("</svg><p class=\"legend\">");
     for line in lines {

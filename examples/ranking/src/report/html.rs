@@ -105,11 +105,20 @@ fn quality(story: &Story, out: &mut String) -> fmt::Result {
         chart::lines(&[served, popular], &marks(story), None)
     )?;
     if story.plan.sells {
-        let revenue = Line { name: "VND a request", class: "c", points: over_days(story, |day| day.verdicts.served.revenue()) };
+        let revenue =
+            Line { name: "VND a request", class: "c", points: over_days(story, |day| day.verdicts.served.revenue()) };
         write!(out, "<div><p>Revenue per request</p>{}</div>", chart::lines(&[revenue], &marks(story), Some(0.0)))?;
     } else {
-        let clicks = Line { name: "liked on the page", class: "c", points: over_days(story, |day| day.verdicts.served.clicks()) };
-        write!(out, "<div><p>Films on the page that were then liked</p>{}</div>", chart::lines(&[clicks], &marks(story), Some(0.0)))?;
+        let clicks = Line {
+            name: "liked on the page",
+            class: "c",
+            points: over_days(story, |day| day.verdicts.served.clicks()),
+        };
+        write!(
+            out,
+            "<div><p>Films on the page that were then liked</p>{}</div>",
+            chart::lines(&[clicks], &marks(story), Some(0.0))
+        )?;
     }
     let share = |day: &DayStory, share: usize| {
         let place = (day.times_us.len() * share).div_ceil(100).saturating_sub(1);
@@ -117,10 +126,21 @@ fn quality(story: &Story, out: &mut String) -> fmt::Result {
     };
     let p50 = Line { name: "p50", class: "a", points: over_days(story, |day| share(day, 50)) };
     let p99 = Line { name: "p99", class: "b", points: over_days(story, |day| share(day, 99)) };
-    let exact = |metric| move |day: &DayStory| {
-        day.seen.iter().flat_map(|seen| &seen.performance).filter_map(|report| report.metric("click", metric)).next_back().unwrap_or(f64::NAN)
+    let exact = |metric| {
+        move |day: &DayStory| {
+            day.seen
+                .iter()
+                .flat_map(|seen| &seen.performance)
+                .filter_map(|report| report.metric("click", metric))
+                .next_back()
+                .unwrap_or(f64::NAN)
+        }
     };
-    let auc = Line { name: "AUC of clicks", class: "c", points: over_days(story, exact(mlops_monitor::performance::Metric::Auc)) };
+    let auc = Line {
+        name: "AUC of clicks",
+        class: "c",
+        points: over_days(story, exact(mlops_monitor::performance::Metric::Auc)),
+    };
     write!(
         out,
         "<div><p>Time of an answer in µs, as the client saw it</p>{}</div><div><p>What the monitor measured from late labels</p>{}</div></div>",

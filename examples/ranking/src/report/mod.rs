@@ -91,13 +91,7 @@ pub struct Facts {
 
 impl Figures {
     /// The figures of a run.
-    pub fn of(
-        plan: &Plan,
-        days: &[DayStory],
-        lessons: &[(String, Lesson)],
-        load: &[LoadReport],
-        facts: Facts,
-    ) -> Self {
+    pub fn of(plan: &Plan, days: &[DayStory], lessons: &[(String, Lesson)], load: &[LoadReport], facts: Facts) -> Self {
         let phases = Phases::of(plan, days);
         let (before, after) = (sum(days, &phases.before), sum(days, &phases.after));
         let (relearnt, last) = (sum(days, &phases.relearnt), sum(days, &(plan.turn..u32::MAX)));
@@ -111,7 +105,8 @@ impl Figures {
             .collect();
         let mut times: Vec<u64> = days.iter().flat_map(|day| day.times_us.iter().copied()).collect();
         times.sort_unstable();
-        let rank = |share: usize| times.get((times.len() * share).div_ceil(100).saturating_sub(1)).copied().unwrap_or(0);
+        let rank =
+            |share: usize| times.get((times.len() * share).div_ceil(100).saturating_sub(1)).copied().unwrap_or(0);
         let promoted = lessons.iter().filter(|(_, lesson)| lesson.promotion.promoted());
         let refused = lessons.iter().filter(|(_, lesson)| !lesson.promotion.promoted());
         Self {

@@ -46,19 +46,34 @@ fn write(story: &Story, out: &mut String) -> std::fmt::Result {
             load.connections, load.requests_per_s, load.p50_us, load.p99_us
         )?;
     }
-    let drifted = if figures.drifted_columns.is_empty() { "none".to_owned() } else { figures.drifted_columns.join(", ") };
+    let drifted =
+        if figures.drifted_columns.is_empty() { "none".to_owned() } else { figures.drifted_columns.join(", ") };
     writeln!(out, "drifted inputs: {drifted}")?;
     let lineage = if figures.lineage_ok { "holds" } else { "IS BROKEN" };
-    writeln!(out, "lineage from the served version to raw data {lineage}; served values that differ from the as-of join: {}", figures.skewed_values)
+    writeln!(
+        out,
+        "lineage from the served version to raw data {lineage}; served values that differ from the as-of join: {}",
+        figures.skewed_values
+    )
 }
 
 fn table(sells: bool, figures: &Figures, out: &mut String) -> std::fmt::Result {
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
     let money = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0}"));
     let rows = [
-        ("before the turn", Some(figures.ndcg_before_shift), Some(figures.ndcg_popularity), figures.revenue_before_shift),
+        (
+            "before the turn",
+            Some(figures.ndcg_before_shift),
+            Some(figures.ndcg_popularity),
+            figures.revenue_before_shift,
+        ),
         ("after it", figures.ndcg_after_shift, None, figures.revenue_after_shift),
-        ("with a new model", figures.ndcg_after_retrain, figures.ndcg_popularity_after_retrain, figures.revenue_after_retrain),
+        (
+            "with a new model",
+            figures.ndcg_after_retrain,
+            figures.ndcg_popularity_after_retrain,
+            figures.revenue_after_retrain,
+        ),
         ("last fifth of time", Some(figures.ndcg_last_fifth), Some(figures.ndcg_popularity_last_fifth), None),
     ];
     let revenue = if sells { "  VND/request" } else { "" };

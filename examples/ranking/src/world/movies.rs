@@ -127,7 +127,8 @@ fn ratings(data: &Dataset) -> Result<Vec<Rating>> {
     for batch in data.batches()? {
         let batch = batch?;
         let column = |name: &str| numbers(&batch, name);
-        let (users, movies, values, times) = (column("userId")?, column("movieId")?, column("rating")?, column("timestamp")?);
+        let (users, movies, values, times) =
+            (column("userId")?, column("movieId")?, column("rating")?, column("timestamp")?);
         ratings.extend((0..batch.num_rows()).map(|row| Rating {
             user: users.value(row) as i64,
             movie: movies.value(row) as i64,
@@ -237,17 +238,20 @@ impl World for Movies {
             .rule("rated_once", Unique::of(["userId", "movieId"]))?
             .rule("after_1995", Range::of("timestamp").at_least(789_652_009))?;
         let checked = intake.check("ratings", &ratings_raw, suite)?;
-        let suite = Suite::new().rule("film_once", Unique::of(["movieId"]))?.rule("genres_known", NullRatio::of("genres"))?;
+        let suite =
+            Suite::new().rule("film_once", Unique::of(["movieId"]))?.rule("genres_known", NullRatio::of("genres"))?;
         let movies = intake.check("movies", &movies_raw, suite)?;
 
         let mut catalogue = Catalogue::default();
-        let some: Vec<Rating> = ratings(&checked.1)?.into_iter().filter(|rating| rating.user % self.every == 0).collect();
+        let some: Vec<Rating> =
+            ratings(&checked.1)?.into_iter().filter(|rating| rating.user % self.every == 0).collect();
         let sittings = sittings(&some, self.seed);
         let archive = Archive::new(sittings, &movies.1.to_batch()?, &mut catalogue)?;
         self.archive.set(archive).map_err(|_| "films came in already")?;
         let learnt = self.archive()?.sittings[..self.places(HISTORY_DAYS)?.start].iter();
         let rows = Dataset::from_batches([spine(learnt, &catalogue)?])?;
-        let settings = serde_json::json!({"every": self.every, "seed": self.seed, "unrated": UNRATED_LEARNT, "rated": RATED_MAX});
+        let settings =
+            serde_json::json!({"every": self.every, "seed": self.seed, "unrated": UNRATED_LEARNT, "rated": RATED_MAX});
         let impressions = intake.keep("impressions", "sittings", settings, &[&checked, &movies], &rows)?;
         Ok(Trusted { catalogue, impressions: impressions.1, raw: vec![ratings_raw, movies_raw] })
     }
@@ -377,7 +381,9 @@ fn spine<'a>(sittings: impl Iterator<Item = &'a Sitting>, catalogue: &Catalogue)
         rows.iter().map(|(_, movie, _)| catalogue.of(*movie).map(pick)).collect()
     };
     let times: TimestampMicrosecondArray = rows.iter().map(|(s, ..)| Some(s.ask.at.as_micros())).collect();
-    let ints = |value: &dyn Fn(&(&Sitting, i64, f64)) -> i64| Arc::new(rows.iter().map(|row| Some(value(row))).collect::<Int64Array>());
+    let ints = |value: &dyn Fn(&(&Sitting, i64, f64)) -> i64| {
+        Arc::new(rows.iter().map(|row| Some(value(row))).collect::<Int64Array>())
+    };
     Ok(RecordBatch::try_from_iter_with_nullable([
         ("request_id", Arc::new(requests) as ArrayRef, false),
         ("customer_id", ints(&|row| row.0.ask.customer_id), false),

@@ -186,7 +186,9 @@ impl World for OfferShop {
         let plain = |schema: mlops_core::arrow::datatypes::SchemaRef| Schema::new(schema);
         let customers = ["full_name", "cccd", "phone", "email", "birth_year"]
             .into_iter()
-            .try_fold(plain(shop::schema::customers())?, |schema, name| schema.with_sensitivity(name, Sensitivity::Personal))?
+            .try_fold(plain(shop::schema::customers())?, |schema, name| {
+                schema.with_sensitivity(name, Sensitivity::Personal)
+            })?
             .with_role("customer_id", Role::Key)?
             .with_unit("monthly_spend", "VND")?;
         let customers = CsvSource::builder(dir.join("customers.csv")).schema(customers).build()?;
@@ -217,7 +219,9 @@ impl World for OfferShop {
         let mut catalogue = Catalogue::default();
         let table = offers.1.to_batch()?;
         let ids = table["offer_id"].as_primitive::<Int64Type>();
-        for ((id, category), maker) in ids.values().iter().zip(texts(&table, "category")?).zip(texts(&table, "provider")?) {
+        for ((id, category), maker) in
+            ids.values().iter().zip(texts(&table, "category")?).zip(texts(&table, "provider")?)
+        {
             catalogue.add(*id, &category, &maker);
         }
         let spine = intake.derive("impressions", &impressions, &[&offers], |batch| spine(batch, &catalogue))?;
@@ -236,12 +240,23 @@ impl World for OfferShop {
         let floats = |builder: mlops_features::FeatureViewBuilder, names: Vec<String>| {
             names.into_iter().fold(builder, |view, name| view.feature(name, ValueType::Float64))
         };
-        let usage = ["tenure_days", "monthly_spend", "monthly_gb", "is_postpaid", "is_family", "is_business", "has_5g", "has_feature_phone"];
+        let usage = [
+            "tenure_days",
+            "monthly_spend",
+            "monthly_gb",
+            "is_postpaid",
+            "is_family",
+            "is_business",
+            "has_5g",
+            "has_feature_phone",
+        ];
         let mut terms: Vec<String> = ["price", "margin", "validity_days", "offer_gb"].map(str::to_owned).to_vec();
         terms.extend(Category::ALL.map(is_of));
         Ok(vec![
             view("customer", &customer).sensitive("age", ValueType::Float64, Sensitivity::Personal).build()?,
-            floats(view("usage", &customer), usage.map(str::to_owned).to_vec()).ttl(Duration::from_hours(24 * 21)).build()?,
+            floats(view("usage", &customer), usage.map(str::to_owned).to_vec())
+                .ttl(Duration::from_hours(24 * 21))
+                .build()?,
             floats(view("offer", &offer), terms).build()?,
         ])
     }
@@ -263,7 +278,11 @@ impl World for OfferShop {
     fn derived(&self) -> Vec<Derived> {
         vec![
             // The budget for one offer is about two thirds of the monthly spend.
-            Derived { name: "ln_price_over_spend", inputs: &["price", "monthly_spend"], compute: |x| (x[0] / x[1]).ln() },
+            Derived {
+                name: "ln_price_over_spend",
+                inputs: &["price", "monthly_spend"],
+                compute: |x| (x[0] / x[1]).ln(),
+            },
             Derived { name: "ln_gb_over_use", inputs: &["offer_gb", "monthly_gb"], compute: |x| (x[0] / x[1]).ln() },
             Derived {
                 name: "category_lift",
@@ -289,7 +308,16 @@ impl World for OfferShop {
     }
 
     fn watched(&self) -> Vec<&'static str> {
-        vec!["tenure_days", "monthly_spend", "monthly_gb", "has_5g", "price", "margin", "ln_price_over_spend", "ln_gb_over_use"]
+        vec![
+            "tenure_days",
+            "monthly_spend",
+            "monthly_gb",
+            "has_5g",
+            "price",
+            "margin",
+            "ln_price_over_spend",
+            "ln_gb_over_use",
+        ]
     }
 
     fn popularity(&self, history: &History, offer_id: i64) -> f64 {
