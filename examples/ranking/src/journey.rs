@@ -424,10 +424,10 @@ impl<'a> Journey<'a> {
         let now = self.world.day_start(day + 1);
         let drifted = reasons.iter().any(|reason| matches!(reason, RetrainReason::Drift { .. }));
         let since = watch.drifting_since().filter(|_| drifted);
-        let served = watch.labelled_since(since.unwrap_or(EventTime::MIN))?;
-        let served = self.features.examples(&served, LABEL)?;
+        let labelled = watch.labelled_since(since.unwrap_or(EventTime::MIN))?;
         let number = self.lessons.len() + 1;
-        let log = self.intake.keep(&format!("served_{number}"), "serve", json!({"until": now}), &[], &served)?;
+        let log = self.intake.keep(&format!("served_{number}"), "serve", json!({"until": now}), &[], &labelled)?;
+        let served = self.features.examples(&labelled, LABEL)?;
         let (rows, parents) = if since.is_some() {
             (served, vec![log])
         } else {
