@@ -126,17 +126,17 @@ proptest! {
             ("by", column(rows.iter().map(|row| row.1).collect::<Int64Array>())),
             ("row", column(Int64Array::from_iter_values(0..rows.len() as i64))),
         ]);
-        let mut best: BTreeMap<Keep2, Vec<i64>> = BTreeMap::new();
-        for keep in [Keep2::First, Keep2::Last, Keep2::Greatest] {
+        let mut best: BTreeMap<Which, Vec<i64>> = BTreeMap::new();
+        for keep in [Which::First, Which::Last, Which::Greatest] {
             let mut winners: HashMap<i64, usize> = HashMap::new();
             let mut left: Vec<i64> = Vec::new();
             for (place, (id, by)) in rows.iter().enumerate() {
                 let Some(id) = id else { left.push(place as i64); continue };
                 let winner = winners.entry(*id).or_insert(place);
                 let wins = match keep {
-                    Keep2::First => false,
-                    Keep2::Last => true,
-                    Keep2::Greatest => *by > rows[*winner].1,
+                    Which::First => false,
+                    Which::Last => true,
+                    Which::Greatest => *by > rows[*winner].1,
                 };
                 if wins { *winner = place; }
             }
@@ -146,9 +146,9 @@ proptest! {
         }
         for (keep, expected) in best {
             let keep = match keep {
-                Keep2::First => Keep::First,
-                Keep2::Last => Keep::Last,
-                Keep2::Greatest => Keep::Greatest("by".to_owned()),
+                Which::First => Keep::First,
+                Which::Last => Keep::Last,
+                Which::Greatest => Keep::Greatest("by".to_owned()),
             };
             let bytes = if spill { 0 } else { HELD_BYTES_DEFAULT };
             let dedup = Dedup::builder().keys("id").keep(keep).held_bytes_max(bytes).build().unwrap();
@@ -160,7 +160,7 @@ proptest! {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Keep2 {
+enum Which {
     First,
     Last,
     Greatest,

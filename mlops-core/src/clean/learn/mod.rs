@@ -252,6 +252,20 @@ mod tests {
     }
 
     #[test]
+    fn beyond_the_bound_cuts_do_not_matter_either_and_the_error_is_told() {
+        let values: Vec<f64> =
+            (0..EXACT_VALUES_MAX as u32 + 3000).map(|i| f64::from(i.wrapping_mul(2_654_435_761))).collect();
+        assert_eq!(learn(&values[..EXACT_VALUES_MAX], 5000).rank_error(), 0.0);
+        let (one, other) = (learn(&values, 1 << 16), learn(&values, 777));
+        assert!(one.rank_error() > 0.0 && one.rank_error() < 0.0004);
+        assert_eq!(one.quantile(0.5), other.quantile(0.5));
+        assert_eq!(one.median_deviation(2e9), other.median_deviation(2e9));
+        assert_eq!(one.moments, other.moments);
+        let exact = f64::from(u32::MAX) / 2.0;
+        assert!((one.quantile(0.5).unwrap() / exact - 1.0).abs() < 0.004);
+    }
+
+    #[test]
     fn rounding_does_not_make_a_constant_vary() {
         assert!(learn(&vec![0.1; 3000], 100).is_constant());
         assert!(!learn(&[0.1, 0.1 + 1e-9], 1).is_constant());
