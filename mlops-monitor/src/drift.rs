@@ -40,7 +40,10 @@ use crate::format::FormatOne;
 #[derive(Debug, Clone)]
 pub struct DriftMonitor {
     reference: Profile,
+    /// As it was given.
     rule: DriftRule,
+    /// Without the columns of the reference that nobody chose.
+    narrowed: DriftRule,
     hits_min: usize,
     windows: usize,
     chosen: Option<BTreeSet<String>>,
@@ -136,22 +139,12 @@ impl DriftMonitorBuilder {
         if !(1..=self.windows).contains(&self.hits_min) {
             return Err(Error::invalid("hits of persistence", self.hits_min, "at least 1 and at most the windows"));
         }
-        let mut rule = self.rule;
         let chosen: Option<BTreeSet<String>> = self.columns.map(|columns| columns.into_iter().collect());
-        if let Some(chosen) = &chosen {
-            if let Some(missing) = chosen.iter().find(|column| self.reference.column(column).is_none()) {
-                return Err(Error::not_found("reference column", missing));
-            }
-            // Left out before the p-values are adjusted: a column nobody asked for must not weigh on the others.
-            let mut narrowed = DriftRuleBuilder::from(rule);
-            for column in self.reference.columns().iter().filter(|column| !chosen.contains(column.name())) {
-                narrowed = narrowed.except(column.name());
-            }
-            rule = narrowed.build()?;
-        }
+        let narrowed = narrowed(&self.rule, chosen.as_ref(), &self.reference)?;
         Ok(DriftMonitor {
             reference: self.reference,
-            rule,
+            rule: self.rule,
+            narrowed,
             hits_min: self.hits_min,
             windows: self.windows,
             chosen,
@@ -176,9 +169,7 @@ impl DriftMonitor {
     /// # Errors
     /// [`Error::NotFound`] when a chosen column is not in it; nothing changes then.
     pub fn set_reference(&mut self, reference: Profile) -> Result<()> {
-        if let Some(missing) = self.chosen.iter().flatten().find(|column| reference.column(column).is_none()) {
-            return Err(Error::not_found("reference column", missing));
-        }
+        self.narrowed = narrowed(&self.rule, self.chosen.as_ref(), &reference)?;
         self.reference = reference;
         self.history.clear();
         Ok(())
@@ -190,7 +181,7 @@ impl DriftMonitor {
     /// [`Error::Schema`] when a column is of another kind than in the reference.
     pub fn judge(&mut self, window: Window, current: &Profile) -> Result<DriftReport> {
         let is_chosen = |drift: &ColumnDrift| self.chosen.as_ref().is_none_or(|chosen| chosen.contains(&drift.column));
-        let drifts = self.reference.compare(current, &self.rule)?;
+        let drifts = self.reference.compare(current, &self.narrowed)?;
         let chosen: Vec<ColumnDrift> = drifts.into_iter().filter(is_chosen).collect();
         let columns = chosen.into_iter().map(|now| self.with_history(window, now)).collect();
         Ok(DriftReport::new(window, current.rows(), columns))
@@ -224,6 +215,17 @@ impl DriftMonitor {
         };
         ColumnVerdict { now, verdict, hits, windows }
     }
+}
+
+/// `rule` without the columns of `reference` that were not chosen. They are left out before the p-values are adjusted: a
+/// column nobody asked for must not weigh on the others.
+fn narrowed(rule: &DriftRule, chosen: Option<&BTreeSet<String>>, reference: &Profile) -> Result<DriftRule> {
+    let Some(chosen) = chosen else { return Ok(rule.clone()) };
+    if let Some(missing) = chosen.iter().find(|column| reference.column(column).is_none()) {
+        return Err(Error::not_found("reference column", missing));
+    }
+    let others = reference.columns().iter().filter(|column| !chosen.contains(column.name()));
+    others.fold(DriftRuleBuilder::from(rule.clone()), |rule, column| rule.except(column.name())).build()
 }
 
 #[cfg(test)]

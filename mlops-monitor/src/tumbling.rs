@@ -15,7 +15,9 @@ const WINDOWS_MAX: u128 = 10_000;
 /// ever passed in:
 /// * a window is **due** when `end + lateness ≤ now`; it is given out then, once;
 /// * a row that still comes for it **re-opens** it: it is given out again, with a higher revision;
-/// * it is **gone** when `end + retention ≤ now`: rows for it are late, counted and left out;
+/// * it is **gone** when `end + retention ≤ now`: rows for it are late, counted and left out. What it holds and nobody was
+///   given waits for the host to ask, until the windows held are as many as the rule allows: the oldest is dropped and
+///   counted then;
 /// * a row later than `now + ahead` is counted and left out, so that one wrong clock does not fill the memory.
 ///
 /// # Examples
@@ -86,7 +88,7 @@ impl WindowRuleBuilder {
         if rule.retention < rule.lateness {
             return Err(Error::invalid("retention", format!("{:?}", rule.retention), "at least the lateness"));
         }
-        let windows = rule.retention.as_micros() / width + rule.ahead.as_micros() / width + 2;
+        let windows = rule.windows_max();
         if windows > WINDOWS_MAX {
             return Err(Error::invalid("retention in widths", windows, "at most 10000 windows"));
         }
@@ -120,6 +122,12 @@ impl WindowRule {
         self.width
     }
 
+    /// Windows that are held at most.
+    fn windows_max(&self) -> u128 {
+        let width = self.width.as_micros();
+        self.retention.as_micros() / width + self.ahead.as_micros() / width + 2
+    }
+
     /// The window that holds `at`.
     pub fn window_of(&self, at: EventTime) -> Window {
         let width = i64::try_from(self.width.as_micros()).unwrap_or(i64::MAX);
@@ -130,7 +138,7 @@ impl WindowRule {
     }
 }
 
-/// Rows that no window took.
+/// Rows that no window took, and windows that nobody was given.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WindowCounters {
@@ -140,6 +148,8 @@ pub struct WindowCounters {
     pub future: u64,
     /// Rows without a readable event time, or whatever else the window needs.
     pub malformed: u64,
+    /// Windows that were gone, and dropped before the host asked for them.
+    pub lost_windows: u64,
 }
 
 /// State per window.
@@ -165,11 +175,19 @@ impl<T> Tumbling<T> {
         Self { rule, now: EventTime::MIN, slots: BTreeMap::new(), counters: WindowCounters::default() }
     }
 
-    /// Notes the present; windows that are gone are dropped.
+    /// Notes the present; windows that are gone are dropped, those last that still have something to give out.
     pub(crate) fn observe_now(&mut self, now: EventTime) {
         self.now = self.now.max(now);
-        let (now, retention) = (self.now, self.rule.retention);
-        self.slots.retain(|_, slot| slot.window.end.plus(retention) > now);
+        self.slots.retain(|_, slot| slot.changed || slot.window.end.plus(self.rule.retention) > self.now);
+        self.make_room();
+    }
+
+    /// Keeps the memory bounded where the host never asks.
+    fn make_room(&mut self) {
+        while self.slots.len() as u128 > self.rule.windows_max() {
+            self.slots.pop_first();
+            self.counters.lost_windows += 1;
+        }
     }
 
     /// The window of a row at `at`, unless `count` rows at that time are late or too far ahead.
@@ -196,7 +214,7 @@ impl<T> Tumbling<T> {
 
     /// Takes note that all due windows that changed are given out now.
     pub(crate) fn due<R>(&mut self, mut give: impl FnMut(Window, u32, &T) -> R) -> Vec<R> {
-        let (now, lateness) = (self.now, self.rule.lateness);
+        let (now, lateness, retention) = (self.now, self.rule.lateness, self.rule.retention);
         let mut given = Vec::new();
         for slot in self.slots.values_mut() {
             if slot.changed && slot.window.end.plus(lateness) <= now {
@@ -205,6 +223,7 @@ impl<T> Tumbling<T> {
                 slot.revision = slot.revision.saturating_add(1);
             }
         }
+        self.slots.retain(|_, slot| slot.changed || slot.window.end.plus(retention) > now);
         given
     }
 
@@ -260,7 +279,24 @@ mod tests {
         assert!(put(&mut windows, 0));
         windows.observe_now(seconds(30));
         assert!(!put(&mut windows, 0));
-        assert_eq!((windows.counters.late, windows.iter().count()), (1, 0));
+        assert_eq!((windows.counters.late, windows.iter().count()), (1, 1));
+        assert_eq!(due(&mut windows), [(0, 0, 1)], "what nobody was given is still given out");
+        assert_eq!((windows.counters.lost_windows, windows.iter().count()), (0, 0));
+    }
+
+    #[test]
+    fn a_host_that_never_asks_loses_the_oldest_windows_and_is_told() {
+        let mut windows = windows();
+        // Retention 2 widths, ahead 6 widths: 10 windows at most.
+        for at in 0..25 {
+            windows.observe_now(seconds(10 * at));
+            assert!(put(&mut windows, 10 * at));
+        }
+        windows.observe_now(seconds(240));
+        assert_eq!((windows.counters.lost_windows, windows.iter().count()), (15, 10));
+        windows.observe_now(seconds(1_000_000));
+        assert_eq!(due(&mut windows).len(), 10, "a jump of the clock loses nothing");
+        assert_eq!(windows.counters.lost_windows, 15);
     }
 
     #[test]

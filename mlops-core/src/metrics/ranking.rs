@@ -37,9 +37,12 @@ impl Ranked {
         if self.relevant == 0 {
             return 1.0;
         }
-        // Gains are taken relative to the greatest, so that large grades do not overflow.
+        // Gains of large grades are taken relative to the greatest, so that they do not overflow; those of small ones to the
+        // last digit, so that they do not all become 0.
         let top = self.labels.iter().copied().fold(0.0, f64::max);
-        let gain = |label: f64| (label - top).exp2() - (-top).exp2();
+        let gain = |label: f64| {
+            if top > 32.0 { (label - top).exp2() - (-top).exp2() } else { (label * std::f64::consts::LN_2).exp_m1() }
+        };
         let dcg = |labels: &[f64]| -> f64 {
             let discounted = labels.iter().take(k).enumerate();
             discounted.map(|(place, &label)| gain(label) / (place as f64 + 2.0).log2()).sum()

@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use super::{ColumnProfile, ColumnSummary, Profile};
 use crate::EventTime;
+use crate::html::{self, Escaped, short};
 use crate::profile::ColumnKind;
 use crate::stats::{Estimate, Histogram};
 
@@ -16,53 +17,12 @@ svg{width:100%;height:auto}rect{fill:#4878a8}.tail{fill:#c08040}.note{color:#647
 const BINS: usize = 40;
 const SHOWN_MAX: usize = 80;
 
-/// Text that cannot leave the place it is written to, in content or in a quoted attribute.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            match character {
-                '&' => out.write_str("&amp;")?,
-                '<' => out.write_str("&lt;")?,
-                '>' => out.write_str("&gt;")?,
-                '"' => out.write_str("&quot;")?,
-                '\'' => out.write_str("&#39;")?,
-                // Control and bidirectional characters would garble what stands beside them.
-                c if c.is_control()
-                    || ('\u{202a}'..='\u{202e}').contains(&c)
-                    || ('\u{2066}'..='\u{2069}').contains(&c) =>
-                {
-                    write!(out, "\\u{{{:x}}}", u32::from(c))?;
-                }
-                c => out.write_char(c)?,
-            }
-        }
-        Ok(())
-    }
-}
-
 pub(crate) fn page(profile: &Profile, title: &str) -> String {
-    let mut out = String::new();
-    // Writing to a string cannot fail.
-    let _ = write_page(profile, title, &mut out);
-    out
-}
-
-fn write_page(profile: &Profile, title: &str, out: &mut String) -> fmt::Result {
-    let title = Escaped(title);
-    write!(
-        out,
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{title}</title>\
-         <style>{STYLE}</style></head><body><h1>{title}</h1><p class=\"note\">{} rows, {} columns</p>\n",
-        profile.rows(),
-        profile.columns().len()
-    )?;
-    for column in profile.columns() {
-        write_column(column, out)?;
-    }
-    out.write_str("</body></html>\n")
+    html::page(title, STYLE, |out| {
+        let (title, rows, columns) = (Escaped(title), profile.rows(), profile.columns().len());
+        writeln!(out, "<h1>{title}</h1><p class=\"note\">{rows} rows, {columns} columns</p>")?;
+        profile.columns().iter().try_for_each(|column| write_column(column, out))
+    })
 }
 
 fn write_column(column: &ColumnProfile, out: &mut String) -> fmt::Result {
@@ -173,16 +133,4 @@ fn estimate(estimate: Estimate) -> String {
 
 fn place(value: f64, kind: ColumnKind) -> String {
     if kind == ColumnKind::Time { EventTime::from_micros(value as i64).to_string() } else { short(value) }
-}
-
-/// Five significant digits, in plain notation where that is short.
-fn short(value: f64) -> String {
-    let size = value.abs();
-    if value == 0.0 || (1e-4..1e6).contains(&size) {
-        let digits = if size == 0.0 { 0 } else { (4 - size.log10().floor() as i32).clamp(0, 8) as usize };
-        let text = format!("{value:.digits$}");
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-    } else {
-        format!("{value:.4e}")
-    }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::report::{number, verdict};
 use super::{Finding, Report, Sample};
+use crate::html::{self, Escaped};
 
 const STYLE: &str = "body{font:14px/1.5 system-ui,sans-serif;margin:2rem;color:#1b1f24}\
 table{border-collapse:collapse;margin:1rem 0}\
@@ -12,35 +13,15 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}\
 .ok{color:#1a7f37}.FAIL{color:#cf222e;font-weight:600}.warn{color:#9a6700}.info{color:#57606a}\
 code{word-break:break-all}";
 
-/// Text that cannot become markup, in content and in quoted attributes.
-struct Escaped<'a>(&'a str);
-
-impl std::fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.chars().try_for_each(|c| match c {
-            '&' => f.write_str("&amp;"),
-            '<' => f.write_str("&lt;"),
-            '>' => f.write_str("&gt;"),
-            '"' => f.write_str("&quot;"),
-            '\'' => f.write_str("&#39;"),
-            other => f.write_char(other),
-        })
-    }
-}
-
 pub(super) fn page(report: &Report) -> String {
-    let mut page = String::new();
-    // Writing to a string cannot fail.
-    let _ = write_page(report, &mut page);
-    page
+    html::page("Validation report", STYLE, |page| write_page(report, page))
 }
 
 fn write_page(report: &Report, page: &mut String) -> std::fmt::Result {
     let failed = report.findings.iter().filter(|finding| !finding.passed).count();
     write!(
         page,
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Validation report</title>\
-         <style>{STYLE}</style></head>\n<body><h1>Validation report</h1>\n\
+        "<h1>Validation report</h1>\n\
          <p>{} checks over {} rows: {failed} failed; {} rows rejected.</p>\n",
         report.findings.len(),
         report.rows,
@@ -56,9 +37,7 @@ fn write_page(report: &Report, page: &mut String) -> std::fmt::Result {
     );
     report.findings.iter().try_for_each(|finding| write_finding(finding, page))?;
     page.push_str("</tbody></table>\n");
-    write_samples(&report.samples, page)?;
-    page.push_str("</body></html>\n");
-    Ok(())
+    write_samples(&report.samples, page)
 }
 
 fn write_finding(finding: &Finding, page: &mut String) -> std::fmt::Result {

@@ -18,7 +18,16 @@ use crate::{Error, Result};
 pub struct JsonLinesAlerts {
     name: Name,
     path: PathBuf,
-    file: Mutex<File>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    file: File,
+    /// Bytes of whole groups.
+    end: u64,
+    /// Whether there may be something behind them, which must not stay before the next group.
+    is_torn: bool,
 }
 
 impl JsonLinesAlerts {
@@ -39,7 +48,7 @@ impl JsonLinesAlerts {
             // The entry of a new file is part of what must survive.
             File::open(parent).and_then(|dir| dir.sync_all()).map_err(|error| CoreError::io(parent, error))?;
         }
-        Ok(Self { name, path, file: Mutex::new(file) })
+        Ok(Self { name, path, held: Mutex::new(Held { file, end: whole, is_torn: false }) })
     }
 
     /// Reads back the alerts of a file, oldest first.
@@ -92,14 +101,121 @@ impl AlertSink for JsonLinesAlerts {
             serde_json::to_writer(&mut text, alert).map_err(|error| Error::delivery(&self.name, error))?;
             text.push(b'\n');
         }
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let fail = |error| Error::delivery(&self.name, CoreError::io(&self.path, error));
-        let before = file.stream_position().map_err(fail)?;
-        let written = file.write_all(&text).and_then(|()| file.sync_data());
-        written.map_err(|error| {
-            // Half a line must not stay before the next one; if this fails too, the next opening cuts it off.
-            let _ = file.set_len(before).and_then(|()| file.seek(SeekFrom::Start(before)));
-            fail(error)
-        })
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.append(&text).map_err(|error| Error::delivery(&self.name, CoreError::io(&self.path, error)))
+    }
+}
+
+impl Held {
+    /// Adds a group and syncs it. What a failure leaves behind is cut off, here or before the next group.
+    fn append(&mut self, text: &[u8]) -> std::io::Result<()> {
+        if self.is_torn {
+            self.cut()?;
+        }
+        self.is_torn = true;
+        let written = self.file.write_all(text).and_then(|()| self.file.sync_data());
+        match written {
+            Ok(()) => {
+                self.end += text.len() as u64;
+                self.is_torn = false;
+                Ok(())
+            }
+            Err(error) => {
+                // Where this fails too, the next group cannot be written before it is done.
+                let _ = self.cut();
+                Err(error)
+            }
+        }
+    }
+
+    fn cut(&mut self) -> std::io::Result<()> {
+        self.file.set_len(self.end)?;
+        self.file.seek(SeekFrom::Start(self.end))?;
+        self.is_torn = false;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::AlertState;
+    use mlops_core::EventTime;
+    use mlops_core::validate::Severity;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn alert(at: i64) -> Alert {
+        Alert {
+            name: name("drift"),
+            severity: Severity::Error,
+            state: AlertState::Firing,
+            at: EventTime::from_secs(at),
+            value: 0.5,
+            threshold: 0.25,
+            labels: [(name("model"), "offers".to_owned())].into(),
+            text: "drifted".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_group_that_a_crash_cut_off_is_gone_and_the_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("alerts.jsonl");
+        let open = || JsonLinesAlerts::open(name("lines"), &path).unwrap();
+        open().send(&[alert(1), alert(2)]).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for cut in 0..=whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let sink = open();
+            sink.send(&[alert(3)]).unwrap();
+            let lines = String::from_utf8_lossy(&whole[..cut]).matches('\n').count();
+            let expected: Vec<Alert> = [alert(1), alert(2)].into_iter().take(lines).chain([alert(3)]).collect();
+            assert_eq!(JsonLinesAlerts::read(&path).unwrap(), expected, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_torn_line_longer_than_a_piece_is_cut_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("alerts.jsonl");
+        std::fs::write(&path, "x".repeat(20_000)).unwrap();
+        JsonLinesAlerts::open(name("lines"), &path).unwrap().send(&[alert(1)]).unwrap();
+        assert_eq!(JsonLinesAlerts::read(&path).unwrap(), [alert(1)]);
+    }
+
+    #[test]
+    fn what_a_failed_write_leaves_never_stays_before_the_next_group() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("alerts.jsonl");
+        let sink = JsonLinesAlerts::open(name("lines"), &path).unwrap();
+        sink.send(&[alert(1)]).unwrap();
+        // A handle that can neither be written to nor cut, as on a disk that fails.
+        let good = {
+            let mut held = sink.held.lock().unwrap();
+            std::mem::replace(&mut held.file, File::open(&path).unwrap())
+        };
+        let error = sink.send(&[alert(2)]).unwrap_err();
+        assert!(matches!(&error, Error::Delivery { sink, .. } if sink.as_str() == "lines"), "{error}");
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"half").unwrap();
+        assert!(sink.send(&[alert(2)]).is_err(), "nothing is written behind half a line");
+        sink.held.lock().unwrap().file = good;
+        sink.send(&[alert(2)]).unwrap();
+        assert_eq!(JsonLinesAlerts::read(&path).unwrap(), [alert(1), alert(2)]);
+    }
+
+    #[test]
+    fn bad_files_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(JsonLinesAlerts::open(name("lines"), dir.path()), Err(Error::Core(CoreError::Io { .. }))));
+        let ghost = dir.path().join("no/such/folder");
+        assert!(matches!(JsonLinesAlerts::open(name("lines"), ghost), Err(Error::Core(CoreError::Io { .. }))));
+        let path = dir.path().join("alerts.jsonl");
+        JsonLinesAlerts::open(name("lines"), &path).unwrap().send(&[alert(1)]).unwrap();
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{}\n").unwrap();
+        let error = JsonLinesAlerts::read(&path).unwrap_err().to_string();
+        assert!(error.contains("line 2") && error.contains("alerts.jsonl"), "{error}");
     }
 }

@@ -83,15 +83,18 @@ impl Exposition {
         self.level("mlops_join_waiting", "Label events that wait for their impression.", labels, counters.waiting)
     }
 
-    /// Rows that no window of the monitor called `monitor` took: `mlops_window_rows_left_out_total{monitor,reason}`.
+    /// Rows that no window of the monitor called `monitor` took: `mlops_window_rows_left_out_total{monitor,reason}`, and
+    /// `mlops_windows_lost_total{monitor}`.
     ///
     /// # Errors
     /// See above.
     pub fn windows(&mut self, labels: &Labels, monitor: &str, counters: &WindowCounters) -> Result<()> {
-        let WindowCounters { late, future, malformed } = *counters;
+        let WindowCounters { late, future, malformed, lost_windows } = *counters;
         let reasons = [("future", future), ("late", late), ("malformed", malformed)];
         let labels = labels.with("monitor", monitor)?;
-        self.counts("mlops_window_rows_left_out", "Rows that no window took.", &labels, "reason", &reasons)
+        self.counts("mlops_window_rows_left_out", "Rows that no window took.", &labels, "reason", &reasons)?;
+        let help = "Windows that were dropped before anybody was given them.";
+        self.count("mlops_windows_lost", help, &labels, lost_windows)
     }
 
     /// Rows of a window's profile, and the share of nulls of each column: `mlops_window_rows`,

@@ -310,7 +310,7 @@ fn counters_of_log_join_and_windows_are_told_by_outcome() {
     let mut page = Exposition::new();
     page.log(&Labels::none(), &log).unwrap();
     page.join(&Labels::none(), &join).unwrap();
-    let counters = WindowCounters { late: 1, future: 2, malformed: 3 };
+    let counters = WindowCounters { late: 1, future: 2, malformed: 3, lost_windows: 4 };
     page.windows(&Labels::none(), "traffic", &counters).unwrap();
     page.windows(&Labels::none(), "performance", &counters).unwrap();
     let text = page.to_text();
@@ -328,6 +328,7 @@ fn counters_of_log_join_and_windows_are_told_by_outcome() {
         "mlops_join_held 7",
         "mlops_window_rows_left_out_total{monitor=\"traffic\",reason=\"late\"} 1",
         "mlops_window_rows_left_out_total{monitor=\"performance\",reason=\"malformed\"} 3",
+        "mlops_windows_lost_total{monitor=\"traffic\"} 4",
     ] {
         assert!(text.lines().any(|l| l == line), "{line}\n{text}");
     }

@@ -105,7 +105,13 @@ impl Held {
 
     /// Keeps those of `offered` rows of `batch` that are new and fit, requests as a whole.
     pub(super) fn take(&mut self, batch: &RecordBatch, offered: Vec<Impression>) -> Result<Taken> {
-        let mut outcome = Taken::default();
+        let is_known = |impression: &Impression| {
+            let request = self.requests.get(&impression.request);
+            request.is_some_and(|known| known.at != impression.at || known.rows.contains_key(&impression.key))
+        };
+        // Repeats first: they need no room, and are repeats also where there is none.
+        let (known, offered): (Vec<Impression>, Vec<Impression>) = offered.into_iter().partition(is_known);
+        let mut outcome = Taken { duplicates: known.len() as u64, ..Taken::default() };
         let mut of_request: HashMap<RequestId, u64> = HashMap::new();
         for impression in &offered {
             *of_request.entry(impression.request).or_default() += 1;
@@ -129,10 +135,8 @@ impl Held {
                 let first = Request { at: impression.at, rows: BTreeMap::new() };
                 self.requests.entry(impression.request).or_insert(first);
             }
-            let is_new = self
-                .requests
-                .get(&impression.request)
-                .is_some_and(|request| request.at == impression.at && !request.rows.contains_key(&impression.key));
+            // A request that begins in this batch may come with two times.
+            let is_new = self.requests.get(&impression.request).is_some_and(|request| request.at == impression.at);
             if is_new && seen.insert((impression.request, impression.key.clone())) {
                 chosen.push(impression);
             } else {
