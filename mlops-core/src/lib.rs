@@ -6,6 +6,7 @@ pub mod dataset;
 pub mod digest;
 pub mod error;
 pub mod file;
+pub mod interop;
 pub mod metrics;
 pub mod model;
 pub mod name;
