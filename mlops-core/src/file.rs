@@ -73,6 +73,12 @@ impl AtomicFile {
         &self.path
     }
 
+    /// Where the content is until then, for libraries that write files by their path and not into a [`Write`]. What they
+    /// wrote must be complete, and their handles closed, before the commit.
+    pub fn temporary_path(&self) -> &Path {
+        self.file.get_ref().path()
+    }
+
     /// Makes the content visible at the path, and durable; returns its size in bytes.
     ///
     /// # Errors
@@ -260,6 +266,17 @@ mod tests {
         let second = AtomicFile::create(&path).unwrap();
         first.commit_new().unwrap();
         assert!(matches!(second.commit_new(), Err(Error::AlreadyExists { .. })));
+        assert_eq!(names(folder.path()), ["a"]);
+    }
+
+    #[test]
+    fn content_that_was_written_by_path_is_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let file = AtomicFile::create(&path).unwrap();
+        fs::write(file.temporary_path(), b"by path").unwrap();
+        assert_eq!(file.commit_new().unwrap(), 7);
+        assert_eq!(fs::read(&path).unwrap(), b"by path");
         assert_eq!(names(folder.path()), ["a"]);
     }
 

@@ -23,6 +23,8 @@ pub mod time;
 pub mod validate;
 
 pub use arrow;
+/// Makes the async methods of ranking stages object-safe: stages are implemented under it.
+pub use async_trait::async_trait;
 
 pub use dataset::Dataset;
 pub use digest::Digest;

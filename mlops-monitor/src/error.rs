@@ -31,14 +31,6 @@ pub enum Error {
         /// What the format forbids.
         reason: String,
     },
-    /// A gate looked at its input and said no: look at the data before going on.
-    #[error("gate `{gate}` refused: {reason}")]
-    Refused {
-        /// The gate.
-        gate: Name,
-        /// What it found.
-        reason: String,
-    },
 }
 
 impl Error {
@@ -57,7 +49,9 @@ impl From<Error> for mlops_core::Error {
     fn from(error: Error) -> Self {
         match error {
             Error::Core(inner) => inner,
-            other => Self::external("monitor", other),
+            // Not `External`: what the format forbids today it forbids tomorrow.
+            Error::Exposition { metric, reason } => Self::invalid_data(format!("metric `{metric}`"), reason),
+            delivery @ Error::Delivery { .. } => Self::external("alert sink", delivery),
         }
     }
 }

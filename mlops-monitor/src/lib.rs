@@ -3,12 +3,18 @@
 pub mod alert;
 pub mod drift;
 pub mod error;
+pub mod export;
 pub mod fairness;
 mod format;
 mod latency;
 pub mod log;
 pub mod performance;
 pub mod retrain;
+#[cfg(test)]
+mod samples;
+pub mod steps;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod tumbling;
 pub mod window;
 

@@ -5,6 +5,7 @@ pub mod error;
 pub mod flavor;
 pub mod forest;
 pub mod gbdt;
+mod numbers;
 pub mod run;
 pub mod serve;
 #[cfg(feature = "sqlite")]

@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use mlops_core::model::Model;
 use mlops_core::pipeline::{Artifact, Inputs, Step, StepContext};
 use mlops_core::{Digest, Name};
 use serde::{Deserialize, Serialize};
 
+use crate::flavor::Flavors;
 use crate::train::{TrainData, Trainer};
 use crate::version::{Gate, NewModel, PromotionRequest, Registry};
 
@@ -103,6 +105,15 @@ fn pack(flavor: &str, model: &[u8]) -> Vec<u8> {
     [flavor.as_bytes(), b"\0", model].concat()
 }
 
+/// The model that a [`Train`] step made, for steps that measure it before it is registered.
+///
+/// # Errors
+/// [`mlops_core::Error::InvalidData`] when `trained` is no output of such a step, and what [`Flavors::read`] says.
+pub fn trained_model(trained: &Artifact, flavors: &Flavors) -> mlops_core::Result<Box<dyn Model>> {
+    let (flavor, bytes) = unpack(trained.as_bytes()?)?;
+    Ok(flavors.read(flavor, bytes)?)
+}
+
 /// Splits what [`pack`] put together.
 fn unpack(bytes: &[u8]) -> mlops_core::Result<(&str, &[u8])> {
     let refuse = || mlops_core::Error::invalid_data("output of a training step", "it does not begin with a flavor");
@@ -146,8 +157,7 @@ impl Step for Register {
     }
 
     fn run(&self, inputs: &Inputs, context: &StepContext) -> mlops_core::Result<Artifact> {
-        let (flavor, bytes) = unpack(inputs.get(self.trained.as_str())?.as_bytes()?)?;
-        let model = self.registry.flavors().read(flavor, bytes)?;
+        let model = trained_model(inputs.get(self.trained.as_str())?, self.registry.flavors())?;
         let metrics = inputs.get(self.metrics.as_str())?.as_json()?;
         let metrics: BTreeMap<String, f64> = serde_json::from_value(metrics.clone())
             .map_err(|e| mlops_core::Error::invalid_data("metrics of the model", e))?;

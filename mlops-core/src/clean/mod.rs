@@ -1,7 +1,66 @@
 //! Cleaning: settings are fitted on data, and what was fitted is applied to tables and to single requests alike.
 //!
 //! A [`Transform`] is settings only; [`Transform::fit`] learns from data and gives a [`FittedTransform`], which is all
-//! that can be applied. Its [`TransformState`] is small, versioned, and restores the same numbers.
+//! that can be applied. Its [`TransformState`] is small, versioned, and restores the same numbers: see [`restore`].
+//!
+//! * Built in: [`Impute`], [`Outliers`], [`Dedup`], [`Select`], [`Scale`], [`Cast`], and [`Chain`] for several of them one
+//!   after another. [`Recipe`] is their form in files.
+//! * To apply one: [`FittedTransformExt`]. Every pass tells what it changed: [`Changes`].
+//! * As a step of a pipeline: [`Clean`].
+//!
+//! # Examples
+//! ```
+//! use std::sync::Arc;
+//!
+//! use mlops_core::arrow::array::{ArrayRef, Float64Array, RecordBatch};
+//! use mlops_core::clean::{Chain, FittedTransform, FittedTransformExt, Impute, Scale, Strategy, Transform};
+//! use mlops_core::{Dataset, EventTime};
+//!
+//! let spend = Float64Array::from(vec![Some(10.0), None, Some(30.0)]);
+//! let data = Dataset::from_batches([RecordBatch::try_from_iter([("spend", Arc::new(spend) as ArrayRef)])?])?;
+//!
+//! let chain = Chain::builder()
+//!     .then(Impute::builder().fill("spend", Strategy::Median).build()?)
+//!     .then(Scale::builder().min_max("spend").build()?)
+//!     .build()?;
+//! let fitted: Arc<dyn FittedTransform> = chain.fit(&data)?.into();
+//! let clean = fitted.apply(&data, EventTime::EPOCH)?.to_batch()?;
+//! let expected = Float64Array::from(vec![0.0, 0.5, 1.0]);
+//! assert_eq!(clean.column(0).as_ref(), &expected as &dyn mlops_core::arrow::array::Array);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod cast;
+mod chain;
+mod changes;
+mod dedup;
+mod ext;
+#[cfg(test)]
+mod fixture;
+mod impute;
+mod learn;
+mod outlier;
+mod pick;
+mod recipe;
+mod rows;
+mod scale;
+mod select;
+mod spill;
+mod step;
+
+pub use cast::{Cast, CastBuilder, CastTo, Unreadable};
+pub use chain::{Chain, ChainBuilder, FittedChain, STAGES_MAX};
+pub use changes::{Change, Changes, StepChanges};
+pub use dedup::{Dedup, DedupBuilder, FittedDedup, HELD_BYTES_DEFAULT, KEYS_DEFAULT, Keep};
+pub use ext::{FittedTransformExt, TransformExt};
+pub use impute::{FittedImpute, Impute, ImputeBuilder, Nan, Strategy};
+pub use learn::{EXACT_VALUES_MAX, MODE_BYTES_MAX, MODE_VALUES_MAX, SKETCH_K};
+pub use outlier::{Action, Fence, FittedOutliers, Outliers, OutliersBuilder};
+pub use pick::Pick;
+pub use recipe::{Recipe, restore, restore_rows, restore_with};
+pub use scale::{FittedScale, Method, Scale, ScaleBuilder};
+pub use select::{FittedSelect, Select, SelectBuilder};
+pub use step::Clean;
 
 use std::fmt::Debug;
 
@@ -47,6 +106,7 @@ impl TransformState {
 /// # Contract
 /// * `fit` reads the data in bounded memory (stated where it must hold more) and does not change it.
 /// * Fitting twice on the same rows gives equal states, whatever the batches.
+/// * Equal `settings` and equal rows give equal states.
 ///
 /// `testkit::transform` checks these; run it on your own transform.
 pub trait Transform: Debug + Send + Sync + 'static {
@@ -56,6 +116,12 @@ pub trait Transform: Debug + Send + Sync + 'static {
     /// [`Error::NotFound`](crate::Error::NotFound) or [`Error::Schema`](crate::Error::Schema) naming a column that is
     /// missing or of a type that the step cannot treat.
     fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>>;
+
+    /// Everything that decides what is learned, with the name of the transform: what a pipeline's fingerprint covers.
+    ///
+    /// # Errors
+    /// [`Error::InvalidData`](crate::Error::InvalidData) when a setting has no JSON form.
+    fn settings(&self) -> Result<serde_json::Value>;
 }
 
 /// A cleaning step that knows its numbers.
@@ -63,7 +129,7 @@ pub trait Transform: Debug + Send + Sync + 'static {
 /// # Contract
 /// * Every pass gives batches of exactly `output_schema`.
 /// * With [`Scope::Row`], a row alone gives the same output as in any table, and row count and order are kept unless the
-///   step drops rows by their own values.
+///   step drops rows by their own values; nothing is held back.
 /// * `state` restores to a transform with the same output, bit for bit.
 pub trait FittedTransform: Debug + Send + Sync + 'static {
     /// Whether single rows can be treated.
@@ -89,10 +155,23 @@ pub trait FittedTransform: Debug + Send + Sync + 'static {
 }
 
 /// One pass over one table, batch after batch in order.
+///
+/// # Contract
+/// * The rows of all `apply` and then of all `drain` are the output; `apply` is not called after `drain`.
+/// * `changes` counts all that was done so far, and does not depend on how rows are cut into batches.
 pub trait Pass: Send {
-    /// The rows of `batch`, treated.
+    /// The rows of `batch`, treated, less those that are held back until the whole table was seen.
     ///
     /// # Errors
     /// [`Error::Schema`](crate::Error::Schema) when the batch is not of the schema that the pass began with.
     fn apply(&mut self, batch: &RecordBatch) -> Result<RecordBatch>;
+
+    /// After the last batch: the next rows that were held back, `None` when there are none left.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) when what was set aside on disk cannot be read back.
+    fn drain(&mut self) -> Result<Option<RecordBatch>>;
+
+    /// What this pass has changed so far.
+    fn changes(&self) -> Changes;
 }

@@ -404,7 +404,8 @@ impl DataSource for StoredRows {
         let some = !names.is_empty() && names.len() < self.schema.len();
         let columns = names.iter().map(|name| self.schema.index_of(name)).collect::<Result<Vec<_>>>()?;
         let reader = open_stream(&self.path, some.then_some(columns))?;
-        let schema = Schema::new(reader.schema())?;
+        // The reader tells the schema of the whole file, whatever it was asked for.
+        let schema = if some { self.schema.project(&names)? } else { self.schema.clone() };
         request.finish(BatchStream::new(schema, reader.map(|batch| Ok(batch?))))
     }
 }

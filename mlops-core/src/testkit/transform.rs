@@ -4,7 +4,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 
 use super::cuts::{cuts, names_a_column, schema, singles, whole, without};
-use crate::clean::{FittedTransform, Scope, Transform, TransformState};
+use crate::clean::{Changes, FittedTransform, Scope, Transform, TransformState};
 use crate::{Dataset, Result};
 
 /// Checks the contracts of [`Transform`] and of what it fits: on transforms made by `make`, all with the same settings,
@@ -18,6 +18,8 @@ pub fn transform<T: Transform>(
     data: &Dataset,
 ) {
     let before = data.digest().expect("the data of a kit can be read");
+    let settings = || make().settings().expect("settings have a JSON form");
+    assert_eq!(settings(), settings(), "transforms of the same settings say so");
     let fitted = make().fit(data).expect("the transform fits the data of the kit");
     assert_eq!(data.digest().expect("still readable"), before, "fitting does not change the data");
     fits_are_equal_whatever_the_batches(&make(), fitted.as_ref(), data);
@@ -33,16 +35,37 @@ pub fn transform<T: Transform>(
 
 /// One pass over `batches`, put together again.
 fn pass(fitted: &dyn FittedTransform, batches: &[RecordBatch]) -> RecordBatch {
+    pass_and_changes(fitted, batches).0
+}
+
+fn pass_and_changes(fitted: &dyn FittedTransform, batches: &[RecordBatch]) -> (RecordBatch, Changes) {
     let input = schema(&batches[0]);
     let output = fitted.output_schema(&input).expect("the data that it was fitted on have an output schema");
     let mut pass = fitted.begin(&input).expect("a pass begins on the data that it was fitted on");
-    let treat = |batch| {
-        let treated = pass.apply(batch).expect("a batch of the schema is treated");
-        assert_eq!(treated.schema_ref(), output.arrow(), "every batch has exactly the output schema");
-        treated
-    };
-    let treated: Vec<_> = batches.iter().map(treat).collect();
-    concat_batches(output.arrow(), &treated).expect("batches of one schema concatenate")
+    let mut treated = Vec::with_capacity(batches.len());
+    for batch in batches {
+        treated.push(pass.apply(batch).expect("a batch of the schema is treated"));
+    }
+    let applied = treated.len();
+    while let Some(batch) = pass.drain().expect("what was held back can be handed on") {
+        treated.push(batch);
+    }
+    for batch in &treated {
+        assert_eq!(batch.schema_ref(), output.arrow(), "every batch has exactly the output schema");
+    }
+    if fitted.scope() == Scope::Row {
+        assert_eq!(treated.len(), applied, "what treats single rows holds nothing back");
+    }
+    let treated = concat_batches(output.arrow(), &treated).expect("batches of one schema concatenate");
+    let changes = pass.changes();
+    let rows_in: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let counted = (changes.rows_in(), changes.rows_out());
+    assert_eq!(
+        counted,
+        (rows_in as u64, treated.num_rows() as u64),
+        "changes count the rows that came in and went out"
+    );
+    (treated, changes)
 }
 
 fn state(fitted: &dyn FittedTransform) -> TransformState {
@@ -69,9 +92,11 @@ fn every_pass_keeps_to_its_schema(fitted: &dyn FittedTransform, data: &Dataset) 
 
 fn passes_do_not_depend_on_cuts(fitted: &dyn FittedTransform, data: &Dataset) {
     let batch = whole(data);
-    let expected = pass(fitted, std::slice::from_ref(&batch));
+    let (expected, changes) = pass_and_changes(fitted, std::slice::from_ref(&batch));
     for cut in cuts(&batch) {
-        same(&pass(fitted, &cut), &expected, "the output does not depend on how rows are cut");
+        let (treated, counted) = pass_and_changes(fitted, &cut);
+        same(&treated, &expected, "the output does not depend on how rows are cut");
+        assert_eq!(counted, changes, "changes do not depend on how rows are cut");
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mlops_core::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch};
 use mlops_core::arrow::datatypes::Float64Type;
-use mlops_core::clean::{FittedTransform, Pass, Scope as Treats, Transform, TransformState};
+use mlops_core::clean::{Changes, FittedTransform, Pass, Scope as Treats, StepChanges, Transform, TransformState};
 use mlops_core::model::{Model, Signature};
 use mlops_core::validate::{Check, CheckRun, Finding, Scope, Severity};
 use mlops_core::{Dataset, Error, Name, Result, Schema, testkit};
@@ -19,6 +19,7 @@ enum Flaw {
     QuotesValues,
     LosesState,
     TakesAnything,
+    Miscounts,
 }
 
 fn table() -> RecordBatch {
@@ -134,6 +135,10 @@ struct Center(Flaw);
 struct Centered(Flaw, f64);
 
 impl Transform for Center {
+    fn settings(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::json!({ "center": "x" }))
+    }
+
     fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
         let (mut sum, mut count) = (0.0, 0.0);
         for batch in data.batches()? {
@@ -158,7 +163,7 @@ impl FittedTransform for Centered {
 
     fn begin(&self, input: &Schema) -> Result<Box<dyn Pass>> {
         self.output_schema(input)?;
-        Ok(Box::new(*self))
+        Ok(Box::new(Centering(*self, StepChanges::new("center"))))
     }
 
     fn state(&self) -> Result<TransformState> {
@@ -166,11 +171,24 @@ impl FittedTransform for Centered {
     }
 }
 
-impl Pass for Centered {
+struct Centering(Centered, StepChanges);
+
+impl Pass for Centering {
     fn apply(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let shift = if self.0 == Flaw::ForgetsRows { batch.num_rows() as f64 } else { self.1 };
+        let Centered(flaw, mean) = self.0;
+        let shift = if flaw == Flaw::ForgetsRows { batch.num_rows() as f64 } else { mean };
+        self.1.rows_in += batch.num_rows() as u64;
+        self.1.rows_out += if flaw == Flaw::Miscounts { 1 } else { batch.num_rows() as u64 };
         let values: Float64Array = x_of(batch)?.iter().map(|v| v.map(|v| v - shift)).collect();
         Ok(RecordBatch::try_from_iter_with_nullable([("x", Arc::new(values) as ArrayRef, true)])?)
+    }
+
+    fn drain(&mut self) -> Result<Option<RecordBatch>> {
+        Ok(None)
+    }
+
+    fn changes(&self) -> Changes {
+        self.1.clone().into()
     }
 }
 
@@ -192,6 +210,7 @@ fn the_kit_of_transforms_tells_what_is_broken() {
     refused(kit(Flaw::ForgetsRows), "the output does not depend on how rows are cut");
     refused(kit(Flaw::LosesState), "what was restored has the same state");
     refused(kit(Flaw::TakesAnything), "a state of another kind is refused");
+    refused(kit(Flaw::Miscounts), "changes count the rows that came in and went out");
 }
 
 /// `a · x + b · y`, 0 for a null.

@@ -1,5 +1,6 @@
 //! The public API, and the conformance kits on our own implementations.
 
+mod clean;
 mod kits;
 mod pipeline;
 mod rank;

@@ -13,6 +13,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use mlops_core::file::{create_dir_all_synced, sync_dir};
 use mlops_core::{Dataset, Digest};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -60,7 +61,7 @@ impl ParquetStore {
     /// `Core(Io)` when it cannot be made.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         let root = root.into();
-        fs::create_dir_all(&root).map_err(|e| Core::io(&root, e))?;
+        create_dir_all_synced(&root)?;
         Ok(Self { root, publishing: Mutex::default() })
     }
 
@@ -115,7 +116,7 @@ impl ParquetStore {
             })?;
             match file.persist_noclobber(folder.join(file_name(number))) {
                 Ok(_) => {
-                    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| Core::io(folder, e))?;
+                    sync_dir(folder)?;
                     return Ok(number);
                 }
                 Err(taken) if taken.error.kind() == ErrorKind::AlreadyExists => file = taken.file,
@@ -129,8 +130,8 @@ impl ParquetStore {
 impl OfflineStore for ParquetStore {
     fn append(&self, view: &FeatureView, rows: &Dataset) -> Result<Appended> {
         let folder = self.folder(view);
-        fs::create_dir_all(&folder).map_err(|e| Core::io(&folder, e))?;
-        File::open(&self.root).and_then(|root| root.sync_all()).map_err(|e| Core::io(&self.root, e))?;
+        create_dir_all_synced(&folder)?;
+        sync_dir(&self.root)?; // another process may have made it just now
         let io = |e| Core::io(&folder, e);
         let file = tempfile::Builder::new().prefix(".append-").tempfile_in(&folder).map_err(io)?;
         let count = Self::fill(view, rows, file.as_file(), file.path())?;
@@ -159,8 +160,30 @@ fn file_name(number: u64) -> String {
     format!("{number:0DIGITS$}{SUFFIX}")
 }
 
-/// Numbers of the appends in `folder`, ascending; none when there is no such folder.
+/// Numbers of the appends in `folder`, ascending, every one that was there before the greatest of them; none when there
+/// is no such folder.
 fn list(folder: &Path) -> Result<Vec<u64>> {
+    let first = read_numbers(folder)?;
+    if is_whole(&first) { Ok(first) } else { Ok(settle(&first, read_numbers(folder)?)) }
+}
+
+/// Whether no append is missing. Numbers are given one after the other, from 0.
+fn is_whole(numbers: &[u64]) -> bool {
+    numbers.last().is_none_or(|last| *last == numbers.len() as u64 - 1)
+}
+
+/// What is there for certain, from two readings of one folder.
+///
+/// A reading may leave out a file that appears while it goes on and yet show a later one, over which a reader would
+/// move its position for ever. All that stand below the greatest number of the first reading were there before the
+/// second began, and are in it: what is missing still was taken away.
+fn settle(first: &[u64], mut second: Vec<u64>) -> Vec<u64> {
+    let last = first.last().copied();
+    second.retain(|number| last.is_some_and(|last| *number <= last));
+    second
+}
+
+fn read_numbers(folder: &Path) -> Result<Vec<u64>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -175,4 +198,30 @@ fn list(folder: &Path) -> Result<Vec<u64>> {
     }
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_append_that_a_reading_of_the_folder_left_out_is_found_by_the_second() {
+        assert!(is_whole(&[]) && is_whole(&[0, 1, 2]));
+        assert!(!is_whole(&[1, 2]) && !is_whole(&[0, 2]));
+        // 1 appeared behind the first reading, 2 before it; 3 came later and may hide another one.
+        assert_eq!(settle(&[0, 2], vec![0, 1, 2, 3]), [0, 1, 2]);
+        assert_eq!(settle(&[5, 6], vec![5, 6]), [5, 6], "what somebody removed stays away");
+        assert_eq!(settle(&[1], vec![]), [0_u64; 0]);
+    }
+
+    #[test]
+    fn a_folder_is_listed_without_what_is_no_append() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in [0, 1, 3] {
+            fs::write(folder.path().join(file_name(number)), b"").unwrap();
+        }
+        fs::write(folder.path().join(".append-x"), b"").unwrap();
+        assert_eq!(list(folder.path()).unwrap(), [0, 1, 3]);
+        assert!(list(&folder.path().join("missing")).unwrap().is_empty());
+    }
 }

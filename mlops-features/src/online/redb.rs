@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use mlops_core::Name;
+use mlops_core::file::AtomicFile;
 use redb::{
     Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageError, Table,
     TableDefinition, TableError, WriteTransaction,
@@ -98,10 +99,13 @@ impl RedbStoreBuilder {
     /// Opens the file, or makes an empty store where there is none.
     ///
     /// # Errors
-    /// `Core(Busy)` when another process still holds the file after the wait, `Core(Corrupt)` when it is not a store or is damaged,
-    /// `Core(Io)` when it cannot be opened.
+    /// `Core(Busy)` when another process still holds the file after the wait, `Core(Corrupt)` when it is not a store or is damaged
+    /// (an empty file is no store: it was cut off), `Core(Io)` when it cannot be opened.
     pub fn open(self) -> Result<RedbStore> {
         let path = &self.path;
+        if !path.exists() {
+            guarded(path, || self.make())?;
+        }
         let until = Instant::now() + self.wait;
         let database = loop {
             match guarded(path, || self.open_once().map_err(|e| database_error(path, e))) {
@@ -123,10 +127,23 @@ impl RedbStoreBuilder {
         })
     }
 
+    /// Makes an empty store under another name first: a process that is killed in the middle must not leave a file that
+    /// is neither a store nor missing.
+    fn make(&self) -> Result<()> {
+        let file = AtomicFile::create(&self.path)?;
+        let database = Database::builder().create(file.temporary_path()).map_err(|e| database_error(&self.path, e))?;
+        prepare(&self.path, &database)?;
+        drop(database);
+        match file.commit_new() {
+            Ok(_) | Err(Core::AlreadyExists { .. }) => Ok(()), // another process was faster
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn open_once(&self) -> Result<Database, DatabaseError> {
         let mut builder = Database::builder();
         builder.set_cache_size(self.cache_bytes).set_check_integrity_on_open(self.verify);
-        builder.create(&self.path)
+        builder.open(&self.path)
     }
 }
 

@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
+use mlops_core::file::{create_dir_all_synced, sync_dir};
+
 use super::{ArtifactStore, Blob, Sha256, VerifyingReader, digest};
 use crate::{Error, Result};
 
@@ -34,10 +36,6 @@ fn at(path: &Path) -> impl Fn(std::io::Error) -> mlops_core::Error + '_ {
     move |e| mlops_core::Error::io(path, e)
 }
 
-fn sync_dir(path: &Path) -> Result<()> {
-    Ok(File::open(path).and_then(|dir| dir.sync_all()).map_err(at(path))?)
-}
-
 impl FileArtifacts {
     /// Opens the store in `root`, creating it where there is none.
     ///
@@ -45,9 +43,7 @@ impl FileArtifacts {
     /// [`Io`](mlops_core::Error::Io) when the folder cannot be made.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         let root = root.into();
-        let incoming = root.join(INCOMING);
-        fs::create_dir_all(&incoming).map_err(at(&incoming))?;
-        sync_dir(&root)?;
+        create_dir_all_synced(&root.join(INCOMING))?;
         Ok(Self { root })
     }
 
@@ -76,13 +72,10 @@ impl FileArtifacts {
         Ok(Blob { digest: hasher.finish(), size })
     }
 
+    /// Gives the blob its name, also where it is known already: whatever stands there (the same bytes, damaged ones, those
+    /// of a writer whose rename is not durable yet) is replaced by bytes that are whole and synced.
     fn keep(&self, blob: Blob, incoming: &Path) -> Result<Blob> {
         let path = self.path(&blob.digest);
-        let known = self.size(&blob.digest)? == Some(blob.size);
-        if known {
-            fs::remove_file(incoming).map_err(at(incoming))?;
-            return Ok(blob);
-        }
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(at(parent))?;
             sync_dir(&self.root)?;
@@ -106,6 +99,7 @@ impl ArtifactStore for FileArtifacts {
 
     fn open(&self, digest: &Sha256) -> Result<Box<dyn Read + Send>> {
         let path = self.path(digest);
+        self.size(digest)?; // refuses links and other things that are no plain files
         match File::open(&path) {
             Ok(file) => Ok(Box::new(VerifyingReader::new(file, *digest))),
             Err(e) if e.kind() == ErrorKind::NotFound => Err(Error::not_found("artifact", digest.to_string())),

@@ -31,7 +31,8 @@ struct Wire<'a> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WireRead {
-    format: u32,
+    #[serde(rename = "format")]
+    _format: u32,
     signature: Signature,
     forest: Forest,
 }
@@ -65,10 +66,7 @@ impl ForestModel {
     /// [`InvalidData`](mlops_core::Error::InvalidData) when it is not a sound forest, [`Error::Format`] when a newer
     /// version wrote it.
     pub fn read(bytes: &[u8]) -> Result<Box<dyn Model>> {
-        let wire: WireRead = serde_json::from_slice(bytes).map_err(|e| Error::invalid_data("forest model", e))?;
-        if wire.format != FORMAT {
-            return Err(Error::Format { what: "forest model", found: wire.format, known: FORMAT });
-        }
+        let wire: WireRead = super::read_json("forest model", bytes, FORMAT)?;
         Ok(Box::new(Self::new(wire.forest, wire.signature)?))
     }
 

@@ -8,7 +8,7 @@ use mlops_core::interop::floats;
 use mlops_core::model::{Model, Signature};
 use serde::{Deserialize, Serialize};
 
-use crate::forest::Link;
+use crate::forest::{Link, check_link};
 use crate::{Error, Result};
 
 const FORMAT: u32 = 1;
@@ -42,7 +42,8 @@ impl LinearModel {
     /// Puts the parts together: one coefficient per input of the signature.
     ///
     /// # Errors
-    /// [`InvalidData`](mlops_core::Error::InvalidData) when their number differs or a number is not finite.
+    /// [`InvalidData`](mlops_core::Error::InvalidData) when their number differs, a number is not finite, or the slope of
+    /// the link is not above 0.
     pub fn new(signature: Signature, coefficients: Vec<f64>, intercept: f64, link: Link) -> Result<Self> {
         if coefficients.len() != signature.inputs.len() {
             let reason = format!("{} coefficients for {} inputs", coefficients.len(), signature.inputs.len());
@@ -51,6 +52,7 @@ impl LinearModel {
         if let Some(bad) = coefficients.iter().chain([&intercept]).find(|c| !c.is_finite()) {
             return Err(Error::invalid_data("linear model", format!("a coefficient is {bad}")));
         }
+        check_link(link).map_err(|reason| Error::invalid_data("linear model", reason))?;
         Ok(Self { signature, coefficients, intercept, link })
     }
 
@@ -67,10 +69,10 @@ impl LinearModel {
     /// Reads what [`Model::to_bytes`] wrote; a [`Reader`](super::Reader).
     ///
     /// # Errors
-    /// [`InvalidData`](mlops_core::Error::InvalidData) for anything else.
+    /// [`InvalidData`](mlops_core::Error::InvalidData) when it is not a sound linear model, [`Error::Format`] when a newer
+    /// version wrote it.
     pub fn read(bytes: &[u8]) -> Result<Box<dyn Model>> {
-        let model: Self = serde_json::from_slice(bytes).map_err(|e| Error::invalid_data("linear model", e))?;
-        Ok(Box::new(model))
+        Ok(Box::new(super::read_json::<Self>("linear model", bytes, FORMAT)?))
     }
 
     fn columns(&self, features: &RecordBatch) -> mlops_core::Result<Vec<ScalarBuffer<f64>>> {

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use mlops_core::model::Model;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
@@ -59,6 +61,23 @@ impl Flavors {
         let reader = self.0.get(flavor).ok_or_else(|| Error::not_found("model flavor", shown))?;
         reader(bytes)
     }
+}
+
+/// The JSON object in `bytes`, when it says that it is of `format`. The number is read first, so that a newer format is
+/// told from damage.
+fn read_json<T: DeserializeOwned>(what: &'static str, bytes: &[u8], format: u32) -> Result<T> {
+    let unreadable = |error: serde_json::Error| Error::invalid_data(what, error);
+    let probe: Probe = serde_json::from_slice(bytes).map_err(unreadable)?;
+    if probe.format != format {
+        return Err(Error::Format { what, found: probe.format, known: format });
+    }
+    serde_json::from_slice(bytes).map_err(unreadable)
+}
+
+/// Only the number that says how to read the rest.
+#[derive(Deserialize)]
+struct Probe {
+    format: u32,
 }
 
 /// Advice for formats that run code when they are loaded.

@@ -39,11 +39,7 @@ pub(super) struct Shape {
 pub(super) fn check(features: &[String], trees: &[Tree], link: Link, base_score: f64) -> Result<Vec<Shape>> {
     let refuse = |reason: String| Err(Error::invalid_data("forest", reason));
     check_features(features)?;
-    if let Link::Logistic { slope } = link
-        && !(slope.is_finite() && slope > 0.0)
-    {
-        return refuse(format!("slope {slope} of the logistic link is not finite and above 0"));
-    }
+    check_link(link).map_err(|reason| Error::invalid_data("forest", reason))?;
     if !within(base_score) {
         return refuse(format!("base score {base_score} is not {VALUE_MAX_DOMAIN}"));
     }
@@ -59,6 +55,16 @@ pub(super) fn check(features: &[String], trees: &[Tree], link: Link, base_score:
             .map_err(|reason| Error::invalid_data(format!("tree {at} of the forest"), reason))
     });
     checked.collect()
+}
+
+/// What is wrong with a link.
+pub(crate) fn check_link(link: Link) -> Result<(), String> {
+    match link {
+        Link::Logistic { slope } if !(slope.is_finite() && slope > 0.0) => {
+            Err(format!("slope {slope} of the logistic link is not finite and above 0"))
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn check_features(features: &[String]) -> Result<()> {

@@ -21,8 +21,8 @@ use bits::BitKernel;
 use walk::WalkKernel;
 
 pub use explain::{Contributions, Importance};
-pub(crate) use limits::check_features;
 pub use limits::{DEPTH_MAX, FEATURE_NAME_BYTES_MAX, FEATURES_MAX, LEAF_VALUE_MAX, LEAVES_MAX, TREES_MAX};
+pub(crate) use limits::{check_features, check_link};
 pub use tree::Tree;
 pub use wire::FORMAT;
 

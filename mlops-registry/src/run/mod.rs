@@ -15,6 +15,8 @@ pub const LOG_ITEMS_MAX: usize = 1_000;
 pub const KEY_BYTES_MAX: usize = 250;
 /// Longest value of a parameter or tag in bytes.
 pub const VALUE_BYTES_MAX: usize = 8_000;
+/// Longest name, version or person in bytes.
+pub const LINE_BYTES_MAX: usize = 1_000;
 /// Most runs in one page of a search.
 pub const PAGE_MAX: usize = 1_000;
 
@@ -89,7 +91,7 @@ pub struct RunInput {
 pub struct NewRun {
     /// The experiment that it belongs to; made when it is new.
     pub experiment: Name,
-    /// Name for people; need not be unique.
+    /// Name for people, one line of at most 1000 bytes; need not be unique.
     pub name: String,
     /// The run that this one is part of.
     pub parent: Option<RunId>,
@@ -99,6 +101,21 @@ pub struct NewRun {
     pub code_version: String,
     /// When it began.
     pub started: EventTime,
+}
+
+impl NewRun {
+    /// Checks counts and lengths.
+    ///
+    /// # Errors
+    /// [`Invalid`](mlops_core::Error::Invalid) naming the limit that is broken.
+    pub fn check(&self) -> Result<()> {
+        check_line("name of the run", &self.name, LINE_BYTES_MAX)?;
+        check_line("code version of the run", &self.code_version, LINE_BYTES_MAX)?;
+        if self.inputs.len() > LOG_ITEMS_MAX {
+            return Err(Error::invalid("inputs of one run", self.inputs.len(), "at most 1000"));
+        }
+        Ok(())
+    }
 }
 
 /// One point of one metric.
@@ -137,29 +154,42 @@ impl RunLog {
         if items > LOG_ITEMS_MAX {
             return Err(Error::invalid("items in one log", items, "at most 1000"));
         }
-        let keys = self.metrics.iter().map(|m| &m.key).chain(self.params.keys()).chain(self.tags.keys());
-        for key in keys {
-            let allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ' | '/' | ':' | '@');
-            if key.is_empty() || key.len() > KEY_BYTES_MAX || !key.chars().all(allowed) {
-                let shown: String = key.chars().take(64).flat_map(char::escape_default).collect();
-                return Err(Error::invalid(
-                    "key",
-                    format!("`{shown}`"),
-                    "1 to 250 bytes of letters, digits and _-. /:@",
-                ));
-            }
-        }
-        for (key, value) in self.params.iter().chain(&self.tags) {
-            if value.len() > VALUE_BYTES_MAX {
-                return Err(Error::invalid(
-                    "value",
-                    format!("{} bytes under `{key}`", value.len()),
-                    "at most 8000 bytes",
-                ));
-            }
-        }
-        Ok(())
+        let mut keys = self.metrics.iter().map(|m| &m.key).chain(self.params.keys()).chain(self.tags.keys());
+        keys.try_for_each(|key| check_key(key))?;
+        self.params.iter().chain(&self.tags).try_for_each(|(key, value)| check_value(key, value))
     }
+}
+
+/// Checks the name of a metric, a parameter or a tag.
+pub(crate) fn check_key(key: &str) -> Result<()> {
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ' | '/' | ':' | '@');
+    if key.is_empty() || key.len() > KEY_BYTES_MAX || !key.chars().all(allowed) {
+        return Err(Error::invalid("key", shown(key), "1 to 250 bytes of letters, digits and _-. /:@"));
+    }
+    Ok(())
+}
+
+/// Checks the value of a parameter or a tag.
+pub(crate) fn check_value(key: &str, value: &str) -> Result<()> {
+    if value.len() > VALUE_BYTES_MAX {
+        let found = format!("{} bytes under `{key}`", value.len());
+        return Err(Error::invalid("value", found, "at most 8000 bytes"));
+    }
+    Ok(())
+}
+
+/// Checks free text that people read in lists and logs.
+pub(crate) fn check_line(setting: &'static str, text: &str, bytes_max: usize) -> Result<()> {
+    if text.len() > bytes_max || text.chars().any(char::is_control) {
+        return Err(Error::invalid(setting, shown(text), "a short line: at most 1000 bytes, no control characters"));
+    }
+    Ok(())
+}
+
+/// The beginning of `text` in a form that fits into a message.
+fn shown(text: &str) -> String {
+    let shown: String = text.chars().take(64).flat_map(char::escape_default).collect();
+    format!("`{shown}`")
 }
 
 /// A run with everything that was logged; of each metric the point of the greatest step, then the latest.
@@ -216,6 +246,7 @@ pub trait RunStore: Debug + Send + Sync + 'static {
     /// Begins a run.
     ///
     /// # Errors
+    /// What [`NewRun::check`] says,
     /// [`NotFound`](mlops_core::Error::NotFound) when the parent is not a run.
     fn begin(&self, new: &NewRun) -> Result<RunId>;
 

@@ -11,7 +11,7 @@ use mlops_core::model::Signature;
 use mlops_core::rank::{Budget, Query, Scored, Scorer, Slate};
 use mlops_core::{Error as CoreError, Name, Schema};
 
-use crate::version::Loaded;
+use crate::version::{Loaded, Promotion, PromotionRequest, Registry};
 use crate::{Error, Result};
 
 /// A model version in service: scores candidates, and is swapped for another while requests run.
@@ -22,6 +22,8 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct ServedModel {
     objective: Name,
+    /// Of the version that the service was built for: what every later one is held against.
+    signature: Signature,
     present: ArcSwap<Present>,
 }
 
@@ -39,9 +41,10 @@ impl Present {
 }
 
 impl ServedModel {
-    /// Serves `loaded` as the scorer of `objective`.
+    /// Serves `loaded` as the scorer of `objective`. Its signature says what the service makes for every later version.
     pub fn new(objective: Name, loaded: Loaded) -> Self {
-        Self { objective, present: ArcSwap::from_pointee(Present::new(loaded)) }
+        let signature = loaded.version.made.signature.clone();
+        Self { objective, signature, present: ArcSwap::from_pointee(Present::new(loaded)) }
     }
 
     /// The version in service.
@@ -52,15 +55,42 @@ impl ServedModel {
     /// Puts `next` into service and gives what served before. Requests that run now end on the old version.
     ///
     /// # Errors
-    /// [`Schema`](mlops_core::Error::Schema) when `next` wants an input that the service does not make, or wants one of
-    /// another type; the old version stays.
+    /// As [`ensure_fits`](Self::ensure_fits); the old version stays.
     pub fn swap(&self, next: Loaded) -> Result<Loaded> {
-        fits(&self.current().version.made.signature, &next.version.made.signature)?;
+        self.ensure_fits(&next)?;
         Ok(self.present.swap(Arc::new(Present::new(next))).loaded.clone())
+    }
+
+    /// Checks that `next` could serve in the place of what serves now.
+    ///
+    /// # Errors
+    /// [`Schema`](mlops_core::Error::Schema) when it wants an input that the version that the service was built for does
+    /// not have, wants one of another type, or gives something else.
+    pub fn ensure_fits(&self, next: &Loaded) -> Result<()> {
+        fits(&self.signature, &next.version.made.signature)
+    }
+
+    /// Moves an alias as [`Registry::promote`] does and puts the candidate into service, or does neither: a candidate that
+    /// this service cannot feed would keep the next start from coming up.
+    ///
+    /// # Errors
+    /// As [`ensure_fits`](Self::ensure_fits) and [`Registry::promote`]; the alias and the old version stay.
+    pub fn promote(&self, registry: &Registry, request: &PromotionRequest) -> Result<Promotion> {
+        let candidate = registry.load(&request.model, request.candidate)?;
+        self.ensure_fits(&candidate)?;
+        let promotion = registry.promote(request)?;
+        if promotion.promoted() {
+            self.swap(candidate)?;
+        }
+        Ok(promotion)
     }
 }
 
 fn fits(serving: &Signature, next: &Signature) -> Result<()> {
+    let output = |signature: &Signature| format!("{} `{}`", signature.output_type, signature.output);
+    if output(serving) != output(next) {
+        return Err(Error::Core(CoreError::schema("output of the model", output(serving), output(next))));
+    }
     for input in &next.inputs {
         let known = serving.inputs.iter().find(|i| i.name == input.name);
         let found =

@@ -9,7 +9,7 @@ mod versions;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
@@ -19,10 +19,18 @@ use crate::{Error, Result};
 const LIBRARY_MIN: i32 = 3_051_003;
 /// Layout of the tables.
 const FORMAT: u32 = 1;
+/// What SQLite files carry to say whose they are: `mlop` in ASCII. Early files of format 1 carry none.
+const APPLICATION: u32 = 0x6d6c_6f70;
 /// How long a writer waits for another process by default.
 const WAIT_DEFAULT: Duration = Duration::from_secs(5);
 
 const TABLES: &str = include_str!("tables.sql");
+const TABLE_NAMES: [&str; 8] =
+    ["alias_moves", "aliases", "experiments", "metrics", "params", "runs", "tags", "versions"];
+/// Smallest page of SQLite, and so its smallest file that holds anything.
+const PAGE_BYTES_MIN: u64 = 512;
+/// Pause between two tries where SQLite itself does not wait.
+const RETRY_EVERY: Duration = Duration::from_millis(10);
 
 /// A metadata store in one file: implements [`RunStore`](crate::run::RunStore) and
 /// [`ModelRegistry`](crate::version::ModelRegistry).
@@ -59,8 +67,10 @@ impl SqliteStore {
     ///
     /// # Errors
     /// [`Busy`](mlops_core::Error::Busy) when another process holds it longer,
-    /// [`Corrupt`](mlops_core::Error::Corrupt) when it is not such a file, [`Error::Format`] when a newer version of this
-    /// crate wrote it.
+    /// [`Corrupt`](mlops_core::Error::Corrupt) when it is no SQLite file or a damaged one,
+    /// [`InvalidData`](mlops_core::Error::InvalidData) when it belongs to another program, [`Error::Format`] when a newer
+    /// version of this crate wrote it, [`Io`](mlops_core::Error::Io) when it cannot be opened. The file is not changed
+    /// then.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_within(path, WAIT_DEFAULT)
     }
@@ -75,10 +85,13 @@ impl SqliteStore {
         }
         let path = path.as_ref().to_owned();
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        if is_cut_off(&path) {
+            return Err(Error::corrupt(path.display().to_string(), "it is shorter than any SQLite file"));
+        }
         let connection = Connection::open_with_flags(&path, flags).map_err(|e| sql(&path, e))?;
         connection.busy_timeout(wait).map_err(|e| sql(&path, e))?;
         let store = Self { path, connection: Mutex::new(connection) };
-        store.prepare()?;
+        store.prepare(wait)?;
         Ok(store)
     }
 
@@ -87,22 +100,56 @@ impl SqliteStore {
         &self.path
     }
 
-    fn prepare(&self) -> Result<()> {
-        let settings = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-            PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;";
+    /// Looks at the file before it changes anything in it, then makes what is missing.
+    fn prepare(&self, wait: Duration) -> Result<()> {
+        let settings = "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;
+            PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;";
         self.lock().execute_batch(settings).map_err(|e| sql(&self.path, e))?;
+        self.read(|tx| self.is_made(tx))?;
+        self.use_wal(wait)?;
         self.write(|tx| {
-            let found: u32 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-            if found == 0 {
+            if !self.is_made(tx)? {
                 tx.execute_batch(TABLES)?;
+                tx.pragma_update(None, "application_id", APPLICATION)?;
                 tx.pragma_update(None, "user_version", FORMAT)?;
             }
-            Ok(found)
+            Ok(())
         })
-        .and_then(|found| match found {
-            0 | FORMAT => Ok(()),
-            newer => Err(Error::Format { what: "registry file", found: newer, known: FORMAT }),
-        })
+    }
+
+    /// Whether the tables are there; false for a new file, an error for one that is not ours.
+    fn is_made(&self, tx: &Transaction<'_>) -> Result<bool, Failure> {
+        let found: u32 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let application: u32 = tx.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+        let mut query =
+            tx.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")?;
+        let names = query.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+        let whole = TABLE_NAMES.iter().all(|table| names.iter().any(|name| name == table));
+        match found {
+            FORMAT if whole => Ok(true),
+            0 if names.is_empty() && application == 0 => Ok(false),
+            newer if newer > FORMAT && (whole || application == APPLICATION) => {
+                Err(Error::Format { what: "registry file", found: newer, known: FORMAT }.into())
+            }
+            _ => Err(Error::invalid_data(self.path.display().to_string(), "it is not a registry file").into()),
+        }
+    }
+
+    /// Turns the write-ahead log on. The change takes every lock of the file at once, for which SQLite does not wait:
+    /// of several processes that make one file, all but one would fail.
+    fn use_wal(&self, wait: Duration) -> Result<()> {
+        let until = Instant::now() + wait;
+        loop {
+            let mode = self.lock().query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0));
+            match mode.map_err(|e| sql(&self.path, e)) {
+                Ok(mode) if mode == "wal" => return Ok(()),
+                Ok(mode) => return Err(Error::invalid("journal mode", mode, "wal, which this place must allow")),
+                Err(Error::Core(mlops_core::Error::Busy { .. })) if Instant::now() < until => {
+                    std::thread::sleep(RETRY_EVERY.min(wait));
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -134,10 +181,29 @@ impl SqliteStore {
 
     fn failed(&self, failure: Failure) -> Error {
         match failure {
-            Failure::Ours(error) => error,
+            Failure::Ours(error) => self.located(error),
             Failure::Sql(error) => sql(&self.path, error),
         }
     }
+
+    /// Says in which file a value is that cannot be read.
+    fn located(&self, error: Error) -> Error {
+        match error {
+            Error::Core(mlops_core::Error::Corrupt { what, reason }) => {
+                Error::corrupt(format!("{what} in {}", self.path.display()), reason)
+            }
+            other => other,
+        }
+    }
+}
+
+/// Whether the file is too short to be one, which SQLite takes for a new one. An empty file is new, and one with a journal
+/// beside it is put right by SQLite.
+fn is_cut_off(path: &Path) -> bool {
+    let mut journal = path.as_os_str().to_owned();
+    journal.push("-journal");
+    let bytes = path.metadata().map_or(0, |file| if file.is_file() { file.len() } else { 0 });
+    (1..PAGE_BYTES_MIN).contains(&bytes) && !Path::new(&journal).exists()
 }
 
 /// Why a transaction was given up.
@@ -165,6 +231,9 @@ fn sql(path: &Path, error: rusqlite::Error) -> Error {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::corrupt(what, error),
         Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::ReadOnly) => {
             mlops_core::Error::io(path, std::io::Error::other(error)).into()
+        }
+        None if matches!(error, rusqlite::Error::NulError(_) | rusqlite::Error::InvalidPath(_)) => {
+            Error::invalid("path of the registry file", what.escape_default(), "a path without zero bytes")
         }
         _ => Error::external("sqlite", error),
     }

@@ -49,7 +49,7 @@ fn load(tx: &Transaction<'_>, id: &str) -> Result<Option<Run>, Failure> {
         tx.prepare_cached("SELECT key, step, at, bits FROM metrics WHERE run = ?1 ORDER BY key, step, at")?;
     let points = latest.query_map([id], metric)?.collect::<Result<Vec<_>, _>>()?;
     Ok(Some(Run {
-        id: RunId::try_from(id.to_owned())?,
+        id: RunId::try_from(id.to_owned()).map_err(|e| Error::corrupt("run id", e))?,
         begun: from_json("run", &begun)?,
         status: from_json("run status", &format!("\"{status}\""))?,
         ended: ended.map(EventTime::from_micros),
@@ -76,6 +76,7 @@ fn add_params(tx: &Transaction<'_>, run: &RunId, log: &RunLog) -> Result<(), Fai
 
 impl RunStore for SqliteStore {
     fn begin(&self, new: &NewRun) -> Result<RunId> {
+        new.check()?;
         let id = RunId::generate();
         let begun = json(new)?;
         self.write(|tx| {

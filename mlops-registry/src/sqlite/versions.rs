@@ -26,6 +26,7 @@ fn shown(number: Option<u32>) -> String {
 
 impl ModelRegistry for SqliteStore {
     fn add(&self, new: &NewVersion) -> Result<ModelVersion> {
+        new.check()?;
         let made = json(new)?;
         let run = new.run.as_ref().map_or("", |run| run.as_str());
         let manifest = new.manifest.to_string();
@@ -41,7 +42,7 @@ impl ModelRegistry for SqliteStore {
             tx.execute("INSERT INTO versions VALUES (?1, ?2, ?3, ?4, ?5)", row)?;
             Ok((number, made))
         })?;
-        version(known)
+        version(known).map_err(|e| self.located(e))
     }
 
     fn version(&self, model: &Name, number: u32) -> Result<ModelVersion> {
@@ -49,7 +50,8 @@ impl ModelRegistry for SqliteStore {
             let mut query = tx.prepare_cached("SELECT number, made FROM versions WHERE model = ?1 AND number = ?2")?;
             Ok(query.query_row(params![model.as_str(), number], read_version).optional()?)
         })?;
-        version(found.ok_or_else(|| Error::not_found("model version", format!("{model}/{number}")))?)
+        let found = found.ok_or_else(|| Error::not_found("model version", format!("{model}/{number}")))?;
+        version(found).map_err(|e| self.located(e))
     }
 
     fn versions(&self, model: &Name) -> Result<Vec<ModelVersion>> {
@@ -57,7 +59,7 @@ impl ModelRegistry for SqliteStore {
             let mut query = tx.prepare_cached("SELECT number, made FROM versions WHERE model = ?1 ORDER BY number")?;
             Ok(query.query_map([model.as_str()], read_version)?.collect::<Result<Vec<_>, _>>()?)
         })?;
-        found.into_iter().map(version).collect()
+        found.into_iter().map(version).collect::<Result<_>>().map_err(|e| self.located(e))
     }
 
     fn models(&self) -> Result<Vec<Name>> {
@@ -65,7 +67,8 @@ impl ModelRegistry for SqliteStore {
             let mut query = tx.prepare_cached("SELECT DISTINCT model FROM versions ORDER BY model")?;
             Ok(query.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?)
         })?;
-        Ok(names.into_iter().map(Name::new).collect::<Result<_, _>>()?)
+        let name = |text| Name::new(text).map_err(|e| self.located(Error::corrupt("name of a model", e)));
+        names.into_iter().map(name).collect()
     }
 
     fn alias(&self, model: &Name, alias: &Name) -> Result<Option<u32>> {
@@ -73,6 +76,7 @@ impl ModelRegistry for SqliteStore {
     }
 
     fn move_alias(&self, change: &AliasMove) -> Result<()> {
+        change.check()?;
         let entry = json(change)?;
         let (model, alias) = (change.model.as_str(), change.alias.as_str());
         self.write(|tx| {
@@ -104,6 +108,7 @@ impl ModelRegistry for SqliteStore {
                 .query_map([model.as_str(), alias.as_str()], |row| row.get(0))?
                 .collect::<Result<Vec<String>, _>>()?)
         })?;
-        entries.iter().map(|entry| from_json("alias move", entry)).collect()
+        let step = |entry: &String| from_json("alias move", entry).map_err(|e| self.located(e));
+        entries.iter().map(step).collect()
     }
 }

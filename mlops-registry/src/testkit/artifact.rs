@@ -2,8 +2,6 @@
 
 use std::io::{Cursor, Error as IoError, Read};
 
-use super::Schedule;
-use crate::Result;
 use crate::artifact::{ArtifactStore, ArtifactStoreExt, Blob, Manifest, Sha256};
 
 /// Checks the contract of [`ArtifactStore`] on fresh stores made by `make`.
@@ -75,45 +73,4 @@ fn names_the_blobs_of_a_manifest(store: &dyn ArtifactStore) {
     store.remove(&blob.digest).expect("remove");
     assert!(store.verify_manifest(&digest).is_err(), "a manifest whose blob is gone does not verify");
     assert!(store.put_manifest(&manifest).is_err(), "a manifest of missing blobs is not stored");
-}
-
-/// A store of which every `n`-th call fails.
-#[derive(Debug)]
-pub struct FlakyArtifacts<S> {
-    inner: S,
-    schedule: Schedule,
-}
-
-impl<S: ArtifactStore> FlakyArtifacts<S> {
-    /// Fails every `every`-th call; 0 never fails.
-    pub fn new(inner: S, every: u64) -> Self {
-        Self { inner, schedule: Schedule::new(every) }
-    }
-}
-
-impl<S: ArtifactStore> ArtifactStore for FlakyArtifacts<S> {
-    fn put(&self, content: &mut dyn Read) -> Result<Blob> {
-        self.schedule.call()?;
-        self.inner.put(content)
-    }
-
-    fn open(&self, digest: &Sha256) -> Result<Box<dyn Read + Send>> {
-        self.schedule.call()?;
-        self.inner.open(digest)
-    }
-
-    fn size(&self, digest: &Sha256) -> Result<Option<u64>> {
-        self.schedule.call()?;
-        self.inner.size(digest)
-    }
-
-    fn list(&self) -> Result<Vec<Blob>> {
-        self.schedule.call()?;
-        self.inner.list()
-    }
-
-    fn remove(&self, digest: &Sha256) -> Result<bool> {
-        self.schedule.call()?;
-        self.inner.remove(digest)
-    }
 }

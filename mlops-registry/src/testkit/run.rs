@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use mlops_core::{Digest, EventTime, Name};
 
-use super::Schedule;
-use crate::Result;
-use crate::run::{LOG_ITEMS_MAX, Metric, NewRun, Run, RunId, RunInput, RunLog, RunQuery, RunStatus, RunStore};
+use crate::run::{LOG_ITEMS_MAX, Metric, NewRun, RunId, RunInput, RunLog, RunQuery, RunStatus, RunStore};
 
 /// Checks the contract of [`RunStore`] on fresh stores made by `make`.
 ///
@@ -156,51 +154,5 @@ fn takes_writers_at_once(store: &dyn RunStore) {
     });
     for writer in 0..4 {
         assert_eq!(store.history(&id, &format!("m{writer}")).expect("history").len(), 25, "no point is lost");
-    }
-}
-
-/// A store of which every `n`-th call fails.
-#[derive(Debug)]
-pub struct FlakyRuns<S> {
-    inner: S,
-    schedule: Schedule,
-}
-
-impl<S: RunStore> FlakyRuns<S> {
-    /// Fails every `every`-th call; 0 never fails.
-    pub fn new(inner: S, every: u64) -> Self {
-        Self { inner, schedule: Schedule::new(every) }
-    }
-}
-
-impl<S: RunStore> RunStore for FlakyRuns<S> {
-    fn begin(&self, new: &NewRun) -> Result<RunId> {
-        self.schedule.call()?;
-        self.inner.begin(new)
-    }
-
-    fn log(&self, run: &RunId, log: &RunLog) -> Result<()> {
-        self.schedule.call()?;
-        self.inner.log(run, log)
-    }
-
-    fn end(&self, run: &RunId, status: RunStatus, at: EventTime) -> Result<()> {
-        self.schedule.call()?;
-        self.inner.end(run, status, at)
-    }
-
-    fn run(&self, id: &RunId) -> Result<Run> {
-        self.schedule.call()?;
-        self.inner.run(id)
-    }
-
-    fn history(&self, run: &RunId, metric: &str) -> Result<Vec<Metric>> {
-        self.schedule.call()?;
-        self.inner.history(run, metric)
-    }
-
-    fn search(&self, query: &RunQuery) -> Result<Vec<Run>> {
-        self.schedule.call()?;
-        self.inner.search(query)
     }
 }

@@ -3,10 +3,8 @@
 use mlops_core::model::{Input, Signature, ValueType};
 use mlops_core::{Digest, EventTime, Name};
 
-use super::Schedule;
-use crate::Result;
 use crate::artifact::Sha256;
-use crate::version::{AliasMove, ModelRegistry, ModelVersion, NewVersion};
+use crate::version::{AliasMove, ModelRegistry, NewVersion};
 
 /// Checks the contract of [`ModelRegistry`] on fresh registries made by `make`.
 ///
@@ -111,55 +109,4 @@ fn lets_one_of_many_movers_win(store: &dyn ModelRegistry) {
     });
     assert_eq!(won, 1, "of movers with one expectation one wins");
     assert_eq!(store.history(&name("m"), &name("production")).expect("history").len(), 1);
-}
-
-/// A registry of which every `n`-th call fails.
-#[derive(Debug)]
-pub struct FlakyVersions<S> {
-    inner: S,
-    schedule: Schedule,
-}
-
-impl<S: ModelRegistry> FlakyVersions<S> {
-    /// Fails every `every`-th call; 0 never fails.
-    pub fn new(inner: S, every: u64) -> Self {
-        Self { inner, schedule: Schedule::new(every) }
-    }
-}
-
-impl<S: ModelRegistry> ModelRegistry for FlakyVersions<S> {
-    fn add(&self, new: &NewVersion) -> Result<ModelVersion> {
-        self.schedule.call()?;
-        self.inner.add(new)
-    }
-
-    fn version(&self, model: &Name, number: u32) -> Result<ModelVersion> {
-        self.schedule.call()?;
-        self.inner.version(model, number)
-    }
-
-    fn versions(&self, model: &Name) -> Result<Vec<ModelVersion>> {
-        self.schedule.call()?;
-        self.inner.versions(model)
-    }
-
-    fn models(&self) -> Result<Vec<Name>> {
-        self.schedule.call()?;
-        self.inner.models()
-    }
-
-    fn alias(&self, model: &Name, alias: &Name) -> Result<Option<u32>> {
-        self.schedule.call()?;
-        self.inner.alias(model, alias)
-    }
-
-    fn move_alias(&self, change: &AliasMove) -> Result<()> {
-        self.schedule.call()?;
-        self.inner.move_alias(change)
-    }
-
-    fn history(&self, model: &Name, alias: &Name) -> Result<Vec<AliasMove>> {
-        self.schedule.call()?;
-        self.inner.history(model, alias)
-    }
 }

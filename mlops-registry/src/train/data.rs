@@ -195,8 +195,18 @@ impl Columns {
                 groups.add(column(&batch, groups.name)?)?;
             }
         }
-        if let Some(row) = matrix.labels.iter().position(|label| label.is_nan()) {
-            return Err(Error::invalid_data(format!("label `{}` of row {row}", self.label), "it is null or NaN"));
+        if let Some(row) = matrix.labels.iter().position(|label| !label.is_finite()) {
+            return Err(Error::invalid_data(
+                format!("label `{}` of row {row}", self.label),
+                "it is null, NaN or infinite",
+            ));
+        }
+        let bad_weight = |weight: &f64| !(weight.is_finite() && *weight >= 0.0);
+        if let (Some(name), Some(weights)) = (&self.weight, &matrix.weights)
+            && let Some(row) = weights.iter().position(bad_weight)
+        {
+            let reason = "it is null, NaN, infinite or below 0";
+            return Err(Error::invalid_data(format!("weight `{name}` of row {row}"), reason));
         }
         matrix.groups = groups.map(|groups| groups.sizes);
         Ok(matrix)

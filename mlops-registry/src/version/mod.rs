@@ -15,9 +15,12 @@ use mlops_core::model::Signature;
 use mlops_core::{Digest, EventTime, Name};
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
 use crate::artifact::Sha256;
-use crate::run::RunId;
+use crate::run::{KEY_BYTES_MAX, LINE_BYTES_MAX, LOG_ITEMS_MAX, RunId, check_key, check_line, check_value};
+use crate::{Error, Result};
+
+/// Longest reason of an alias move in bytes of JSON.
+const WHY_BYTES_MAX: usize = 1 << 20;
 
 /// What a version is made of.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -35,7 +38,8 @@ pub struct NewVersion {
     pub run: Option<RunId>,
     /// Digests of the data sets that it was trained on.
     pub trained_on: Vec<Digest>,
-    /// Measured on held-out data, by name.
+    /// Measured on held-out data, by name; NaN and infinities are kept.
+    #[serde(with = "crate::numbers")]
     pub metrics: BTreeMap<String, f64>,
     /// Free labels.
     pub tags: BTreeMap<String, String>,
@@ -43,6 +47,23 @@ pub struct NewVersion {
     pub by: String,
     /// When.
     pub at: EventTime,
+}
+
+impl NewVersion {
+    /// Checks counts and lengths.
+    ///
+    /// # Errors
+    /// [`Invalid`](mlops_core::Error::Invalid) naming the limit that is broken.
+    pub fn check(&self) -> Result<()> {
+        let items = self.metrics.len() + self.tags.len() + self.trained_on.len();
+        if items > LOG_ITEMS_MAX {
+            return Err(Error::invalid("metrics, tags and data sets of one version", items, "at most 1000"));
+        }
+        check_line("flavor", &self.flavor, KEY_BYTES_MAX)?;
+        check_line("registered by", &self.by, LINE_BYTES_MAX)?;
+        self.metrics.keys().chain(self.tags.keys()).try_for_each(|key| check_key(key))?;
+        self.tags.iter().try_for_each(|(key, value)| check_value(key, value))
+    }
 }
 
 /// A registered version; never changes.
@@ -75,6 +96,21 @@ pub struct AliasMove {
     pub at: EventTime,
 }
 
+impl AliasMove {
+    /// Checks lengths.
+    ///
+    /// # Errors
+    /// [`Invalid`](mlops_core::Error::Invalid) naming the limit that is broken.
+    pub fn check(&self) -> Result<()> {
+        check_line("moved by", &self.by, LINE_BYTES_MAX)?;
+        let bytes = self.why.to_string().len();
+        if bytes > WHY_BYTES_MAX {
+            return Err(Error::invalid("bytes of the reason of an alias move", bytes, "at most 1 MiB as JSON"));
+        }
+        Ok(())
+    }
+}
+
 /// Versions and aliases.
 ///
 /// # Contract
@@ -89,6 +125,7 @@ pub trait ModelRegistry: Debug + Send + Sync + 'static {
     /// Registers a version; registering the same manifest of the same run again gives the known number.
     ///
     /// # Errors
+    /// What [`NewVersion::check`] says; nothing is registered then.
     /// [`External`](mlops_core::Error::External) when the storage fails.
     fn add(&self, new: &NewVersion) -> Result<ModelVersion>;
 
@@ -119,7 +156,7 @@ pub trait ModelRegistry: Debug + Send + Sync + 'static {
     /// Moves an alias.
     ///
     /// # Errors
-    /// [`Conflict`](mlops_core::Error::Conflict) when it does not point where the mover thinks,
+    /// What [`AliasMove::check`] says, [`Conflict`](mlops_core::Error::Conflict) when it does not point where the mover thinks,
     /// [`NotFound`](mlops_core::Error::NotFound) when there is no version `to`.
     fn move_alias(&self, change: &AliasMove) -> Result<()>;
 

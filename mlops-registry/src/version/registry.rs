@@ -59,8 +59,10 @@ pub struct Loaded {
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
     /// The candidate's, by name.
+    #[serde(with = "crate::numbers")]
     pub candidate: BTreeMap<String, f64>,
     /// The champion's, by name; `None` when there is none.
+    #[serde(with = "crate::numbers::optional", default)]
     pub champion: Option<BTreeMap<String, f64>>,
 }
 

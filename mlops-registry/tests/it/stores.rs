@@ -4,7 +4,9 @@ use std::fs;
 use std::time::Duration;
 
 use mlops_registry::artifact::{ArtifactStore, ArtifactStoreExt, FileArtifacts, MemoryArtifacts, Sha256};
-use mlops_registry::testkit::{FlakyArtifacts, FlakyRuns, FlakyVersions, artifact_store, model_registry, run_store};
+use mlops_registry::testkit::{
+    Faults, FlakyArtifacts, FlakyRuns, FlakyVersions, artifact_store, model_registry, run_store,
+};
 use mlops_registry::version::ModelRegistry;
 use mlops_registry::{Error, SqliteStore};
 use tempfile::TempDir;
@@ -26,7 +28,7 @@ fn files() -> FileArtifacts {
 #[test]
 fn artifacts_in_memory_keep_the_contract() {
     artifact_store(MemoryArtifacts::new);
-    artifact_store(|| FlakyArtifacts::new(MemoryArtifacts::new(), 0));
+    artifact_store(|| FlakyArtifacts::new(MemoryArtifacts::new(), Faults::default()));
 }
 
 #[test]
@@ -37,20 +39,13 @@ fn artifacts_in_files_keep_the_contract() {
 #[test]
 fn runs_in_sqlite_keep_the_contract() {
     run_store(sqlite);
-    run_store(|| FlakyRuns::new(sqlite(), 0));
+    run_store(|| FlakyRuns::new(sqlite(), Faults::default()));
 }
 
 #[test]
 fn versions_in_sqlite_keep_the_contract() {
     model_registry(sqlite);
-    model_registry(|| FlakyVersions::new(sqlite(), 0));
-}
-
-#[test]
-fn a_flaky_store_fails_on_schedule_and_the_caller_sees_why() {
-    let flaky = FlakyArtifacts::new(MemoryArtifacts::new(), 2);
-    assert!(flaky.put_bytes(b"a").is_ok());
-    assert!(flaky.put_bytes(b"b").unwrap_err().to_string().contains("call 2 was made to fail"));
+    model_registry(|| FlakyVersions::new(sqlite(), Faults::default()));
 }
 
 #[test]

@@ -13,11 +13,11 @@ use mlops_registry::artifact::{ArtifactStore, ArtifactStoreExt, MemoryArtifacts}
 use mlops_registry::flavor::Flavors;
 use mlops_registry::gbdt::{GbdtParams, Objective};
 use mlops_registry::serve::ServedModel;
-use mlops_registry::testkit::trainer;
+use mlops_registry::testkit::{Faults, FlakyTrainer, trainer};
 use mlops_registry::train::{GbdtTrainer, TrainData, Trained, Trainer};
 use mlops_registry::version::{Evidence, Gate, NewModel, Promotion, PromotionRequest, Registry, Rule};
 
-fn gbdt(objective: Objective) -> GbdtTrainer {
+pub(crate) fn gbdt(objective: Objective) -> GbdtTrainer {
     GbdtTrainer::new(GbdtParams::builder(objective).rounds(20).build().unwrap())
 }
 
@@ -26,6 +26,7 @@ fn boosted_trees_keep_the_contract() {
     trainer(|| gbdt(Objective::Binary), None);
     trainer(|| gbdt(Objective::Regression), None);
     trainer(|| gbdt(Objective::LambdaRank), Some("query"));
+    trainer(|| FlakyTrainer::new(gbdt(Objective::Binary), Faults::default()), None);
 }
 
 #[cfg(feature = "linfa")]
@@ -58,7 +59,7 @@ fn train(trainer: &dyn Trainer, x: Vec<f64>, y: Vec<f64>) -> Trained {
     trainer.train(&data, &mut |_| ControlFlow::Continue(())).unwrap()
 }
 
-fn one(name: &str, x: f64) -> RecordBatch {
+pub(crate) fn one(name: &str, x: f64) -> RecordBatch {
     RecordBatch::try_from_iter([(name, Arc::new(Float64Array::from(vec![x])) as ArrayRef)]).unwrap()
 }
 
@@ -68,22 +69,22 @@ fn score(trained: &Trained, x: f64) -> f64 {
     scores.as_any().downcast_ref::<Float64Array>().unwrap().value(0)
 }
 
-fn step_model(cut: f64) -> Trained {
+pub(crate) fn step_model(cut: f64) -> Trained {
     let x: Vec<f64> = (0..200).map(f64::from).collect();
     let y = x.iter().map(|x| f64::from(*x > cut)).collect();
     train(&gbdt(Objective::Binary), x, y)
 }
 
-struct World {
-    registry: Registry,
-    artifacts: Arc<MemoryArtifacts>,
-    model: Name,
-    alias: Name,
-    gate: Gate,
+pub(crate) struct World {
+    pub(crate) registry: Registry,
+    pub(crate) artifacts: Arc<MemoryArtifacts>,
+    pub(crate) model: Name,
+    pub(crate) alias: Name,
+    pub(crate) gate: Gate,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let store = SqliteStore::open(tempfile::tempdir().unwrap().keep().join("registry.db")).unwrap();
         let artifacts = Arc::new(MemoryArtifacts::new());
         Self {
@@ -95,7 +96,7 @@ impl World {
         }
     }
 
-    fn register(&self, trained: &Trained, auc: f64) -> u32 {
+    pub(crate) fn register(&self, trained: &Trained, auc: f64) -> u32 {
         let new = NewModel {
             name: self.model.clone(),
             model: trained.model.as_ref(),
@@ -110,7 +111,7 @@ impl World {
         self.registry.register(new).unwrap().number
     }
 
-    fn promote(&self, number: u32) -> mlops_registry::Result<Promotion> {
+    pub(crate) fn promote(&self, number: u32) -> mlops_registry::Result<Promotion> {
         self.promote_by(number, None)
     }
 

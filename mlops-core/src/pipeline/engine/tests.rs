@@ -351,11 +351,18 @@ fn stored_rows_answer_every_kind_of_request() {
     let pipeline = Pipeline::builder("p").step(Given::new("rows", data.clone()).unwrap(), &[]).build().unwrap();
     let run = run(&pipeline, dir.path());
     let read = run.artifact("rows").unwrap();
-    let late = Predicate::new("half", Comparison::GtEq, 40.0);
-    let request = ScanRequest::all().columns(["text", "id"]).filter(late).limit(5);
-    let scan = |data: &Dataset| Dataset::collect(data.scan(&request).unwrap()).unwrap().to_batch().unwrap();
-    assert_eq!(scan(read.as_dataset().unwrap()), scan(&data));
-    assert_eq!(scan(&data).num_rows(), 5);
+    let late = || Predicate::new("half", Comparison::GtEq, 40.0);
+    let scan = |data: &Dataset, request: &ScanRequest| Dataset::collect(data.scan(request)?)?.to_batch();
+    for (request, expected) in [
+        (ScanRequest::all().columns(["text", "id"]).filter(late()).limit(5), 5),
+        (ScanRequest::all().columns(["text"]), 100),
+        (ScanRequest::all().columns(["text", "half"]), 100),
+        (ScanRequest::all().columns(["id"]).filter(late()), 20),
+    ] {
+        let found = scan(read.as_dataset().unwrap(), &request).unwrap();
+        assert_eq!(found, scan(&data, &request).unwrap(), "{request:?}");
+        assert_eq!(found.num_rows(), expected);
+    }
 }
 
 fn files(dir: &Path, folder: &str) -> Vec<PathBuf> {

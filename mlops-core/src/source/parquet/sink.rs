@@ -13,6 +13,7 @@ use parquet::file::properties::WriterProperties;
 
 use super::guard;
 use crate::file::AtomicFile;
+use crate::source::spoilt::Spoilt;
 use crate::source::{DataSink, SinkWriter, Written};
 use crate::{Error, Result, Schema};
 
@@ -86,7 +87,14 @@ impl DataSink for ParquetSink {
         let file = AtomicFile::create(&self.path)?;
         let writer = guard(&self.path, || ArrowWriter::try_new(file, stored.clone(), Some(self.properties())))?;
         let (path, schema) = (self.path.clone(), schema.clone());
-        Ok(Box::new(Writer { parquet: writer, path, schema, stored: Schema::new(stored)?, rows: 0 }))
+        Ok(Box::new(Writer {
+            parquet: writer,
+            path,
+            schema,
+            stored: Schema::new(stored)?,
+            rows: 0,
+            spoilt: Spoilt::default(),
+        }))
     }
 }
 
@@ -96,10 +104,12 @@ struct Writer {
     schema: Schema,
     stored: Schema,
     rows: u64,
+    spoilt: Spoilt,
 }
 
 impl SinkWriter for Writer {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.spoilt.writing()?;
         let batch = self.schema.attach(batch)?;
         let columns = self.stored.arrow().fields().iter().zip(batch.columns()).map(|(field, array)| {
             if array.data_type() == field.data_type() { Ok(array.clone()) } else { Ok(cast(array, field.data_type())?) }
@@ -113,11 +123,13 @@ impl SinkWriter for Writer {
             if writer.in_progress_size() >= GROUP_BYTES_MAX { writer.flush() } else { Ok(()) }
         })?;
         self.rows += stored.num_rows() as u64;
+        self.spoilt.done();
         Ok(())
     }
 
     fn commit(self: Box<Self>) -> Result<Written> {
-        let Self { parquet: writer, path, rows, .. } = *self;
+        let Self { parquet: writer, path, rows, spoilt, .. } = *self;
+        spoilt.ensure_whole()?;
         let file = run(&path, || writer.into_inner())?;
         Ok(Written { rows, size_bytes: file.commit()? })
     }

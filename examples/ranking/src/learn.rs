@@ -1,0 +1,405 @@
+//! From rows to a promoted model: split, train, measure, register, pass the gate, or be refused.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mlops_core::arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
+use mlops_core::arrow::compute::cast;
+use mlops_core::arrow::datatypes::{DataType, Float64Type};
+use mlops_core::metrics::{BinaryTotals, GroupRates, RankingTotals};
+use mlops_core::model::Model;
+use mlops_core::pipeline::{Artifact, FnStep, Given, Pipeline, RunOptions};
+use mlops_core::source::ScanRequest;
+use mlops_core::time::ManualClock;
+use mlops_core::{Dataset, Digest, EventTime, Name};
+use mlops_registry::artifact::FileArtifacts;
+use mlops_registry::flavor::Flavors;
+use mlops_registry::gbdt::{GbdtParams, Objective};
+use mlops_registry::run::{Metric, NewRun, RunInput, RunLog, RunStatus, RunStore};
+use mlops_registry::steps::{Columns, Promote, Register, Train, trained_model};
+use mlops_registry::train::{GbdtTrainer, Trainer, split_at};
+use mlops_registry::version::{Evidence, Gate, Promotion, Registry, Rule};
+use mlops_registry::SqliteStore;
+
+use crate::Result;
+use crate::derive::numbers;
+use crate::features::{GROUP, LABEL, SHOWN_AT, texts};
+use crate::judge::CUT;
+
+/// The registered model.
+pub const MODEL: &str = "click_ranker";
+
+/// The alias of the version in service.
+pub const ALIAS: &str = "production";
+
+/// Share of the rows, the latest ones, that a candidate is judged by.
+const HELD_OUT: f64 = 0.2;
+
+/// Repetitions of the latency measurement.
+const LATENCY_RUNS: usize = 200;
+
+/// Rows that importance is averaged over.
+const EXPLAINED_ROWS: u64 = 500;
+
+/// Places that count as selected in the fairness demand.
+const SELECTED: usize = 3;
+
+/// Most that one look can count for, so that a click far down does not decide alone.
+const LOOK_WEIGHT_MAX: f64 = 5.0;
+
+/// What the ranker learns with, and who has a say in what is promoted.
+#[derive(Clone, Debug)]
+pub struct LearnSettings {
+    /// Inputs of the model, in order.
+    pub inputs: Vec<String>,
+    /// Trees at most.
+    pub rounds: u32,
+    /// Seed of training.
+    pub seed: u64,
+    /// How probable a look at a place is; index from 0.
+    pub looks: Vec<f64>,
+    /// The column with the price, where things are sold.
+    pub price: Option<&'static str>,
+    /// The column that fairness is judged by, and its upper bounds of groups.
+    pub groups: Option<(&'static str, &'static [f64])>,
+}
+
+/// What one attempt came to.
+#[derive(Clone, Debug)]
+pub struct Lesson {
+    /// The registered version.
+    pub version: u32,
+    /// Whether it was promoted, and why not.
+    pub promotion: Promotion,
+    /// What it was measured at.
+    pub metrics: BTreeMap<String, f64>,
+    /// What the champion was measured at, on the same rows.
+    pub champion: Option<BTreeMap<String, f64>>,
+    /// The rows that it learned from.
+    pub rows: u64,
+    /// Their digest.
+    pub trained_on: Digest,
+    /// Inputs by how much they matter, in shares of the whole.
+    pub importance: Vec<(String, f64)>,
+}
+
+/// Trains, registers and promotes.
+#[derive(Debug)]
+pub struct Learner {
+    dir: PathBuf,
+    settings: Arc<LearnSettings>,
+    registry: Registry,
+    runs: Arc<SqliteStore>,
+    attempts: u32,
+}
+
+impl Learner {
+    /// A learner that keeps its models in the folder `dir`.
+    ///
+    /// # Errors
+    /// When the registry cannot be opened.
+    pub fn open(dir: PathBuf, settings: LearnSettings) -> Result<Self> {
+        std::fs::create_dir_all(&dir).map_err(|e| mlops_core::Error::io(&dir, e))?;
+        let store = Arc::new(SqliteStore::open(dir.join("registry.db"))?);
+        let artifacts = Arc::new(FileArtifacts::open(dir.join("artifacts"))?);
+        let registry = Registry::new(store.clone(), artifacts, Flavors::all());
+        Ok(Self { dir, settings: Arc::new(settings), registry, runs: store, attempts: 0 })
+    }
+
+    /// The models.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Learns from `rows`, in the order of time, and promotes what passes the gate.
+    ///
+    /// The work is a pipeline: `rows → train, valid → model → metrics, evidence → version → promotion`. Each step's output is
+    /// kept by content, so that an attempt that was cut off goes on where it was.
+    ///
+    /// # Errors
+    /// When a step fails. A refusal is no failure.
+    pub fn learn(&mut self, rows: &Dataset, why: &str, at: EventTime) -> Result<Lesson> {
+        self.attempts += 1;
+        let middle = held_out_from(rows)?;
+        let trainer: Arc<dyn Trainer> = Arc::new(GbdtTrainer::new(self.params()?));
+        let pipeline = self.pipeline(rows, middle, trainer.clone())?;
+        let run_dir = self.dir.join(format!("attempt-{}", self.attempts));
+        let options = RunOptions::default().clock(Arc::new(ManualClock::at(at)));
+        let run = pipeline.run(&run_dir, &options)?.ok()?;
+
+        let train = run.artifact("train")?;
+        let metrics: BTreeMap<String, f64> = serde_json::from_value(run.artifact("metrics")?.as_json()?.clone())?;
+        let evidence: Evidence = serde_json::from_value(run.artifact("evidence")?.as_json()?.clone())?;
+        let promotion: Promotion = serde_json::from_value(run.artifact("promotion")?.as_json()?.clone())?;
+        let version = run.artifact("version")?.as_json()?["version"].as_u64().unwrap_or_default() as u32;
+        let model = trained_model(&run.artifact("model")?, self.registry.flavors())?;
+        let lesson = Lesson {
+            version,
+            promotion,
+            metrics,
+            champion: evidence.champion,
+            rows: train.as_dataset()?.num_rows()?,
+            trained_on: train.as_dataset()?.digest()?,
+            importance: importance(model.as_ref(), run.artifact("valid")?.as_dataset()?)?,
+        };
+        self.log(&lesson, trainer.as_ref(), why, at)?;
+        Ok(lesson)
+    }
+
+    fn params(&self) -> Result<GbdtParams> {
+        let params = GbdtParams::builder(Objective::Binary).rounds(self.settings.rounds).learning_rate(0.08);
+        let params = params.leaves_max(31).rows_leaf_min(40).lambda_l2(1.0).feature_fraction(0.6);
+        Ok(params.early_stopping_rounds(20).seed(self.settings.seed).build()?)
+    }
+
+    fn pipeline(&self, rows: &Dataset, middle: EventTime, trainer: Arc<dyn Trainer>) -> Result<Pipeline> {
+        let name = |name: &str| Name::new(name);
+        let part = |step: &'static str, first: bool| {
+            let version = format!("1 {}", middle.as_micros());
+            FnStep::new(step, version, move |inputs, _| {
+                let halves = split_at(inputs.get("rows")?.as_dataset()?, "event_time", middle)?;
+                Ok(if first { halves.0.into() } else { halves.1.into() })
+            })
+        };
+        let columns = Columns {
+            features: Some(self.settings.inputs.clone()),
+            label: Some(LABEL.to_owned()),
+            ..Columns::default()
+        };
+        let train = Train::new(name("model")?, trainer, name("train")?, columns).valid(name("valid")?);
+        let (settings, flavors) = (self.settings.clone(), self.registry.flavors().clone());
+        let metrics = FnStep::new("metrics", "1", move |inputs, _| {
+            let model = trained_model(inputs.get("model")?, &flavors)?;
+            let measured = measure(model.as_ref(), inputs.get("valid")?.as_dataset()?, &settings);
+            Ok(serde_json::json!(measured.map_err(|e| mlops_core::Error::external("measurement", e))?).into())
+        })?;
+        let (settings, registry) = (self.settings.clone(), self.registry.clone());
+        // The champion may be another one the next time, so the alias is part of the version.
+        let champion = registry.versions().alias(&name(MODEL)?, &name(ALIAS)?)?;
+        let evidence = FnStep::new("evidence", format!("1 {champion:?}"), move |inputs, _| {
+            let candidate = serde_json::from_value(inputs.get("metrics")?.as_json()?.clone());
+            let candidate = candidate.map_err(|e| mlops_core::Error::invalid_data("metrics", e))?;
+            let champion = champion.map(|number| {
+                let loaded = registry.load(&Name::new(MODEL)?, number)?;
+                let measured = measure(loaded.model.as_ref(), inputs.get("valid")?.as_dataset()?, &settings);
+                measured.map_err(|e| mlops_core::Error::external("measurement", e))
+            });
+            Ok(serde_json::json!(Evidence { candidate, champion: champion.transpose()? }).into())
+        })?;
+        let register = Register::new(
+            name("version")?,
+            self.registry.clone(),
+            name(MODEL)?,
+            name("model")?,
+            name("metrics")?,
+            "ranking",
+        );
+        let promote = Promote::new(
+            name("promotion")?,
+            self.registry.clone(),
+            name(MODEL)?,
+            name(ALIAS)?,
+            name("version")?,
+            self.gate()?,
+            "ranking",
+        );
+        Ok(Pipeline::builder("learn")
+            .step(Given::new("rows", Artifact::Dataset(rows.clone()))?, &[])
+            .step(part("train", true)?, &["rows"])
+            .step(part("valid", false)?, &["rows"])
+            .step(train, &["train", "valid"])
+            .step(metrics, &["model", "valid"])
+            .step(evidence, &["metrics", "valid"])
+            .step(register, &["model", "metrics", "train"])
+            .step(promote.evidence(name("evidence")?), &["version", "evidence"])
+            .build()?)
+    }
+
+    /// One demand for everybody who has a say.
+    fn gate(&self) -> Result<Gate> {
+        let metric = |name: &str| name.to_owned();
+        let mut gate = Gate::new()
+            .demand("data_science", Rule::NotLower { metric: metric("ndcg"), tolerance: 0.01 })?
+            .demand("honest_probabilities", Rule::AtMost { metric: metric("ece"), bound: 0.05 })?
+            .demand("better_than_chance", Rule::AtLeast { metric: metric("auc"), bound: 0.55 })?
+            .demand("product_latency", Rule::AtMost { metric: metric("score_p99_us"), bound: 50_000.0 })?;
+        if self.settings.price.is_some() {
+            gate = gate.demand("sales", Rule::NotLower { metric: metric("ndcg_value"), tolerance: 0.02 })?;
+        }
+        if self.settings.groups.is_some() {
+            gate = gate.demand("fairness", Rule::AtMost { metric: metric("opportunity_gap"), bound: 0.3 })?;
+        }
+        Ok(gate)
+    }
+
+    fn log(&self, lesson: &Lesson, trainer: &dyn Trainer, why: &str, at: EventTime) -> Result<()> {
+        let inputs = vec![RunInput { role: Name::new("train")?, digest: lesson.trained_on }];
+        let run = self.runs.begin(&NewRun {
+            experiment: Name::new("ranking")?,
+            name: why.to_owned(),
+            parent: None,
+            inputs,
+            code_version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: at,
+        })?;
+        let metric = |(key, value): (&String, &f64)| Metric { key: key.clone(), value: *value, step: 0, at };
+        self.runs.log(
+            &run,
+            &RunLog {
+                metrics: lesson.metrics.iter().map(metric).collect(),
+                params: BTreeMap::from([("settings".to_owned(), trainer.settings()?.to_string())]),
+                tags: BTreeMap::from([("version".to_owned(), lesson.version.to_string())]),
+            },
+        )?;
+        Ok(self.runs.end(&run, RunStatus::Finished, at)?)
+    }
+}
+
+/// The instant from which on rows are held out.
+fn held_out_from(rows: &Dataset) -> Result<EventTime> {
+    let mut times: Vec<i64> = Vec::new();
+    for batch in rows.batches()? {
+        let batch = batch?;
+        let column = batch.column_by_name("event_time").ok_or("rows without event_time")?;
+        let column = cast(column, &DataType::Int64)?;
+        times.extend(column.as_primitive::<mlops_core::arrow::datatypes::Int64Type>().values());
+    }
+    let place = ((times.len() as f64) * (1.0 - HELD_OUT)) as usize;
+    if place >= times.len() {
+        return Err("no rows to learn from".into());
+    }
+    Ok(EventTime::from_micros(*times.select_nth_unstable(place).1))
+}
+
+/// How much each input moves the score, on average over some rows and as a share of the whole, greatest first; empty for models that
+/// cannot tell.
+fn importance(model: &dyn Model, rows: &Dataset) -> Result<Vec<(String, f64)>> {
+    let some = Dataset::collect(rows.scan(&ScanRequest::all().limit(EXPLAINED_ROWS))?)?.to_batch()?;
+    let Some(moved) = model.explain(&some)? else { return Ok(Vec::new()) };
+    let mut shares = Vec::new();
+    for field in moved.schema().fields().iter().filter(|field| field.name() != "bias") {
+        let column = numbers(&moved, field.name())?;
+        shares.push((field.name().clone(), column.values().iter().map(|moved| moved.abs()).sum::<f64>()));
+    }
+    let total: f64 = shares.iter().map(|(_, moved)| moved).sum();
+    shares.iter_mut().for_each(|(_, moved)| *moved /= total.max(f64::MIN_POSITIVE));
+    shares.sort_by(|a, b| b.1.total_cmp(&a.1));
+    Ok(shares)
+}
+
+/// Measures `model` on labelled rows of whole pages.
+///
+/// * `auc`, `log_loss`, `ece`: of the clicks as they were, at the places where they were.
+/// * `ndcg`, `ndcg_value`: of the pages ordered by the model as if everything stood first; a click counts one over the probability of
+///   a look at its place, and for `ndcg_value` times its price.
+/// * `opportunity_gap`: greatest difference between groups of customers in the share of clicked offers that the model puts into the
+///   first three places (equal opportunity).
+/// * `score_p99_us`: time to score a hundred candidates.
+///
+/// # Errors
+/// When a column is missing or the model refuses the rows.
+pub fn measure(model: &dyn Model, rows: &Dataset, settings: &LearnSettings) -> Result<BTreeMap<String, f64>> {
+    let rows = rows.to_batch()?;
+    let labels = numbers(&rows, LABEL)?;
+    let as_shown = predict(model, &rows)?;
+    let first = predict(model, &standing_first(&rows)?)?;
+    let mut totals = BinaryTotals::new(0.5)?;
+    totals.update(labels.values(), &as_shown)?;
+    let mut measured = BTreeMap::new();
+    let mut put = |name: &str, value: Option<f64>| {
+        value.filter(|value| value.is_finite()).map(|value| measured.insert(name.to_owned(), value))
+    };
+    put("auc", totals.auc());
+    put("log_loss", totals.log_loss());
+    put("ece", totals.ece());
+    let places = numbers(&rows, "position")?;
+    let weight = |row: usize| {
+        let looks = settings.looks.get(places.value(row) as usize).copied().unwrap_or(1.0);
+        (1.0 / looks).min(LOOK_WEIGHT_MAX)
+    };
+    let clicks: Vec<f64> = (0..rows.num_rows()).map(|row| labels.value(row) * weight(row)).collect();
+    let pages = pages(&rows)?;
+    put("ndcg", page_ndcg(&pages, &clicks, &first)?);
+    if let Some(price) = settings.price {
+        let prices = numbers(&rows, price)?;
+        let price = |row: usize| if prices.is_valid(row) { prices.value(row) / 100_000.0 } else { 0.0 };
+        let values: Vec<f64> = clicks.iter().enumerate().map(|(row, click)| click * price(row)).collect();
+        put("ndcg_value", page_ndcg(&pages, &values, &first)?);
+    }
+    if let Some((column, bounds)) = settings.groups {
+        put("opportunity_gap", opportunity_gap(&pages, &numbers(&rows, column)?, bounds, &labels, &first)?);
+    }
+    put("score_p99_us", Some(latency(model, &rows)?));
+    Ok(measured)
+}
+
+fn predict(model: &dyn Model, rows: &RecordBatch) -> Result<Vec<f64>> {
+    let output = cast(&model.predict(rows)?, &DataType::Float64)?;
+    Ok(output.as_primitive::<Float64Type>().values().to_vec())
+}
+
+/// The rows as if each stood in the first place.
+fn standing_first(rows: &RecordBatch) -> Result<RecordBatch> {
+    let place = rows.schema().index_of(SHOWN_AT)?;
+    let mut columns = rows.columns().to_vec();
+    columns[place] = Arc::new(Float64Array::from(vec![0.0; rows.num_rows()])) as ArrayRef;
+    Ok(RecordBatch::try_new(rows.schema(), columns)?)
+}
+
+/// Rows of each page, which stand together.
+fn pages(rows: &RecordBatch) -> Result<Vec<std::ops::Range<usize>>> {
+    let ids = texts(rows, GROUP)?;
+    let mut pages: Vec<std::ops::Range<usize>> = Vec::new();
+    for row in 0..ids.len() {
+        match pages.last_mut() {
+            Some(page) if ids[page.start] == ids[row] => page.end = row + 1,
+            _ => pages.push(row..row + 1),
+        }
+    }
+    Ok(pages)
+}
+
+/// Mean NDCG of pages with something to gain; `None` when there is none.
+fn page_ndcg(pages: &[std::ops::Range<usize>], gains: &[f64], scores: &[f64]) -> Result<Option<f64>> {
+    let mut totals = RankingTotals::new(CUT)?;
+    for page in pages {
+        // The metric's gain is 2^label - 1.
+        let labels: Vec<f64> = gains[page.clone()].iter().map(|gain| (1.0 + gain).log2()).collect();
+        totals.update(&labels, &scores[page.clone()])?;
+    }
+    Ok(totals.means_of_answerable().map(|means| means.ndcg))
+}
+
+fn opportunity_gap(
+    pages: &[std::ops::Range<usize>],
+    values: &Float64Array,
+    bounds: &[f64],
+    labels: &Float64Array,
+    scores: &[f64],
+) -> Result<Option<f64>> {
+    let mut rates = GroupRates::new(200)?;
+    for page in pages {
+        let mut order: Vec<usize> = page.clone().collect();
+        order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+        for (place, row) in order.into_iter().enumerate().filter(|(_, row)| values.is_valid(*row)) {
+            let group = bounds.iter().take_while(|bound| values.value(row) >= **bound).count();
+            rates.update(&format!("group {group}"), place < SELECTED, Some(labels.value(row) > 0.0))?;
+        }
+    }
+    Ok(rates.equal_opportunity_difference())
+}
+
+/// Microseconds that 99 of 100 scorings of a hundred candidates do not exceed.
+fn latency(model: &dyn Model, rows: &RecordBatch) -> Result<f64> {
+    let slate = rows.slice(0, rows.num_rows().min(100));
+    let mut times = Vec::with_capacity(LATENCY_RUNS);
+    for _ in 0..LATENCY_RUNS {
+        let started = Instant::now();
+        model.predict(&slate)?;
+        times.push(started.elapsed().as_secs_f64() * 1e6);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[(LATENCY_RUNS * 99).div_ceil(100) - 1])
+}

@@ -1,0 +1,116 @@
+//! The loop from end to end, on small data.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use mlops_core::catalog::{Catalog, FileCatalog};
+use mlops_core::privacy::{Detector, Kind};
+use mlops_core::source::{DataSource, ParquetSource, ScanRequest};
+use ranking::journey::{self, Story};
+use ranking::options::Options;
+use ranking::progress::Progress;
+use ranking::report;
+
+fn travel(arguments: &[&str], dir: &Path) -> Story {
+    let dir = dir.display().to_string();
+    let all = ["ranking", "--dir", &dir].iter().chain(arguments).copied();
+    journey::run(&Options::parse_from(all), &Progress::silent()).expect("the loop runs")
+}
+
+#[test]
+fn the_loop_learns_serves_sees_the_shift_and_recovers() {
+    let dir = tempfile::tempdir().unwrap();
+    let story = travel(&["--small"], dir.path());
+    let figures = &story.figures;
+
+    assert_eq!(figures.failed_requests, 0);
+    assert_eq!(figures.requests, 10 * 500);
+    assert!(figures.lineage_ok && figures.skewed_values == 0, "{figures:?}");
+    assert!(figures.ndcg_before_shift > figures.ndcg_popularity + 0.03, "{figures:?}");
+
+    let (after, relearnt) = (figures.ndcg_after_shift.unwrap(), figures.ndcg_after_retrain.unwrap());
+    assert!(after < figures.ndcg_before_shift - 0.05, "the shift hurts: {figures:?}");
+    assert!(relearnt > after + 0.03, "learning anew helps: {figures:?}");
+    let sold = [figures.revenue_after_shift.unwrap(), figures.revenue_after_retrain.unwrap()];
+    assert!(sold[1] > sold[0], "{figures:?}");
+
+    for column in ["monthly_gb", "monthly_spend"] {
+        assert!(figures.drifted_columns.iter().any(|drifted| drifted == column), "{figures:?}");
+    }
+    let before_the_turn = story.days.iter().filter(|day| day.day < story.plan.turn).flat_map(|day| &day.seen);
+    assert!(before_the_turn.flat_map(|seen| &seen.drift).all(|report| report.drifted().is_empty()), "no false alarm");
+
+    assert_eq!(figures.refused_versions, [2], "labels that slipped are caught");
+    assert!(figures.promoted_version >= 3 && figures.swap_ms.is_some());
+    let swapped = story.days.iter().find(|day| day.versions.len() == 2).expect("a day was served by two versions");
+    assert_eq!(swapped.failed, 0);
+
+    let page = report::page(&story);
+    assert!(page.contains("<svg") && !page.contains("<script") && !page.contains("http://"), "one file, nothing loaded");
+    assert!(report::summary(&story).contains("lineage from the served version to raw data holds"));
+    no_raw_personal_data(dir.path());
+    the_catalogue_knows_what_was_made_of_what(dir.path());
+}
+
+/// Looks for identity numbers, phones and addresses in everything that was made of the raw files.
+fn no_raw_personal_data(dir: &Path) {
+    let detector = Detector::builder().today(2_025).build().unwrap();
+    for file in ["customers_masked.parquet", "customers_clean.parquet", "customers.parquet"] {
+        let source = ParquetSource::open(dir.join("data").join(file)).unwrap();
+        for batch in source.scan(&ScanRequest::all()).unwrap() {
+            let batch = batch.unwrap();
+            for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+                let verdict = detector.scan_column(field.name(), column).unwrap();
+                let personal = verdict.kind.filter(|kind| Kind::ALL.contains(kind));
+                assert_eq!(personal, None, "{file}: {}", field.name());
+            }
+            assert!(batch.column_by_name("full_name").is_none());
+        }
+    }
+}
+
+fn the_catalogue_knows_what_was_made_of_what(dir: &Path) {
+    let catalog = FileCatalog::open(dir.join("catalog")).unwrap();
+    let names: Vec<String> = catalog.list().unwrap().iter().map(ToString::to_string).collect();
+    for name in ["customers", "customers_raw", "examples_1", "impressions", "offers", "train_1"] {
+        assert!(names.iter().any(|known| known == name), "{names:?}");
+    }
+}
+
+#[test]
+fn films_are_ranked_better_than_by_popularity() {
+    let Some(dir) = shared("data/movielens-small") else { return };
+    let work = tempfile::tempdir().unwrap();
+    let story = travel(&["--small", "--data", "movielens", &dir.display().to_string()], work.path());
+    let figures = &story.figures;
+    assert_eq!(figures.failed_requests, 0);
+    assert!(figures.lineage_ok && figures.skewed_values == 0, "{figures:?}");
+    assert!(figures.ndcg_last_fifth > figures.ndcg_popularity_last_fifth + 0.02, "{figures:?}");
+    assert!(figures.ndcg_last_fifth > figures.ndcg_user_mean_last_fifth + 0.2, "{figures:?}");
+    assert!(figures.revenue_before_shift.is_none(), "nothing is sold");
+}
+
+/// A folder of public data sets, where there is one.
+fn shared(path: &str) -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let shared = std::env::var_os("MLOPS_SHARED_DIR").map_or_else(|| root.join("../shared"), PathBuf::from);
+    let found = shared.join(path);
+    if found.is_dir() {
+        return Some(found);
+    }
+    eprintln!("SKIPPED: {} is not there; set MLOPS_SHARED_DIR to the folder of public data sets", found.display());
+    None
+}
+
+#[test]
+fn a_folder_without_films_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().display().to_string();
+    let options = Options::parse_from(["ranking", "--data", "movielens", &path]);
+    let failure = journey::run(&options, &Progress::silent()).unwrap_err().to_string();
+    assert!(failure.contains(&path) && failure.contains("ratings.csv"), "{failure}");
+    let nowhere = Options::parse_from(["ranking", "--data", "movielens"]);
+    assert!(nowhere.source().unwrap_err().to_string().contains("folder"));
+    let unknown = Options::parse_from(["ranking", "--data", "netflix"]);
+    assert!(unknown.source().unwrap_err().to_string().contains("netflix"));
+}

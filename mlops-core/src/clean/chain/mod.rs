@@ -1,0 +1,198 @@
+//! Several transforms, one after another, as one.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use super::ext::treated;
+use super::rows::pack;
+use super::{Changes, FittedTransform, Pass, Scope, Transform, TransformState};
+use crate::{Dataset, Error, Result, Schema};
+
+pub(super) const KIND: &str = "chain";
+
+/// Most stages of one chain.
+pub const STAGES_MAX: usize = 64;
+
+/// Transforms that are fitted one after another, each on what those before it put out.
+///
+/// * Nothing is held between the stages: a chain of n stages reads its data up to n times, a stage that learns nothing
+///   not at all. Where reading is slow and memory is there, fit on [`Dataset::hold`].
+/// * One state holds those of all stages, and one digest names it.
+/// * [`Scope::Table`] as soon as one stage is; [`FittedChain::rows_only`] leaves those stages out for single requests.
+///
+/// # Examples
+/// ```
+/// use mlops_core::clean::{Chain, Dedup, Impute, Pick, Scale, Strategy};
+///
+/// let chain = Chain::builder()
+///     .then(Dedup::builder().keys("event_id").build()?)
+///     .then(Impute::builder().fill(Pick::Numbers, Strategy::Median).indicator(true).build()?)
+///     .then(Scale::builder().standard(Pick::Numbers).build()?)
+///     .build()?;
+/// # Ok::<(), mlops_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Chain {
+    stages: Vec<Arc<dyn Transform>>,
+}
+
+/// Builder of [`Chain`]; its form in files is a list of [`Recipe`](super::Recipe)s.
+#[derive(Clone, Debug, Default)]
+pub struct ChainBuilder {
+    stages: Vec<Arc<dyn Transform>>,
+}
+
+impl ChainBuilder {
+    /// Adds `transform` after all others.
+    pub fn then(self, transform: impl Transform) -> Self {
+        self.then_shared(Arc::new(transform))
+    }
+
+    /// Adds a shared transform after all others.
+    pub fn then_shared(mut self, transform: Arc<dyn Transform>) -> Self {
+        self.stages.push(transform);
+        self
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when there is no stage or more than [`STAGES_MAX`].
+    pub fn build(self) -> Result<Chain> {
+        if self.stages.is_empty() || self.stages.len() > STAGES_MAX {
+            return Err(Error::invalid("stages", self.stages.len(), "1 to 64 stages"));
+        }
+        Ok(Chain { stages: self.stages })
+    }
+}
+
+impl Chain {
+    /// Starts without a stage.
+    pub fn builder() -> ChainBuilder {
+        ChainBuilder::default()
+    }
+
+    /// As [`Transform::fit`], as the chain that it is.
+    ///
+    /// # Errors
+    /// [`Error::Stage`] with what the fit of that stage says.
+    pub fn fit_chain(&self, data: &Dataset) -> Result<FittedChain> {
+        let mut current = data.clone();
+        let mut stages: Vec<Arc<dyn FittedTransform>> = Vec::with_capacity(self.stages.len());
+        for (place, stage) in self.stages.iter().enumerate() {
+            let fitted: Arc<dyn FittedTransform> = stage.fit(&current).map_err(|error| of_stage(place, error))?.into();
+            current = treated(&current, fitted.clone()).map_err(|error| of_stage(place, error))?;
+            stages.push(fitted);
+        }
+        Ok(FittedChain { stages })
+    }
+}
+
+fn of_stage(place: usize, error: Error) -> Error {
+    Error::stage(format!("stage {} of the chain", place + 1), error)
+}
+
+impl Transform for Chain {
+    fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
+        Ok(Box::new(self.fit_chain(data)?))
+    }
+
+    fn settings(&self) -> Result<serde_json::Value> {
+        let stages = self.stages.iter().map(|stage| stage.settings()).collect::<Result<Vec<_>>>()?;
+        Ok(serde_json::json!({ KIND: stages }))
+    }
+}
+
+/// A [`Chain`] whose stages know their numbers.
+#[derive(Clone, Debug)]
+pub struct FittedChain {
+    stages: Vec<Arc<dyn FittedTransform>>,
+}
+
+impl FittedChain {
+    pub(super) fn of(stages: Vec<Arc<dyn FittedTransform>>) -> Self {
+        Self { stages }
+    }
+
+    /// The stages in order.
+    pub fn stages(&self) -> &[Arc<dyn FittedTransform>] {
+        &self.stages
+    }
+
+    /// The stages that treat single rows: what a request goes through. Those of [`Scope::Table`] are left out, so they
+    /// must not change the columns ([`Dedup`](super::Dedup) does not).
+    pub fn rows_only(&self) -> Self {
+        let is_row = |stage: &&Arc<dyn FittedTransform>| stage.scope() == Scope::Row;
+        Self { stages: self.stages.iter().filter(is_row).cloned().collect() }
+    }
+
+    /// The schema before each stage, and after the last.
+    fn schemas(&self, input: &Schema) -> Result<Vec<Schema>> {
+        let mut schemas = vec![input.clone()];
+        for (place, stage) in self.stages.iter().enumerate() {
+            schemas.push(stage.output_schema(&schemas[place]).map_err(|error| of_stage(place, error))?);
+        }
+        Ok(schemas)
+    }
+}
+
+impl FittedTransform for FittedChain {
+    fn scope(&self) -> Scope {
+        let table = self.stages.iter().any(|stage| stage.scope() == Scope::Table);
+        if table { Scope::Table } else { Scope::Row }
+    }
+
+    fn output_schema(&self, input: &Schema) -> Result<Schema> {
+        Ok(self.schemas(input)?.pop().unwrap_or_else(|| input.clone()))
+    }
+
+    fn begin(&self, input: &Schema) -> Result<Box<dyn Pass>> {
+        let schemas = self.schemas(input)?;
+        let begin = |(stage, schema): (&Arc<dyn FittedTransform>, &Schema)| stage.begin(schema);
+        let stages = self.stages.iter().zip(&schemas).map(begin).collect::<Result<Vec<_>>>()?;
+        Ok(Box::new(ChainPass { stages, drained: 0 }))
+    }
+
+    fn state(&self) -> Result<TransformState> {
+        let states = self.stages.iter().map(FittedTransform::state).collect::<Result<Vec<_>>>()?;
+        pack(KIND, &states)
+    }
+}
+
+struct ChainPass {
+    stages: Vec<Box<dyn Pass>>,
+    /// Stages that have nothing left to hand on.
+    drained: usize,
+}
+
+impl ChainPass {
+    /// Takes `batch` through the stages from `place` on.
+    fn through(&mut self, place: usize, batch: RecordBatch) -> Result<RecordBatch> {
+        self.stages[place..].iter_mut().try_fold(batch, |batch, stage| stage.apply(&batch))
+    }
+}
+
+impl Pass for ChainPass {
+    fn apply(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
+        self.through(0, batch.clone())
+    }
+
+    /// What the first stage held back goes through all that follow before the next of them is drained.
+    fn drain(&mut self) -> Result<Option<RecordBatch>> {
+        while self.drained < self.stages.len() {
+            match self.stages[self.drained].drain()? {
+                Some(batch) => return self.through(self.drained + 1, batch).map(Some),
+                None => self.drained += 1,
+            }
+        }
+        Ok(None)
+    }
+
+    fn changes(&self) -> Changes {
+        Changes { steps: self.stages.iter().flat_map(|stage| stage.changes().steps).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! The built-in transforms by name: their settings in files, their states restored.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::rows::unpack;
+use super::{
+    Cast, Chain, Dedup, FittedChain, FittedDedup, FittedImpute, FittedOutliers, FittedScale, FittedSelect,
+    FittedTransform, Impute, Outliers, Scale, Scope, Select, Transform, TransformState, cast, chain, dedup, impute,
+    outlier, scale, select,
+};
+use crate::{Dataset, Error, Result};
+
+/// Settings of any built-in transform, as they stand in a file.
+///
+/// # Examples
+/// ```
+/// use mlops_core::clean::{Recipe, Transform};
+///
+/// let recipe: Recipe = serde_json::from_str(
+///     r#"{"chain": [
+///         {"dedup": {"keys": {"columns": ["event_id"]}}},
+///         {"impute": {"rules": [{"columns": "numbers", "strategy": "median"}], "indicator": true}},
+///         {"scale": {"rules": [{"columns": {"columns": ["age"]}, "method": "standard"}]}}
+///     ]}"#,
+/// )?;
+/// assert!(matches!(&recipe, Recipe::Chain(stages) if stages.len() == 3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Recipe {
+    /// Fills what is missing.
+    Impute(Impute),
+    /// Treats values far from the others.
+    Outliers(Outliers),
+    /// Drops rows that come more than once.
+    Dedup(Dedup),
+    /// Keeps, drops, renames and reorders columns.
+    Select(Select),
+    /// Brings numbers to a common scale.
+    Scale(Scale),
+    /// Casts columns.
+    Cast(Cast),
+    /// Several, one after another.
+    Chain(Vec<Recipe>),
+}
+
+macro_rules! recipe_from {
+    ($($transform:ident),*) => {$(
+        impl From<$transform> for Recipe {
+            fn from(transform: $transform) -> Self {
+                Self::$transform(transform)
+            }
+        }
+    )*};
+}
+
+recipe_from!(Impute, Outliers, Dedup, Select, Scale, Cast);
+
+impl Recipe {
+    fn transform(&self) -> Result<Arc<dyn Transform>> {
+        Ok(match self {
+            Self::Impute(transform) => Arc::new(transform.clone()),
+            Self::Outliers(transform) => Arc::new(transform.clone()),
+            Self::Dedup(transform) => Arc::new(transform.clone()),
+            Self::Select(transform) => Arc::new(transform.clone()),
+            Self::Scale(transform) => Arc::new(transform.clone()),
+            Self::Cast(transform) => Arc::new(transform.clone()),
+            Self::Chain(stages) => {
+                let add = |chain: super::ChainBuilder, stage: &Self| Ok(chain.then_shared(stage.transform()?));
+                Arc::new(stages.iter().try_fold(Chain::builder(), add).and_then(super::ChainBuilder::build)?)
+            }
+        })
+    }
+}
+
+impl Transform for Recipe {
+    /// As the transform that it describes; [`Error::Invalid`] for a chain without stages or of too many.
+    fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
+        self.transform()?.fit(data)
+    }
+
+    fn settings(&self) -> Result<serde_json::Value> {
+        self.transform()?.settings()
+    }
+}
+
+/// The built-in transform that wrote `state`.
+///
+/// # Errors
+/// [`Error::InvalidData`] when the state is of another kind, of an unknown layout, or its body does not fit.
+pub fn restore(state: &TransformState) -> Result<Box<dyn FittedTransform>> {
+    restore_with(state, &unknown)
+}
+
+fn unknown(state: &TransformState) -> Result<Box<dyn FittedTransform>> {
+    Err(Error::invalid_data("state of a transform", format_args!("unknown kind {:?}", clip(&state.kind))))
+}
+
+fn clip(kind: &str) -> &str {
+    &kind[..kind.floor_char_boundary(80)]
+}
+
+/// As [`restore`], with `custom` for the kinds that are not built in, also inside of a chain.
+///
+/// # Errors
+/// As [`restore`], and what `custom` says.
+pub fn restore_with(
+    state: &TransformState,
+    custom: &dyn Fn(&TransformState) -> Result<Box<dyn FittedTransform>>,
+) -> Result<Box<dyn FittedTransform>> {
+    Ok(match state.kind.as_str() {
+        impute::KIND => Box::new(unpack::<FittedImpute>(impute::KIND, state)?),
+        outlier::KIND => Box::new(unpack::<FittedOutliers>(outlier::KIND, state)?),
+        dedup::KIND => Box::new(unpack::<FittedDedup>(dedup::KIND, state)?),
+        select::KIND => Box::new(unpack::<FittedSelect>(select::KIND, state)?),
+        scale::KIND => Box::new(unpack::<FittedScale>(scale::KIND, state)?),
+        cast::KIND => cast::restore(state)?,
+        chain::KIND => {
+            let states: Vec<TransformState> = unpack(chain::KIND, state)?;
+            let restored = states.iter().map(|state| restore_with(state, custom).map(Into::into));
+            Box::new(FittedChain::of(restored.collect::<Result<_>>()?))
+        }
+        _ => custom(state)?,
+    })
+}
+
+/// The part of what `state` restores that treats single rows: stages of [`Scope::Table`] are left out of a chain. For the
+/// request path.
+///
+/// # Errors
+/// As [`restore`], and [`Error::Invalid`] for a transform that is of [`Scope::Table`] by itself.
+pub fn restore_rows(state: &TransformState) -> Result<Box<dyn FittedTransform>> {
+    if state.kind == chain::KIND {
+        let states: Vec<TransformState> = unpack(chain::KIND, state)?;
+        let mut stages: Vec<Arc<dyn FittedTransform>> = Vec::with_capacity(states.len());
+        for state in &states {
+            let restored = restore(state)?;
+            match (restored.scope(), state.kind.as_str()) {
+                (Scope::Row, _) => stages.push(restored.into()),
+                (Scope::Table, chain::KIND) => stages.push(restore_rows(state)?.into()),
+                (Scope::Table, _) => {}
+            }
+        }
+        return Ok(Box::new(FittedChain::of(stages)));
+    }
+    let restored = restore(state)?;
+    if restored.scope() == Scope::Table {
+        return Err(Error::invalid("state", clip(&state.kind), "of a transform that treats single rows"));
+    }
+    Ok(restored)
+}

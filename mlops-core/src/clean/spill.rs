@@ -1,0 +1,105 @@
+//! Batches that wait: in memory while they are few, in a file without a name beyond.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Seek, SeekFrom};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+
+use crate::{Error, Result};
+
+/// Takes batches of one schema and gives them back in order.
+///
+/// The file is in the system's folder for temporary files and vanishes with the process, whatever becomes of it.
+pub(super) struct Shelf {
+    schema: SchemaRef,
+    bytes_max: u64,
+    bytes: u64,
+    held: Vec<RecordBatch>,
+    file: Option<StreamWriter<BufWriter<File>>>,
+}
+
+impl Shelf {
+    pub(super) fn new(schema: SchemaRef, bytes_max: u64) -> Self {
+        Self { schema, bytes_max, bytes: 0, held: Vec::new(), file: None }
+    }
+
+    pub(super) fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        if let Some(file) = &mut self.file {
+            return Ok(file.write(batch)?);
+        }
+        self.held.push(batch.clone());
+        self.bytes += batch.get_array_memory_size() as u64;
+        if self.bytes > self.bytes_max {
+            let file = tempfile::tempfile().map_err(io)?;
+            let mut writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 16, file), &self.schema)?;
+            for batch in self.held.drain(..) {
+                writer.write(&batch)?;
+            }
+            self.file = Some(writer);
+        }
+        Ok(())
+    }
+
+    /// Everything that was pushed, in order.
+    pub(super) fn open(self) -> Result<Shelved> {
+        let Some(mut writer) = self.file else { return Ok(Shelved::Held(self.held.into_iter())) };
+        writer.finish()?;
+        let mut file = writer.into_inner()?.into_inner().map_err(|error| io(error.into_error()))?;
+        file.seek(SeekFrom::Start(0)).map_err(io)?;
+        Ok(Shelved::File(Box::new(StreamReader::try_new(BufReader::with_capacity(1 << 16, file), None)?)))
+    }
+}
+
+/// An opened [`Shelf`].
+pub(super) enum Shelved {
+    Held(std::vec::IntoIter<RecordBatch>),
+    File(Box<StreamReader<BufReader<File>>>),
+}
+
+impl Iterator for Shelved {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Held(batches) => batches.next().map(Ok),
+            Self::File(batches) => batches.next().map(|batch| Ok(batch?)),
+        }
+    }
+}
+
+fn io(error: std::io::Error) -> Error {
+    Error::io(std::env::temp_dir(), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, DictionaryArray, Int64Array, StringViewArray};
+    use arrow::datatypes::Int32Type;
+
+    use super::*;
+
+    fn batch(first: i64) -> RecordBatch {
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(first..first + 100));
+        let texts: ArrayRef = Arc::new(StringViewArray::from_iter_values((0..100).map(|i| format!("text number {i}"))));
+        let plan = format!("plan {first}");
+        let plans: DictionaryArray<Int32Type> = (0..100).map(|_| plan.as_str()).collect();
+        RecordBatch::try_from_iter([("id", ids), ("text", texts), ("plan", Arc::new(plans))]).unwrap()
+    }
+
+    #[test]
+    fn batches_come_back_in_order_from_memory_and_from_disk() {
+        for bytes_max in [u64::MAX, 0, 20_000] {
+            let batches: Vec<_> = (0..10).map(|i| batch(i * 100).slice(3, 90)).collect();
+            let mut shelf = Shelf::new(batches[0].schema(), bytes_max);
+            batches.iter().try_for_each(|batch| shelf.push(batch)).unwrap();
+            assert_eq!(shelf.file.is_some(), bytes_max < u64::MAX);
+            let back = shelf.open().unwrap().collect::<Result<Vec<_>>>().unwrap();
+            assert_eq!(back, batches);
+        }
+    }
+}

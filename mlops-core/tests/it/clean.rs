@@ -1,0 +1,210 @@
+//! Every transform passes the kit of transforms, and cleaning runs as steps of a pipeline.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mlops_core::arrow::array::{
+    ArrayRef, BooleanArray, DictionaryArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray, TimestampMicrosecondArray,
+};
+use mlops_core::arrow::datatypes::Int32Type;
+use mlops_core::clean::{
+    Action, Cast, CastTo, Chain, Change, Changes, Clean, Dedup, Fence, Impute, Keep, Method, Nan, Outliers, Pick,
+    Recipe, Scale, Select, Strategy, Transform, TransformState, Unreadable, restore,
+};
+use mlops_core::pipeline::{Artifact, Given, Inputs, Pipeline, RunOptions, Step, StepContext};
+use mlops_core::schema::{Role, Sensitivity};
+use mlops_core::{Dataset, Error, Name, testkit};
+
+/// A fixed sequence that looks random (SplitMix64).
+fn mix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// All kinds of columns, with gaps, NaN, infinities and repeated rows.
+fn table(rows: u64) -> Dataset {
+    let each = || (0..rows).map(|row| mix(row % (rows * 3 / 4 + 1)));
+    let spend = |r: u64| match r % 11 {
+        0 => None,
+        1 => Some(f64::NAN),
+        2 => Some(f64::INFINITY),
+        3 => Some((r % 10_000_000) as f64),
+        _ => Some((r % 1000) as f64 / 7.0),
+    };
+    let plans = ["basic", "plus", "gold"];
+    let plan = |r: u64| (!r.is_multiple_of(5)).then(|| plans[(r % 3) as usize]);
+    let columns: [(&str, ArrayRef, bool); 8] = [
+        ("id", Arc::new(each().map(|r| (r % 40) as i64).collect::<Int64Array>()), true),
+        ("at", Arc::new(each().map(|r| Some((r >> 40) as i64)).collect::<TimestampMicrosecondArray>()), true),
+        ("age", Arc::new(each().map(|r| (r % 9 != 0).then_some((r % 80) as i32)).collect::<Int32Array>()), true),
+        ("spend", Arc::new(each().map(spend).collect::<Float64Array>()), true),
+        ("small", Arc::new(each().map(|r| Some((r % 100) as f32 / 3.0)).collect::<Float32Array>()), true),
+        ("plan", Arc::new(each().map(plan).collect::<DictionaryArray<Int32Type>>()), true),
+        (
+            "note",
+            Arc::new(each().map(|r| (r % 4 != 0).then(|| format!("note {}", r % 6))).collect::<StringArray>()),
+            true,
+        ),
+        ("active", Arc::new(each().map(|r| (r % 6 != 0).then_some(r % 2 == 0)).collect::<BooleanArray>()), true),
+    ];
+    let rows = Dataset::from_batches([RecordBatch::try_from_iter_with_nullable(columns).unwrap()]).unwrap();
+    let schema = rows.schema().with_role("id", Role::Key).and_then(|s| s.with_role("spend", Role::Feature));
+    let schema = schema.and_then(|s| s.with_sensitivity("note", Sensitivity::Personal)).unwrap();
+    rows.with_schema(schema.with_unit("spend", "VND").unwrap()).unwrap()
+}
+
+fn kit<T: Transform>(make: impl Fn() -> T) {
+    testkit::transform(make, restore, &table(150));
+}
+
+fn impute() -> Impute {
+    Impute::builder()
+        .fill(Pick::Numbers, Strategy::Mean)
+        .fill("spend", Strategy::Median)
+        .fill(["plan", "active"], Strategy::MostFrequent)
+        .fill("note", Strategy::constant("none"))
+        .indicator(true)
+        .build()
+        .unwrap()
+}
+
+fn outliers(action: Action) -> Outliers {
+    Outliers::builder()
+        .fence("spend", Fence::iqr(), action)
+        .fence("age", Fence::Quantiles { low: 0.05, high: 0.95 }, action)
+        .fence("small", Fence::modified_z_score(), action)
+        .build()
+        .unwrap()
+}
+
+fn scale() -> Scale {
+    Scale::builder()
+        .standard("age")
+        .robust("spend")
+        .method("small", Method::MinMax { low: -1.0, high: 1.0 })
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn impute_keeps_the_contract() {
+    kit(impute);
+    kit(|| Impute::builder().fill("spend", Strategy::Mean).nan(Nan::Value).build().unwrap());
+}
+
+#[test]
+fn outliers_keep_the_contract() {
+    for action in [Action::Clip, Action::Null, Action::Flag, Action::DropRow] {
+        kit(|| outliers(action));
+    }
+    kit(|| Outliers::builder().fence(Pick::Numbers, Fence::z_score(), Action::Clip).build().unwrap());
+}
+
+#[test]
+fn dedup_keeps_the_contract() {
+    kit(|| Dedup::builder().build().unwrap());
+    kit(|| Dedup::builder().keys("id").build().unwrap());
+    kit(|| Dedup::builder().keys(["id", "plan"]).keep(Keep::Last).held_bytes_max(0).build().unwrap());
+    kit(|| Dedup::builder().keys("id").keep(Keep::Greatest("at".to_owned())).build().unwrap());
+}
+
+#[test]
+fn select_keeps_the_contract() {
+    kit(|| Select::builder().drop(Pick::Sensitivity(Sensitivity::Personal)).build().unwrap());
+    kit(|| Select::builder().drop_constant(true).missing_max(0.1).first(["plan"]).rename("id", "key").build().unwrap());
+}
+
+#[test]
+fn scale_keeps_the_contract() {
+    kit(scale);
+    kit(|| Scale::builder().max_abs(Role::Feature).build().unwrap());
+}
+
+#[test]
+fn cast_keeps_the_contract() {
+    kit(|| {
+        let cast = Cast::builder().column(["age", "small"], CastTo::Float).column("at", CastTo::Int);
+        let cast = cast.column(["plan", "active"], CastTo::Text).column("spend", CastTo::Int);
+        cast.unreadable(Unreadable::Null).build().unwrap()
+    });
+}
+
+#[test]
+fn chains_keep_the_contract() {
+    kit(|| Chain::builder().then(outliers(Action::Null)).then(impute()).then(scale()).build().unwrap());
+    kit(|| {
+        let dedup = Dedup::builder().keys("id").keep(Keep::Last).build().unwrap();
+        Chain::builder().then(dedup).then(outliers(Action::DropRow)).then(impute()).build().unwrap()
+    });
+    kit(|| Recipe::Chain(vec![impute().into(), Recipe::Chain(vec![scale().into()])]));
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+#[test]
+fn cleaning_keeps_the_contract_of_steps() {
+    let inputs = Inputs::new([(name("rows"), table(150).into())]);
+    testkit::repeatable_step(|| Clean::fit(name("fit"), impute(), name("rows")).unwrap(), &inputs);
+    let state = impute().fit(&table(150)).unwrap().state().unwrap();
+    let state = Artifact::Json(serde_json::to_value(state).unwrap());
+    let inputs = Inputs::new([(name("rows"), table(150).into()), (name("fit"), state)]);
+    testkit::repeatable_step(|| Clean::apply(name("clean"), name("fit"), name("rows")), &inputs);
+    testkit::repeatable_step(|| Clean::report(name("report"), name("fit"), name("rows")), &inputs);
+}
+
+#[test]
+fn what_was_learned_on_one_table_is_applied_to_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipeline = || {
+        let fit = Clean::fit(name("fit"), impute(), name("train")).unwrap();
+        let clean = Clean::apply(name("clean"), name("fit"), name("test"));
+        let report = Clean::report(name("report"), name("fit"), name("test"));
+        Pipeline::builder("clean")
+            .step(Given::new("train", table(150)).unwrap(), &[])
+            .step(Given::new("test", table(60)).unwrap(), &[])
+            .step(fit, &["train"])
+            .step(clean, &["fit", "test"])
+            .step(report, &["fit", "test"])
+            .build()
+            .unwrap()
+    };
+    let run = pipeline().run(dir.path(), &RunOptions::default()).unwrap().ok().unwrap();
+    let state: TransformState =
+        serde_json::from_value(run.artifact("fit").unwrap().as_json().unwrap().clone()).unwrap();
+    assert_eq!(state, impute().fit(&table(150)).unwrap().state().unwrap());
+    let report = run.artifact("report").unwrap().as_json().unwrap().clone();
+    let changes: Changes = serde_json::from_value(report).unwrap();
+    assert_eq!((changes.rows_in(), changes.rows_out()), (60, 60));
+    assert!(changes.cells("spend", Change::Imputed) > 0);
+    let artifact = run.artifact("clean").unwrap();
+    let clean = artifact.as_dataset().unwrap();
+    assert_eq!(clean.schema().unit("spend").unwrap(), Some("VND"));
+    assert_eq!(clean.to_batch().unwrap()["spend"].null_count(), 0);
+}
+
+#[test]
+fn a_run_that_is_to_stop_stops_and_a_foreign_input_is_named() {
+    let state = impute().fit(&table(20)).unwrap().state().unwrap();
+    let state = Artifact::Json(serde_json::to_value(state).unwrap());
+    let inputs = Inputs::new([(name("rows"), table(20).into()), (name("fit"), state)]);
+    let stopping = StepContext { cancelled: Arc::new(|| true), ..StepContext::default() };
+    let report = Clean::report(name("report"), name("fit"), name("rows"));
+    let stopped = report.run(&inputs, &stopping);
+    assert!(matches!(stopped, Err(Error::Cancelled { .. })));
+    // The host changes its mind once the fit has begun.
+    let asked = AtomicU64::new(0);
+    let later = StepContext {
+        cancelled: Arc::new(move || asked.fetch_add(1, Ordering::Relaxed) > 0),
+        ..StepContext::default()
+    };
+    let stopped = Clean::fit(name("fit"), impute(), name("rows")).unwrap().run(&inputs, &later);
+    assert!(matches!(stopped, Err(Error::Cancelled { .. })), "{stopped:?}");
+    let foreign = Inputs::new([(name("rows"), table(20).into()), (name("fit"), serde_json::json!([1]).into())]);
+    let refused = report.run(&foreign, &StepContext::default()).unwrap_err();
+    assert!(matches!(&refused, Error::InvalidData { what, .. } if what.contains("`fit`")), "{refused}");
+}

@@ -1,0 +1,3 @@
+//! The public API, and the conformance kits on our own implementations.
+
+mod kits;
