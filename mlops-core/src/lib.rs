@@ -7,6 +7,7 @@ pub mod digest;
 pub mod error;
 pub mod file;
 pub mod html;
+pub mod interop;
 pub mod metrics;
 pub mod model;
 pub mod name;

@@ -5,7 +5,6 @@ pub mod error;
 pub mod flavor;
 pub mod forest;
 pub mod gbdt;
-mod matrix;
 mod numbers;
 pub mod run;
 pub mod serve;

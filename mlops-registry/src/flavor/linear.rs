@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use mlops_core::arrow::array::{ArrayRef, Float64Array, RecordBatch};
 use mlops_core::arrow::buffer::ScalarBuffer;
+use mlops_core::interop::floats;
 use mlops_core::model::{Model, Signature};
 use serde::{Deserialize, Serialize};
 
 use crate::forest::{Link, check_link};
-use crate::matrix::floats;
 use crate::{Error, Result};
 
 const FORMAT: u32 = 1;
@@ -77,7 +77,7 @@ impl LinearModel {
 
     fn columns(&self, features: &RecordBatch) -> mlops_core::Result<Vec<ScalarBuffer<f64>>> {
         let arrays = self.signature.select(features)?;
-        self.signature.names().zip(&arrays).map(|(name, array)| Ok(floats(name, array)?)).collect()
+        self.signature.names().zip(&arrays).map(|(name, array)| floats(name, array)).collect()
     }
 }
 

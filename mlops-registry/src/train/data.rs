@@ -3,10 +3,10 @@
 use mlops_core::Dataset;
 use mlops_core::arrow::array::{ArrayRef, RecordBatch};
 use mlops_core::arrow::row::{RowConverter, SortField};
+use mlops_core::interop::floats;
 use mlops_core::model::Signature;
 use mlops_core::schema::Role;
 
-use crate::matrix::floats;
 use crate::{Error, Result};
 
 /// Rows to learn from, with the part that each column plays; rows to judge by, where there are any.
