@@ -2,9 +2,13 @@
 
 use std::fmt::{self, Write};
 
+use mlops_core::html::{self, Escaped};
+
 use super::chart::{self, Line};
 use crate::journey::{DayStory, Story};
 use crate::learn::Lesson;
+
+const TITLE: &str = "A ranking service, and how it was kept honest";
 
 const STYLE: &str = "body{font:15px/1.55 system-ui,sans-serif;margin:2rem auto;max-width:62rem;padding:0 1rem;color:#1d2733}\
 h1{font-size:1.6rem;margin-bottom:.2rem}h2{font-size:1.15rem;border-top:1px solid #d5dce3;padding-top:1rem;margin-top:2rem}\
@@ -20,47 +24,18 @@ polyline.c,circle.c{stroke:#3f9a6c}circle.c{fill:#3f9a6c}.legend span{margin-rig
 .cards{display:flex;flex-wrap:wrap;gap:1rem;margin:1.2rem 0}.card{flex:1 1 9rem;border:1px solid #d5dce3;border-radius:6px;padding:.6rem .9rem}\
 .card b{display:block;font-size:1.3rem;font-variant-numeric:tabular-nums}";
 
-/// Text that cannot leave the place it is written to.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            match character {
-                '&' => out.write_str("&amp;")?,
-                '<' => out.write_str("&lt;")?,
-                '>' => out.write_str("&gt;")?,
-                '"' => out.write_str("&quot;")?,
-                '\'' => out.write_str("&#39;")?,
-                plain => out.write_char(plain)?,
-            }
-        }
-        Ok(())
-    }
-}
-
 /// The page.
 pub fn page(story: &Story) -> String {
-    let mut out = String::new();
-    // Writing to a string cannot fail.
-    let _ = write(story, &mut out);
-    out
+    html::page(TITLE, STYLE, |out| write(story, out))
 }
 
 fn write(story: &Story, out: &mut String) -> fmt::Result {
-    write!(
-        out,
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width,initial-scale=1\"><title>Ranking</title><style>{STYLE}</style></head><body>\
-         <h1>A ranking service, and how it was kept honest</h1><p class=\"note\">{}</p>",
-        Escaped(&story.title)
-    )?;
+    write!(out, "<h1>{TITLE}</h1><p class=\"note\">{}</p>", Escaped(&story.title))?;
     cards(story, out)?;
     quality(story, out)?;
     drift(story, out)?;
     lessons(story, out)?;
-    intake(story, out)?;
-    out.write_str("</body></html>\n")
+    intake(story, out)
 }
 
 fn cards(story: &Story, out: &mut String) -> fmt::Result {
