@@ -427,18 +427,3 @@ proptest! {
         }
     }
 }
-
-#[test]
-fn tmp_write_fixture() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/catalog_1");
-    let catalog = FileCatalog::open(root).unwrap();
-    let first = entry("customers", "a");
-    let second = Entry { digest: Digest::of("b"), modified: EventTime::from_secs(1_704_153_600), ..first.clone() };
-    catalog.put(&first, Revision(0)).unwrap();
-    catalog.put(&second, Revision(1)).unwrap();
-    let mut bare = entry("offers.v2", "o");
-    bare.readers = Readers::Everyone;
-    bare.provenance = None;
-    bare.columns.clear();
-    catalog.put(&bare, Revision(0)).unwrap();
-}
