@@ -9,7 +9,7 @@ use super::*;
 use crate::Dataset;
 use crate::schema::Sensitivity;
 use crate::source::random::tables;
-use crate::source::{Comparison, Predicate};
+use crate::source::{Comparison, DataSink, Predicate};
 
 /// A file with `text`, which lives as long as the folder.
 fn file(text: impl AsRef<[u8]>) -> (TempDir, PathBuf) {

@@ -1,7 +1,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float32Array, ListArray, StructArray};
+use arrow::array::{ArrayRef, AsArray, Float32Array, ListArray, StructArray};
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type, Schema as ArrowSchema};
 use proptest::prelude::*;
 use tempfile::TempDir;

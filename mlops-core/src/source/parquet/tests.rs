@@ -2,7 +2,7 @@ use std::fs;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, StringArray, UInt64Array};
-use arrow::datatypes::{DataType, Field, Int64Type};
+use arrow::datatypes::{DataType, Field, Int64Type, IntervalUnit, UnionFields, UnionMode};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -171,14 +171,16 @@ fn groups_are_written_out_as_they_fill() {
 #[test]
 fn types_that_parquet_does_not_hold_are_named_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
-    let unfit = DataType::RunEndEncoded(
-        Arc::new(Field::new("run_ends", DataType::Int32, false)),
-        Arc::new(Field::new("values", DataType::Utf8, true)),
-    );
-    let schema =
-        Schema::new(ArrowSchema::new(vec![Field::new("ok", DataType::Int64, true), Field::new("runs", unfit, true)]));
-    let begun = ParquetSink::new(folder.path().join("t.parquet")).begin(&schema.unwrap());
-    assert!(matches!(begun.map(|_| ()), Err(Error::Schema { column, .. }) if column == "runs"));
+    let span = DataType::Interval(IntervalUnit::MonthDayNano);
+    let item = Arc::new(Field::new_list_field(span.clone(), true));
+    let member = Field::new("member", DataType::List(item), true);
+    let union = DataType::Union(UnionFields::empty(), UnionMode::Sparse);
+    for unfit in [span, DataType::Struct(vec![member].into()), union] {
+        let fields = vec![Field::new("ok", DataType::Int64, true), Field::new("unfit", unfit.clone(), true)];
+        let schema = Schema::new(ArrowSchema::new(fields)).unwrap();
+        let begun = ParquetSink::new(folder.path().join("t.parquet")).begin(&schema).map(|_| ());
+        assert!(matches!(&begun, Err(Error::Schema { column, .. }) if column == "unfit"), "{unfit} {begun:?}");
+    }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
