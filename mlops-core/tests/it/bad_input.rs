@@ -119,11 +119,13 @@ fn files_without_content_are_named() {
     }
 }
 
+/// A file, its content, the error, and words of its message.
+type Case<'a> = (&'a str, &'a [u8], fn(&Error) -> bool, &'a [&'a str]);
+
 #[test]
 fn cells_and_columns_that_do_not_fit_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let wanted = schema(&[("id", DataType::Int64), ("price", DataType::Float64)]);
-    type Case<'a> = (&'a str, &'a [u8], fn(&Error) -> bool, &'a [&'a str]);
     let data = |e: &Error| matches!(e, Error::InvalidData { .. });
     let shape = |e: &Error| matches!(e, Error::Schema { .. });
     let cases: [Case<'_>; 20] = [

@@ -243,6 +243,9 @@ fn refused(root: &Path, document: &Path, variant: fn(&Error) -> bool, word: &str
     assert_eq!(catalog.by_digest(&Digest::of("o")).unwrap(), entry("offers", "o"));
 }
 
+/// What was done, what the document holds then, the error, and a word of its message.
+type Damage<'a> = (&'a str, String, fn(&Error) -> bool, &'a str);
+
 #[test]
 fn documents_that_are_not_what_was_written_are_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -260,7 +263,7 @@ fn documents_that_are_not_what_was_written_are_named() {
 
     let corrupt = |error: &Error| matches!(error, Error::Corrupt { .. });
     let foreign = |error: &Error| matches!(error, Error::InvalidData { .. });
-    let cases: [(&str, String, fn(&Error) -> bool, &str); 8] = [
+    let cases: [Damage<'_>; 8] = [
         ("empty", String::new(), corrupt, "EOF"),
         ("cut off", text[..text.len() / 2].to_owned(), corrupt, "EOF"),
         ("no JSON", "PAR1".to_owned(), corrupt, "line 1"),

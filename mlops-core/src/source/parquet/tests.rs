@@ -152,8 +152,14 @@ fn files_of_other_writers_are_read() {
 fn groups_are_written_out_as_they_fill() {
     let data = table(vec![("i", Arc::new(Int64Array::from_iter_values(0..10)))]);
     let (_folder, path) = stored(&data, 4);
-    let rows: Vec<i64> =
-        Footer::read(&path).unwrap().builder.metadata().row_groups().iter().map(|g| g.num_rows()).collect();
+    let rows: Vec<i64> = Footer::read(&path)
+        .unwrap()
+        .builder
+        .metadata()
+        .row_groups()
+        .iter()
+        .map(parquet::file::metadata::RowGroupMetaData::num_rows)
+        .collect();
     assert_eq!(rows, [4, 4, 2]);
     assert!(matches!(
         ParquetSink::builder("x").group_rows(0).build(),
