@@ -62,6 +62,8 @@ pub struct LearnSettings {
     pub seed: u64,
     /// How probable a look at a place is; index from 0.
     pub looks: Vec<f64>,
+    /// Greatest expected calibration error that passes.
+    pub ece_max: f64,
     /// The column with the price, where things are sold.
     pub price: Option<&'static str>,
     /// The column that fairness is judged by, and its upper bounds of groups.
@@ -224,7 +226,7 @@ impl Learner {
         let metric = |name: &str| name.to_owned();
         let mut gate = Gate::new()
             .demand("data_science", Rule::NotLower { metric: metric("click_gain"), tolerance: 0.005 })?
-            .demand("honest_probabilities", Rule::AtMost { metric: metric("ece"), bound: 0.05 })?
+            .demand("honest_probabilities", Rule::AtMost { metric: metric("ece"), bound: self.settings.ece_max })?
             .demand("better_than_chance", Rule::AtLeast { metric: metric("auc"), bound: 0.55 })?
             .demand("product_latency", Rule::AtMost { metric: metric("score_p99_us"), bound: 50_000.0 })?;
         if self.settings.price.is_some() {

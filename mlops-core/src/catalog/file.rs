@@ -304,10 +304,8 @@ fn visible<T>(folder: &Path, of: impl Fn(&str) -> Option<T>) -> Result<Vec<T>> {
 /// Checks that a folder without a marker is free to become a catalog.
 fn ensure_unused(root: &Path) -> Result<()> {
     // Another process may be making the catalog right now; its marker comes before anything else.
-    match visible(root, |_| Some(()))?.is_empty() || root.join(MARKER).exists() {
-        true => Ok(()),
-        false => {
-            Err(Error::invalid_data(root.display().to_string(), "a folder with other things in it, not a catalog"))
-        }
+    if visible(root, |_| Some(()))?.is_empty() || root.join(MARKER).exists() {
+        return Ok(());
     }
+    Err(Error::invalid_data(root.display().to_string(), "a folder with other things in it, not a catalog"))
 }

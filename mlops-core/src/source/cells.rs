@@ -14,7 +14,7 @@ use arrow::compute::{CastOptions, cast_with_options, filter};
 use arrow::datatypes::{DataType, Date32Type, Field, TimeUnit};
 
 use super::is_text;
-use super::json::Json;
+use super::json::{Json, Members};
 use crate::time::EventTime;
 use crate::{Error, Result, Schema};
 
@@ -236,16 +236,20 @@ impl Cells {
     fn append_object(&mut self, values: &[(String, Json)]) -> Result<(), Misfit> {
         let Kind::Struct { valid, members } = &mut self.kind else { return self.refuse() };
         valid.append_non_null();
-        let unknown = values.iter().find(|(key, _)| !members.iter().any(|m| m.name() == key));
-        let mut outcome = match unknown {
-            Some((key, _)) => Err(format!("`{}` is no member of this column", shorten(key)).into()),
-            None => Ok(()),
-        };
-        for member in members {
-            let value = values.iter().find(|(key, _)| key == member.name()).map_or(&Json::Null, |(_, value)| value);
-            outcome = outcome.and(member.append_json(value));
+        let (found, mut known, mut outcome) = (Members::of(values), 0, Ok(()));
+        for (place, member) in members.iter_mut().enumerate() {
+            let value = found.value(place, member.name());
+            known += usize::from(value.is_some());
+            outcome = outcome.and(member.append_json(value.unwrap_or(&Json::Null)));
         }
-        outcome
+        if known == values.len() {
+            return outcome;
+        }
+        let names: BTreeSet<&str> = members.iter().map(Self::name).collect();
+        match values.iter().find(|(key, _)| !names.contains(key.as_str())) {
+            Some((key, _)) => Err(format!("`{}` is no member of this column", shorten(key)).into()),
+            None => outcome,
+        }
     }
 
     fn finish(&mut self) -> Result<ArrayRef> {

@@ -13,6 +13,8 @@ mod parquet;
 mod predicate;
 mod print;
 mod quarantine;
+#[cfg(test)]
+mod random;
 mod request;
 mod spoilt;
 mod stream;

@@ -42,9 +42,8 @@ pub fn data_source(source: &dyn DataSource, expected: &Dataset) {
 /// With the sentence that does not hold.
 pub fn unreadable_source(source: &dyn DataSource) {
     for _ in 0..2 {
-        let mut stream = match source.scan(&ScanRequest::all().batch_rows(1)) {
-            Ok(stream) => stream,
-            Err(_) => continue, // noticed before the first row
+        let Ok(mut stream) = source.scan(&ScanRequest::all().batch_rows(1)) else {
+            continue; // noticed before the first row
         };
         let failed = stream.by_ref().any(|batch| batch.is_err());
         assert!(failed, "a row that cannot be read is an error, never dropped in silence");

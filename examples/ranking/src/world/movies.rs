@@ -366,13 +366,19 @@ impl World for Movies {
 fn spine<'a>(sittings: impl Iterator<Item = &'a Sitting>, catalogue: &Catalogue) -> Result<RecordBatch> {
     let mut rows: Vec<(&Sitting, i64, f64)> = Vec::new();
     for sitting in sittings {
-        let mut unrated = 0;
+        let rating = |movie: i64| sitting.rated.iter().find(|rating| rating.movie == movie);
+        let unrated = sitting.ask.candidates.iter().filter(|movie| rating(**movie).is_none()).count();
+        let mut passed = 0;
         for movie in &sitting.ask.candidates {
-            let rating = sitting.rated.iter().find(|rating| rating.movie == *movie);
-            if rating.is_none() && unrated == UNRATED_LEARNT {
-                continue;
+            let rating = rating(*movie);
+            if rating.is_none() {
+                // Evenly spread, so that where a row stands tells nothing of its label.
+                let share = |count: usize| count * UNRATED_LEARNT / unrated.max(UNRATED_LEARNT);
+                passed += 1;
+                if share(passed) == share(passed - 1) {
+                    continue;
+                }
             }
-            unrated += usize::from(rating.is_none());
             rows.push((sitting, *movie, f64::from(u8::from(rating.is_some_and(|rating| rating.rating >= LIKED)))));
         }
     }

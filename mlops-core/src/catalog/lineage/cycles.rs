@@ -46,17 +46,14 @@ fn walk(start: Digest, ways: &Ways, seen: &mut BTreeSet<Digest>) -> Vec<Digest> 
     }
     let mut stack = vec![(start, 0)];
     while let Some((digest, next)) = stack.last_mut() {
-        match ends(digest).get(*next) {
-            Some(end) => {
-                *next += 1;
-                if seen.insert(*end) {
-                    stack.push((*end, 0));
-                }
+        if let Some(end) = ends(digest).get(*next) {
+            *next += 1;
+            if seen.insert(*end) {
+                stack.push((*end, 0));
             }
-            None => {
-                finished.push(*digest);
-                stack.pop();
-            }
+        } else {
+            finished.push(*digest);
+            stack.pop();
         }
     }
     finished

@@ -4,9 +4,8 @@ mod sink;
 mod value;
 
 pub use sink::{JsonSink, NonFinite};
-pub(super) use value::Json;
+pub(super) use value::{Json, Members};
 
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -249,7 +248,7 @@ impl Scan {
             let mut misfit: Option<(usize, &Json, Misfit)> = None;
             let members = Members::of(&members);
             for (column, cells) in self.rows.cells.iter_mut().enumerate() {
-                let value = members.value(column, cells.name());
+                let value = members.value(column, cells.name()).unwrap_or(&Json::Null);
                 if let Err(reason) = cells.append_json(value) {
                     misfit = Some((column, value, reason));
                     break;
@@ -263,27 +262,6 @@ impl Scan {
             }
         }
         Ok(false)
-    }
-}
-
-/// The members of an object, to be found by key.
-struct Members<'a> {
-    all: &'a [(String, Json)],
-    by_key: OnceCell<BTreeMap<&'a str, &'a Json>>,
-}
-
-impl<'a> Members<'a> {
-    fn of(all: &'a [(String, Json)]) -> Self {
-        Self { all, by_key: OnceCell::new() }
-    }
-
-    /// The value of `key`, null where there is none. Lines mostly have the keys in the order of the columns.
-    fn value(&self, column: usize, key: &str) -> &'a Json {
-        if let Some((_, value)) = self.all.get(column).filter(|(found, _)| found == key) {
-            return value;
-        }
-        let by_key = || self.all.iter().map(|(key, value)| (key.as_str(), value)).collect();
-        self.by_key.get_or_init(by_key).get(key).copied().unwrap_or(&Json::Null)
     }
 }
 

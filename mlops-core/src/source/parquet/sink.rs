@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Fields, Schema as ArrowSchema};
+use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, Schema as ArrowSchema};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -81,7 +81,9 @@ impl DataSink for ParquetSink {
         for field in &fields {
             let alone = ArrowSchema::new(vec![field.clone()]);
             let converted = guard(&self.path, || ArrowSchemaConverter::new().convert(&alone));
-            converted.map_err(|_| Error::schema(field.name(), "a type that Parquet holds", field.data_type()))?;
+            if converted.is_err() || has_calendar_span(field.data_type()) {
+                return Err(Error::schema(field.name(), "a type that Parquet holds", field.data_type()));
+            }
         }
         let stored = Arc::new(ArrowSchema::new_with_metadata(fields, schema.arrow().metadata().clone()));
         let file = AtomicFile::create(&self.path)?;
@@ -162,4 +164,19 @@ fn storable(field: &Arc<Field>) -> Arc<Field> {
         _ => return field.clone(),
     };
     if stored == *field.data_type() { field.clone() } else { Arc::new(field.as_ref().clone().with_data_type(stored)) }
+}
+
+/// Whether there are intervals of months, days and nanoseconds in a type: the writer takes them for a column and then
+/// refuses every value.
+fn has_calendar_span(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Interval(unit) => *unit == IntervalUnit::MonthDayNano,
+        DataType::Dictionary(_, values) => has_calendar_span(values),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => has_calendar_span(item.data_type()),
+        DataType::Struct(members) => members.iter().any(|member| has_calendar_span(member.data_type())),
+        _ => false,
+    }
 }
