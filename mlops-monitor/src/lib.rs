@@ -9,6 +9,7 @@ mod format;
 mod latency;
 pub mod log;
 pub mod performance;
+pub mod report;
 pub mod retrain;
 #[cfg(test)]
 mod samples;
