@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,7 @@ use mlops_core::Name;
 use mlops_core::file::AtomicFile;
 use redb::{
     Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageError, Table,
-    TableDefinition, TableError, WriteTransaction,
+    TableDefinition, TableHandle, WriteTransaction,
 };
 
 use super::batch::Batch;
@@ -58,7 +59,26 @@ pub struct RedbStore {
     /// Held from the start of a write until readers can see it.
     writing: Mutex<()>,
     snapshot: ArcSwap<Snapshot>,
-    database: Database,
+    database: Engine,
+}
+
+/// The database, which is closed without a panic: redb writes its free pages down then, and stops at damaged ones. What
+/// was committed stands.
+struct Engine(Option<Database>);
+
+impl Deref for Engine {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        self.0.as_ref().expect("the database is there until it is dropped")
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let database = self.0.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
+    }
 }
 
 /// What readers see: the file as of one commit.
@@ -100,7 +120,8 @@ impl RedbStoreBuilder {
     ///
     /// # Errors
     /// `Core(Busy)` when another process still holds the file after the wait, `Core(Corrupt)` when it is not a store or is damaged
-    /// (an empty file is no store: it was cut off), `Core(Io)` when it cannot be opened.
+    /// (an empty file is no store: it was cut off), `Core(InvalidData)` when it is a redb file of another program, `Core(Io)` when
+    /// it cannot be opened.
     pub fn open(self) -> Result<RedbStore> {
         let path = &self.path;
         if !path.exists() {
@@ -108,7 +129,9 @@ impl RedbStoreBuilder {
         }
         let until = Instant::now() + self.wait;
         let database = loop {
-            match guarded(path, || self.open_once().map_err(|e| database_error(path, e))) {
+            match guarded(path, || {
+                self.open_once().map(|database| Engine(Some(database))).map_err(|e| database_error(path, e))
+            }) {
                 Err(Error::Core(Core::Busy { .. })) if Instant::now() < until => {
                     std::thread::sleep(RETRY_EVERY.min(self.wait));
                 }
@@ -116,7 +139,7 @@ impl RedbStoreBuilder {
             }
         };
         let snapshot = guarded(path, || {
-            prepare(path, &database)?;
+            ensure_ours(path, &database)?;
             Snapshot::take(path, &database, None)
         })?;
         Ok(RedbStore {
@@ -132,7 +155,7 @@ impl RedbStoreBuilder {
     fn make(&self) -> Result<()> {
         let file = AtomicFile::create(&self.path)?;
         let database = Database::builder().create(file.temporary_path()).map_err(|e| database_error(&self.path, e))?;
-        prepare(&self.path, &database)?;
+        make_tables(&self.path, &database)?;
         drop(database);
         match file.commit_new() {
             Ok(_) | Err(Core::AlreadyExists { .. }) => Ok(()), // another process was faster
@@ -147,25 +170,23 @@ impl RedbStoreBuilder {
     }
 }
 
-/// Makes sure that all tables exist.
-fn prepare(path: &Path, database: &Database) -> Result<()> {
-    let read = database.begin_read().map_err(|e| storage(path, e))?;
-    let exists = [VIEWS, ROWS, WATERMARKS].map(|table| match read.open_table(table) {
-        Ok(_) => Ok(true),
-        Err(TableError::TableDoesNotExist(_)) => Ok(false),
-        Err(error) => Err(storage(path, error)),
-    });
-    drop(read);
-    for found in exists {
-        if !found? {
-            let write = begin(path, database)?;
-            for table in [VIEWS, ROWS, WATERMARKS] {
-                write.open_table(table).map_err(|e| storage(path, e))?;
-            }
-            return write.commit().map_err(|e| storage(path, e));
-        }
+/// Makes the tables of an empty store.
+fn make_tables(path: &Path, database: &Database) -> Result<()> {
+    let write = begin(path, database)?;
+    for table in [VIEWS, ROWS, WATERMARKS] {
+        write.open_table(table).map_err(|e| storage(path, e))?;
     }
-    Ok(())
+    write.commit().map_err(|e| storage(path, e))
+}
+
+/// Refuses files of other programs: a store has its tables from the start.
+fn ensure_ours(path: &Path, database: &Database) -> Result<()> {
+    let read = database.begin_read().map_err(|e| storage(path, e))?;
+    let mut tables = read.list_tables().map_err(|e| storage(path, e))?;
+    if tables.any(|table| [VIEWS, ROWS, WATERMARKS].iter().any(|ours| ours.name() == table.name())) {
+        return Ok(());
+    }
+    Err(Core::invalid_data(path.display().to_string(), "it is a redb file, but no feature store").into())
 }
 
 fn begin(path: &Path, database: &Database) -> Result<WriteTransaction> {
@@ -266,6 +287,7 @@ fn storage(path: &Path, error: impl Into<redb::Error>) -> Error {
         redb::Error::Corrupted(reason) => corrupt(path, reason),
         redb::Error::Io(source) if source.kind() == std::io::ErrorKind::InvalidData => corrupt(path, source),
         redb::Error::Io(source) => Core::io(path, source).into(),
+        redb::Error::TableDoesNotExist(table) => corrupt(path, format!("there is no table `{table}`")),
         redb::Error::TableTypeMismatch { table, .. } => corrupt(path, format!("table `{table}` holds other types")),
         other => Core::external("redb", other).into(),
     }

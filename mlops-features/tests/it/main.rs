@@ -1,5 +1,6 @@
 //! The public API, as a host uses it.
 
+mod bad_files;
 mod bad_input;
 mod kits;
 mod materializing;

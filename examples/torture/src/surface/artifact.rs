@@ -10,7 +10,7 @@ use crate::Result;
 use crate::token::Token;
 
 /// Largest blob.
-const BYTES_MAX: usize = 200_000;
+const BYTES_MAX: usize = 64_000;
 
 /// `mlops_registry::artifact::FileArtifacts`.
 #[derive(Debug)]
