@@ -19,6 +19,8 @@ use super::wire::RankRequest;
 
 /// Most connections of one measurement.
 const CONNECTIONS_MAX: usize = 1_024;
+/// Longest time that a measurement takes for anything.
+const TIME_MAX: Duration = Duration::from_hours(1);
 /// Rest after a failure, so that a service that is gone is not called without end.
 const REST: Duration = Duration::from_millis(5);
 
@@ -34,7 +36,7 @@ pub struct Load {
     bounds: Bounds,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Until {
     Requests(u64),
     Passed(Duration),
@@ -78,19 +80,28 @@ impl LoadBuilder {
     /// Checks the settings.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when one of them is nothing or too much.
+    /// [`Error::Invalid`] when one of them is nothing, or a time is longer than an hour.
     pub fn build(self) -> Result<Load> {
         let load = self.0;
         if !(1..=CONNECTIONS_MAX).contains(&load.connections) {
             return Err(Error::invalid("connections", load.connections, "in 1..=1024"));
         }
-        match load.until {
-            Until::Requests(0) => Err(Error::invalid("requests", 0, "at least 1")),
-            Until::Passed(Duration::ZERO) => Err(Error::invalid("duration", "0 s", "longer than nothing")),
-            _ if load.bounds.answer_timeout.is_zero() => {
-                Err(Error::invalid("answer_timeout", "0 s", "longer than nothing"))
-            }
-            _ => Ok(load),
+        if load.until == Until::Requests(0) {
+            return Err(Error::invalid("requests", 0, "at least 1"));
+        }
+        let lasts = match load.until {
+            Until::Passed(duration) => duration,
+            Until::Requests(_) => TIME_MAX,
+        };
+        // There is no warm-up where none is wanted; the others take their time.
+        let times = [
+            ("warm_up", load.warm_up.max(Duration::from_nanos(1))),
+            ("duration", lasts),
+            ("answer_timeout", load.bounds.answer_timeout),
+        ];
+        match times.into_iter().find(|(_, time)| time.is_zero() || *time > TIME_MAX) {
+            Some((setting, time)) => Err(Error::invalid(setting, format!("{time:?}"), "above 0 s and at most 1 h")),
+            None => Ok(load),
         }
     }
 }

@@ -28,6 +28,9 @@ use guard::{Hosts, host_name};
 use parse::Parser;
 use route::{Ids, Shared, router};
 
+/// Longest time that a service waits for anything.
+const TIME_MAX: Duration = Duration::from_hours(1);
+
 /// Makes the text of `/metrics`, in the OpenMetrics format.
 pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 
@@ -250,7 +253,7 @@ impl ServiceBuilder {
     /// Checks the settings.
     ///
     /// # Errors
-    /// * [`Error::Invalid`] for a limit or a time of nothing, for a host that is no name, and for an address that others
+    /// * [`Error::Invalid`] for a limit of nothing, a time of nothing or of more than an hour, for a host that is no name, and for an address that others
     ///   can reach without [`allow_unauthenticated`](Self::allow_unauthenticated).
     /// * [`Error::Schema`] or [`Error::AlreadyExists`] naming a column of the context that JSON cannot fill or that comes
     ///   twice, or the candidate key when it is neither an integer nor text.
@@ -295,9 +298,10 @@ impl ServiceBuilder {
             ("body_timeout", self.body_timeout),
             ("header_timeout", self.limits.header_timeout),
             ("write_timeout", self.limits.write_timeout),
+            ("shutdown_grace", self.limits.shutdown_grace),
         ];
-        match times.into_iter().find(|(_, time)| time.is_zero()) {
-            Some((setting, _)) => Err(Error::invalid(setting, "0 s", "longer than nothing")),
+        match times.into_iter().find(|(_, time)| time.is_zero() || *time > TIME_MAX) {
+            Some((setting, time)) => Err(Error::invalid(setting, format!("{time:?}"), "above 0 s and at most 1 h")),
             None => Ok(()),
         }
     }

@@ -32,8 +32,8 @@ const TURNED_AWAY_MAX: usize = 64;
 const TURNED_AWAY_FOR: Duration = Duration::from_secs(1);
 /// Rest after the system had no socket to give.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
-/// How long connections that wait for their next request are left open once the service ends, so that a request which is
-/// on its way is answered.
+/// How long nothing must come on connections that wait for their next request before they are closed when the service
+/// ends, so that a request which is on its way is answered.
 const LINGER: Duration = Duration::from_millis(50);
 /// Room for what was read ahead and what is to be written, in bytes per connection.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -69,6 +69,20 @@ impl Counts {
             _ => &self.failed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits until nothing is answered for [`LINGER`].
+    async fn quiet(&self) {
+        let answers = || [&self.answered, &self.refused, &self.failed].map(|counter| counter.load(Ordering::Relaxed));
+        let mut before = answers();
+        loop {
+            tokio::time::sleep(LINGER).await;
+            let now = answers();
+            if now == before {
+                return;
+            }
+            before = now;
+        }
     }
 }
 
@@ -138,7 +152,7 @@ impl Door {
             admit(stream);
         }
         drop(listener);
-        wind_down(&phase, &room, limits).await
+        wind_down(&phase, &room, &visit.counts, limits).await
     }
 }
 
@@ -158,14 +172,16 @@ async fn waiting(listener: &TcpListener) -> Vec<TcpStream> {
     streams
 }
 
-async fn wind_down(phase: &watch::Sender<Phase>, room: &Arc<Semaphore>, limits: Limits) -> ShutDown {
+async fn wind_down(phase: &watch::Sender<Phase>, room: &Semaphore, counts: &Counts, limits: Limits) -> ShutDown {
     let places = u32::try_from(limits.connections_max).unwrap_or(u32::MAX);
     let empty = async {
         phase.send_replace(Phase::Closing);
-        if tokio::time::timeout(LINGER, room.acquire_many(places)).await.is_err() {
-            phase.send_replace(Phase::Draining);
-            let _all = room.acquire_many(places).await;
+        tokio::select! {
+            _all = room.acquire_many(places) => return,
+            () = counts.quiet() => {}
         }
+        phase.send_replace(Phase::Draining);
+        let _all = room.acquire_many(places).await;
     };
     let cut_off = match tokio::time::timeout(limits.shutdown_grace, empty).await {
         Ok(()) => 0,
@@ -250,18 +266,20 @@ impl Visit {
 /// A connection's place, given back when it ends, whatever ends it.
 struct Open {
     counts: Arc<Counts>,
-    _place: OwnedSemaphorePermit,
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Open {
     fn new(counts: Arc<Counts>, place: OwnedSemaphorePermit) -> Self {
         counts.open.fetch_add(1, Ordering::Relaxed);
-        Self { counts, _place: place }
+        Self { counts, place: Some(place) }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
+        // Whoever sees the count go down finds the place free.
+        self.place = None;
         self.counts.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -372,7 +390,8 @@ impl Running {
     /// Accepts nothing from now on, answers every request that has come in on what was accepted, and returns when the
     /// last connection is closed, or when the time for that is over.
     ///
-    /// Each connection is closed after its next answer; one that waits for a request is given 50 ms more.
+    /// Each connection is closed after its next answer; those that wait for a request, once nothing was answered for
+    /// 50 ms.
     ///
     /// # Panics
     /// When it is called on a runtime whose tasks were cancelled already.
