@@ -1,6 +1,8 @@
 //! The public API, and the conformance kits on our own implementations.
 
 mod clean;
+#[cfg(feature = "polars")]
+mod interop;
 mod kits;
 mod pipeline;
 mod rank;
