@@ -13,7 +13,7 @@ use ranking::report;
 
 fn travel(arguments: &[&str], dir: &Path) -> Story {
     let dir = dir.display().to_string();
-    let all = ["ranking", "--dir", &dir].iter().chain(arguments).copied();
+    let all: Vec<&str> = ["ranking", "--dir", &dir].into_iter().chain(arguments.iter().copied()).collect();
     journey::run(&Options::parse_from(all), &Progress::silent()).expect("the loop runs")
 }
 

@@ -11,14 +11,12 @@
 //! About 27 % leave. The best classifier that there can be, which knows the probability, has an AUC of about 0.85. Who has
 //! tenure 0 (0.16 %) has a blank for `TotalCharges` and stays.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
-use arrow::csv::WriterBuilder;
-use mlops_core::{Error, Result};
+use mlops_core::source::{CsvSink, DataSink};
+use mlops_core::{Result, Schema};
 use rand::Rng;
 use rand::rngs::SmallRng;
 
@@ -220,32 +218,14 @@ impl Iterator for Churn {
 /// Writes the churn table with `rows` customers as CSV with a header; the file appears whole or not at all.
 ///
 /// # Errors
-/// [`Error::Io`] when `path` cannot be written.
+/// [`mlops_core::Error::Io`] when `path` cannot be written.
 pub fn write_churn_csv(path: impl AsRef<Path>, rows: u64, seed: u64) -> Result<()> {
-    let path = path.as_ref();
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = Path::new(&partial);
-    let written =
-        write_all(partial, rows, seed).and_then(|()| fs::rename(partial, path).map_err(|error| Error::io(path, error)));
-    if written.is_err() {
-        let _ = fs::remove_file(partial);
-    }
-    written
-}
-
-fn write_all(path: &Path, rows: u64, seed: u64) -> Result<()> {
-    let failed = |error| Error::io(path, error);
-    let file = File::create(path).map_err(failed)?;
-    let mut writer = WriterBuilder::new().with_header(true).build(BufWriter::new(file));
-    // An empty batch writes the header even when no row follows.
-    writer.write(&RecordBatch::new_empty(schema::churn()))?;
+    let mut writer = CsvSink::new(path.as_ref()).begin(&Schema::new(schema::churn())?)?;
     for batch in Churn::new(rows, seed) {
         writer.write(&batch?)?;
     }
-    let mut buffer = writer.into_inner();
-    buffer.flush().map_err(failed)?;
-    buffer.get_ref().sync_all().map_err(failed)
+    writer.commit()?;
+    Ok(())
 }
 
 /// Four digits, a dash, five letters: `0042-ABCDE`.

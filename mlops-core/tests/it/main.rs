@@ -3,12 +3,9 @@
 mod bad_input;
 mod catalog;
 mod clean;
-<<<<<<< HEAD
 mod data_kits;
-=======
 #[cfg(feature = "polars")]
 mod interop;
->>>>>>> interop
 mod kits;
 mod pipeline;
 mod rank;

@@ -1,6 +1,10 @@
 use arrow::array::AsArray;
 use arrow::datatypes::{Float64Type, Int64Type};
 
+use std::fs;
+
+use mlops_core::Error;
+
 use super::*;
 
 /// Area under the ROC curve: share of (positive, negative) pairs in the right order, ties half.
