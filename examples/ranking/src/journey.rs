@@ -21,7 +21,7 @@ use crate::features::{Features, LABEL};
 use crate::http::{Client, Load, LoadReport, Service};
 use crate::intake::{Intake, IntakeReport, Named};
 use crate::judge::Verdicts;
-use crate::learn::{ALIAS, LearnSettings, Learner, Lesson, MODEL, held_out_from};
+use crate::learn::{ALIAS, LearnSettings, Learner, Lesson, MODEL, judged_from};
 use crate::options::{Options, Source};
 use crate::progress::Progress;
 use crate::replay::{self, Answered, Day, Pace};
@@ -551,10 +551,11 @@ fn looks_of(world: &dyn World, batch: &RecordBatch) -> Result<Vec<crate::history
     Ok((0..batch.num_rows()).map(seen).collect())
 }
 
-/// The same rows, where those that are learned from have the label of the row after them; those that are held out are as they were.
+/// The same rows, where those that are learned from have the label of the row after them, and those that a candidate is judged by are as
+/// they were.
 fn slipped(rows: &Dataset) -> Result<Dataset> {
     let whole = rows.to_batch()?;
-    let middle = held_out_from(rows)?.as_micros();
+    let middle = judged_from(rows)?.as_micros();
     let times = whole.column_by_name("event_time").ok_or("rows without event_time")?;
     let times = times.as_primitive::<TimestampMicrosecondType>().values();
     let place = whole.schema().index_of(LABEL)?;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use mlops_core::arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
 use mlops_core::arrow::compute::cast;
-use mlops_core::arrow::datatypes::{DataType, Float64Type};
+use mlops_core::arrow::datatypes::{DataType, Float64Type, Int64Type};
 use mlops_core::metrics::{BinaryTotals, GroupRates};
 use mlops_core::model::Model;
 use mlops_core::pipeline::{Artifact, FnStep, Given, Pipeline, RunOptions};
@@ -33,8 +33,11 @@ pub const MODEL: &str = "click_ranker";
 /// The alias of the version in service.
 pub const ALIAS: &str = "production";
 
-/// Share of the rows, the latest ones, that a candidate is judged by.
-const HELD_OUT: f64 = 0.2;
+/// Share of the rows, the latest ones, that a candidate is judged by and that nothing learns from.
+const JUDGED: f64 = 0.2;
+
+/// Share of the rows, those before, that say when training stops.
+const VALID: f64 = 0.1;
 
 /// Repetitions of the latency measurement.
 const LATENCY_RUNS: usize = 200;
@@ -119,16 +122,16 @@ impl Learner {
 
     /// Learns from `rows`, in the order of time, and promotes what passes the gate.
     ///
-    /// The work is a pipeline: `rows → train, valid → model → metrics, evidence → version → promotion`. Each step's output is
-    /// kept by content, so that an attempt that was cut off goes on where it was.
+    /// The work is a pipeline: `rows → train, valid, judged → model → metrics, evidence → version → promotion`. Each step's output
+    /// is kept by content, so that an attempt that was cut off goes on where it was.
     ///
     /// # Errors
     /// When a step fails. A refusal is no failure.
     pub fn learn(&mut self, rows: &Dataset, why: &str, at: EventTime) -> Result<Lesson> {
         self.attempts += 1;
-        let middle = held_out_from(rows)?;
+        let parts = [time_of(rows, 1.0 - JUDGED - VALID)?, time_of(rows, 1.0 - JUDGED)?];
         let trainer: Arc<dyn Trainer> = Arc::new(GbdtTrainer::new(self.params()?));
-        let pipeline = self.pipeline(rows, middle, trainer.clone())?;
+        let pipeline = self.pipeline(rows, parts, trainer.clone())?;
         let run_dir = self.dir.join(format!("attempt-{}", self.attempts));
         let options = RunOptions::default().clock(Arc::new(ManualClock::at(at)));
         let run = pipeline.run(&run_dir, &options)?.ok()?;
@@ -146,7 +149,7 @@ impl Learner {
             champion: evidence.champion,
             rows: train.as_dataset()?.num_rows()?,
             trained_on: train.as_dataset()?.digest()?,
-            importance: importance(model.as_ref(), run.artifact("valid")?.as_dataset()?)?,
+            importance: importance(model.as_ref(), run.artifact("judged")?.as_dataset()?)?,
         };
         self.log(&lesson, trainer.as_ref(), why, at)?;
         Ok(lesson)
@@ -158,15 +161,21 @@ impl Learner {
         Ok(params.early_stopping_rounds(20).seed(self.settings.seed).build()?)
     }
 
-    fn pipeline(&self, rows: &Dataset, middle: EventTime, trainer: Arc<dyn Trainer>) -> Result<Pipeline> {
+    fn pipeline(&self, rows: &Dataset, parts: [EventTime; 2], trainer: Arc<dyn Trainer>) -> Result<Pipeline> {
         let name = |name: &str| Name::new(name);
-        let part = |step: &'static str, first: bool| {
-            let version = format!("1 {}", middle.as_micros());
-            FnStep::new(step, version, move |inputs, _| {
-                let halves = split_at(inputs.get("rows")?.as_dataset()?, "event_time", middle)?;
-                Ok(if first { halves.0.into() } else { halves.1.into() })
+        let part = |step: &'static str, from: Option<EventTime>, until: Option<EventTime>| {
+            FnStep::new(step, format!("1 {from:?} {until:?}"), move |inputs, _| {
+                let mut rows = inputs.get("rows")?.as_dataset()?.clone();
+                if let Some(from) = from {
+                    rows = split_at(&rows, "event_time", from)?.1;
+                }
+                if let Some(until) = until {
+                    rows = split_at(&rows, "event_time", until)?.0;
+                }
+                Ok(rows.into())
             })
         };
+        let [valid_from, judged_from] = parts;
         let columns = Columns {
             features: Some(self.settings.inputs.clone()),
             label: Some(LABEL.to_owned()),
@@ -176,7 +185,7 @@ impl Learner {
         let (settings, flavors) = (self.settings.clone(), self.registry.flavors().clone());
         let metrics = FnStep::new("metrics", "1", move |inputs, _| {
             let model = trained_model(inputs.get("model")?, &flavors)?;
-            let measured = measure(model.as_ref(), inputs.get("valid")?.as_dataset()?, &settings);
+            let measured = measure(model.as_ref(), inputs.get("judged")?.as_dataset()?, &settings);
             Ok(serde_json::json!(measured.map_err(|e| mlops_core::Error::external("measurement", e))?).into())
         })?;
         let (settings, registry) = (self.settings.clone(), self.registry.clone());
@@ -187,7 +196,7 @@ impl Learner {
             let candidate = candidate.map_err(|e| mlops_core::Error::invalid_data("metrics", e))?;
             let champion = champion.map(|number| {
                 let loaded = registry.load(&Name::new(MODEL)?, number)?;
-                let measured = measure(loaded.model.as_ref(), inputs.get("valid")?.as_dataset()?, &settings);
+                let measured = measure(loaded.model.as_ref(), inputs.get("judged")?.as_dataset()?, &settings);
                 measured.map_err(|e| mlops_core::Error::external("measurement", e))
             });
             Ok(serde_json::json!(Evidence { candidate, champion: champion.transpose()? }).into())
@@ -211,11 +220,12 @@ impl Learner {
         );
         Ok(Pipeline::builder("learn")
             .step(Given::new("rows", Artifact::Dataset(rows.clone()))?, &[])
-            .step(part("train", true)?, &["rows"])
-            .step(part("valid", false)?, &["rows"])
+            .step(part("train", None, Some(valid_from))?, &["rows"])
+            .step(part("valid", Some(valid_from), Some(judged_from))?, &["rows"])
+            .step(part("judged", Some(judged_from), None)?, &["rows"])
             .step(train, &["train", "valid"])
-            .step(metrics, &["model", "valid"])
-            .step(evidence, &["metrics", "valid"])
+            .step(metrics, &["model", "judged"])
+            .step(evidence, &["metrics", "judged"])
             .step(register, &["model", "metrics", "train"])
             .step(promote.evidence(name("evidence")?), &["version", "evidence"])
             .build()?)
@@ -261,19 +271,22 @@ impl Learner {
     }
 }
 
-/// The instant from which on rows are held out.
+/// The instant from which on a candidate is judged.
 ///
 /// # Errors
 /// When there are no rows.
-pub fn held_out_from(rows: &Dataset) -> Result<EventTime> {
+pub fn judged_from(rows: &Dataset) -> Result<EventTime> {
+    time_of(rows, 1.0 - JUDGED)
+}
+
+/// The instant before which `share` of the rows lie.
+fn time_of(rows: &Dataset, share: f64) -> Result<EventTime> {
     let mut times: Vec<i64> = Vec::new();
-    for batch in rows.batches()? {
-        let batch = batch?;
-        let column = batch.column_by_name("event_time").ok_or("rows without event_time")?;
-        let column = cast(column, &DataType::Int64)?;
-        times.extend(column.as_primitive::<mlops_core::arrow::datatypes::Int64Type>().values());
+    for batch in rows.scan(&ScanRequest::all().columns(["event_time"]))? {
+        let column = cast(batch?.column(0), &DataType::Int64)?;
+        times.extend(column.as_primitive::<Int64Type>().values());
     }
-    let place = ((times.len() as f64) * (1.0 - HELD_OUT)) as usize;
+    let place = (times.len() as f64 * share) as usize;
     if place >= times.len() {
         return Err("no rows to learn from".into());
     }

@@ -75,11 +75,11 @@ pub(super) fn lines(lines: &[Line<'_>], marks: &[(f64, String)], low: Option<f64
             );
         }
     }
-    let days = [x_low, f64::midpoint(x_low, x_high).round(), x_high];
-    for day in days {
+    let days = [(x_low, "start"), (f64::midpoint(x_low, x_high).round(), "middle"), (x_high, "end")];
+    for (day, anchor) in days {
         let _ = write!(
             out,
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">day {day:.0}</text>",
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">day {day:.0}</text>",
             x(day),
             HEIGHT - 10.0
         );
@@ -99,9 +99,8 @@ pub(super) fn bars(rows: &[(String, f64)], unit: &str) -> String {
     for (name, value) in rows {
         let _ = write!(
             out,
-            "<tr><td>{name}</td><td><div style=\"width:{:.1}%\"></div></td><td>{}{unit}</td></tr>",
+            "<tr><td>{name}</td><td><div style=\"width:{:.1}%\"></div></td><td>{value:.1}{unit}</td></tr>",
             100.0 * value / most,
-            number(*value)
         );
     }
     out.push_str("</table>");

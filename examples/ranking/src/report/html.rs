@@ -19,7 +19,7 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}tr+tr td{border-top:1px 
 .grid{stroke:#e6ebf0}.mark{stroke:#c08040;stroke-dasharray:4 3}polyline{fill:none;stroke-width:2}\
 polyline.a,circle.a{stroke:#2f6fab}circle.a{fill:#2f6fab}polyline.b,circle.b{stroke:#9aa7b4}circle.b{fill:#9aa7b4}\
 polyline.c,circle.c{stroke:#3f9a6c}circle.c{fill:#3f9a6c}.legend span{margin-right:1rem}.legend .a{color:#2f6fab}\
-.legend .b{color:#7d8a97}.legend .c{color:#3f9a6c}.bars{width:100%}.bars td:nth-child(2){width:60%}\
+.legend .b{color:#7d8a97}.legend .c{color:#3f9a6c}.bars{width:100%}.bars td:nth-child(2){width:60%}.bars td:last-child{white-space:nowrap}\
 .bars div{background:#2f6fab;height:.8rem;border-radius:2px}.ok{color:#2e7d4f}.bad{color:#b3261e}\
 .cards{display:flex;flex-wrap:wrap;gap:1rem;margin:1.2rem 0}.card{flex:1 1 9rem;border:1px solid #d5dce3;border-radius:6px;padding:.6rem .9rem}\
 .card b{display:block;font-size:1.3rem;font-variant-numeric:tabular-nums}";
