@@ -68,6 +68,12 @@ impl ContentHasher {
 
 impl ColumnHasher {
     fn update(&mut self, array: &ArrayRef, first_row: u64) -> Result<()> {
+        if let DataType::Dictionary(_, values) = array.data_type() {
+            // Nulls are counted on the plain values, once: counted per encoding too, cuts would show in their order.
+            let plain = cast(array, values)?;
+            debug_assert_eq!(logical_type(plain.data_type()), logical_type(array.data_type()));
+            return self.update(&plain, first_row);
+        }
         if let Some(nulls) = array.logical_nulls().filter(|n| n.null_count() > 0) {
             let positions = (0..array.len()).filter(|i| nulls.is_null(*i));
             self.scratch.clear();
@@ -84,11 +90,6 @@ impl ColumnHasher {
             DataType::LargeBinary => self.strings(array.as_binary::<i64>().iter()),
             DataType::BinaryView => self.strings(array.as_binary_view().iter()),
             DataType::FixedSizeBinary(_) => self.strings(array.as_fixed_size_binary().iter()),
-            DataType::Dictionary(_, values) => {
-                let plain = cast(array, values)?;
-                debug_assert_eq!(logical_type(plain.data_type()), logical_type(array.data_type()));
-                self.update(&plain, first_row)?;
-            }
             primitive if primitive.primitive_width().is_some() => self.primitives(array),
             _ => self.nested(array)?,
         }

@@ -268,7 +268,8 @@ impl DataSource for Annotated {
 
     fn scan(&self, request: &ScanRequest) -> Result<BatchStream> {
         let inner = self.source.scan(request)?;
-        let schema = inner.schema().annotated_like(&self.schema)?;
+        let names: Vec<&str> = inner.schema().names().collect();
+        let schema = self.schema.project(&names)?;
         let attach = schema.clone();
         Ok(BatchStream::new(schema, inner.map(move |batch| attach.attach(&batch?))))
     }

@@ -1,8 +1,8 @@
 use super::*;
 use crate::schema::{Role, Sensitivity};
 use crate::source::{Comparison, Predicate};
-use arrow::array::{Float64Array, Int64Array, ListArray, StringArray, StringViewArray, StructArray};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema as ArrowSchema};
+use arrow::array::{DictionaryArray, Float64Array, Int64Array, ListArray, StringArray, StringViewArray, StructArray};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema as ArrowSchema};
 use proptest::prelude::*;
 
 fn ints(columns: &[(&str, &[i64])]) -> RecordBatch {
@@ -65,6 +65,19 @@ fn string_layouts_of_the_same_text_have_one_digest() {
     let view = RecordBatch::try_from_iter([("t", Arc::new(StringViewArray::from(vec!["a", "bc"])) as _)]).unwrap();
     let digest = |b| Dataset::from_batches([b]).unwrap().digest().unwrap();
     assert_eq!(digest(plain), digest(view));
+}
+
+#[test]
+fn dictionaries_have_the_digest_of_their_values_however_they_are_cut() {
+    let texts = [Some("a"), None, Some("b"), None, None, Some("a")];
+    let dictionary: DictionaryArray<Int32Type> = texts.into_iter().collect();
+    let table = |array| RecordBatch::try_from_iter_with_nullable([("t", array, true)]).unwrap();
+    let encoded = table(Arc::new(dictionary) as arrow::array::ArrayRef);
+    let plain = table(Arc::new(StringArray::from(texts.to_vec())));
+    let digest = |batches: Vec<RecordBatch>| Dataset::from_batches(batches).unwrap().digest().unwrap();
+    let expected = digest(vec![plain]);
+    assert_eq!(digest(vec![encoded.clone()]), expected);
+    assert_eq!(digest(vec![encoded.slice(0, 2), encoded.slice(2, 2), encoded.slice(4, 2)]), expected);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Columns that grow cell by cell from text or JSON, and know when a cell does not fit.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -13,7 +14,7 @@ use arrow::compute::{CastOptions, cast_with_options, filter};
 use arrow::datatypes::{DataType, Date32Type, Field, TimeUnit};
 
 use super::is_text;
-use super::json::Json;
+use super::json::{Json, Members};
 use crate::time::EventTime;
 use crate::{Error, Result, Schema};
 
@@ -23,6 +24,9 @@ pub(super) type Misfit = Cow<'static, str>;
 /// Bytes of text in one batch above which it is cut: keeps offsets of 32 bits far from their end.
 pub(super) const BATCH_BYTES_MAX: usize = 64 << 20;
 
+/// Bytes that a cell takes at least.
+const CELL_BYTES: usize = 8;
+
 /// The whole numbers up to which every one has a float of its own.
 pub(super) const EXACT_INT_MAX: i64 = 1 << 53;
 
@@ -31,7 +35,17 @@ pub(super) fn ensure_textual(field: &Field, nested: bool) -> Result<()> {
     let fits = match field.data_type() {
         DataType::Boolean | DataType::Date32 | DataType::Float32 | DataType::Float64 | DataType::Timestamp(..) => true,
         DataType::List(inner) if nested => return ensure_textual(inner, true),
-        DataType::Struct(fields) if nested => return fields.iter().try_for_each(|f| ensure_textual(f, true)),
+        DataType::Struct(fields) if nested => {
+            let mut names = BTreeSet::new();
+            if let Some(twice) = fields.iter().find(|f| !names.insert(f.name())) {
+                return Err(Error::schema(
+                    field.name(),
+                    "members of different names",
+                    format!("`{}` twice", twice.name()),
+                ));
+            }
+            return fields.iter().try_for_each(|f| ensure_textual(f, true));
+        }
         other => other.is_integer() || is_text(other),
     };
     if fits {
@@ -53,7 +67,7 @@ enum Kind {
     Bool(BooleanBuilder),
     Int { cells: Int64Builder, min: i64, max: i64 },
     UInt { cells: UInt64Builder, max: u64 },
-    Float { cells: Float64Builder, max: f64 },
+    Float { cells: Float64Builder, single: bool },
     Date(Date32Builder),
     Time { cells: TimestampMicrosecondBuilder, unit: TimeUnit },
     Text { cells: StringBuilder, from_any: bool },
@@ -64,10 +78,10 @@ enum Kind {
 impl Cells {
     /// For `field`; with `from_any`, text columns also take JSON numbers and booleans.
     pub(super) fn new(field: &Arc<Field>, from_any: bool) -> Result<Self> {
-        let int = |min, max| Kind::Int { cells: Int64Builder::new(), min, max };
-        let uint = |max| Kind::UInt { cells: UInt64Builder::new(), max };
+        let int = |min, max| Kind::Int { cells: Int64Builder::with_capacity(0), min, max };
+        let uint = |max| Kind::UInt { cells: UInt64Builder::with_capacity(0), max };
         let kind = match field.data_type() {
-            DataType::Boolean => Kind::Bool(BooleanBuilder::new()),
+            DataType::Boolean => Kind::Bool(BooleanBuilder::with_capacity(0)),
             DataType::Int8 => int(i8::MIN.into(), i8::MAX.into()),
             DataType::Int16 => int(i16::MIN.into(), i16::MAX.into()),
             DataType::Int32 => int(i32::MIN.into(), i32::MAX.into()),
@@ -76,12 +90,12 @@ impl Cells {
             DataType::UInt16 => uint(u16::MAX.into()),
             DataType::UInt32 => uint(u32::MAX.into()),
             DataType::UInt64 => uint(u64::MAX),
-            DataType::Float32 => Kind::Float { cells: Float64Builder::new(), max: f32::MAX.into() },
-            DataType::Float64 => Kind::Float { cells: Float64Builder::new(), max: f64::MAX },
-            DataType::Date32 => Kind::Date(Date32Builder::new()),
+            DataType::Float32 => Kind::Float { cells: Float64Builder::with_capacity(0), single: true },
+            DataType::Float64 => Kind::Float { cells: Float64Builder::with_capacity(0), single: false },
+            DataType::Date32 => Kind::Date(Date32Builder::with_capacity(0)),
             DataType::Timestamp(unit, zone) => {
                 let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
-                Kind::Time { cells: TimestampMicrosecondBuilder::new().with_data_type(micros), unit: *unit }
+                Kind::Time { cells: TimestampMicrosecondBuilder::with_capacity(0).with_data_type(micros), unit: *unit }
             }
             DataType::List(item) => Kind::List {
                 ends: vec![0],
@@ -92,7 +106,7 @@ impl Cells {
                 valid: NullBufferBuilder::new(0),
                 members: fields.iter().map(|f| Self::new(f, from_any)).collect::<Result<_>>()?,
             },
-            other if is_text(other) => Kind::Text { cells: StringBuilder::new(), from_any },
+            other if is_text(other) => Kind::Text { cells: StringBuilder::with_capacity(0, 0), from_any },
             other => return Err(Error::schema(field.name(), "a type that this text format holds", other)),
         };
         Ok(Self { field: field.clone(), kind })
@@ -152,7 +166,10 @@ impl Cells {
             Kind::UInt { cells, max } => {
                 text.parse().ok().filter(|v| *v <= *max).map(|v| cells.append_value(v)).is_some()
             }
-            Kind::Float { cells, max } => float(text, *max).map(|v| cells.append_value(v)).is_some(),
+            Kind::Float { cells, single } => {
+                let value = if *single { single_float(text).map(f64::from) } else { float(text) };
+                value.map(|v| cells.append_value(v)).is_some()
+            }
             Kind::Date(cells) => date(text).map(|v| cells.append_value(v)).is_some(),
             Kind::Time { cells, unit } => time(text, *unit).map(|v| cells.append_value(v)).is_some(),
             Kind::List { .. } | Kind::Struct { .. } => false,
@@ -190,8 +207,13 @@ impl Cells {
                 let whole = value.whole().and_then(|v| u64::try_from(v).ok()).filter(|v| v <= max);
                 whole.map(|v| cells.append_value(v)).is_some()
             }
-            Kind::Float { cells, max } => {
-                value.real().filter(|v| v.abs() <= *max).map(|v| cells.append_value(v)).is_some()
+            Kind::Float { cells, single } => {
+                let value = if *single {
+                    value.real().map(|v| f64::from(v as f32)).filter(|v| v.is_finite())
+                } else {
+                    value.real()
+                };
+                value.map(|v| cells.append_value(v)).is_some()
             }
             _ => false,
         };
@@ -214,16 +236,20 @@ impl Cells {
     fn append_object(&mut self, values: &[(String, Json)]) -> Result<(), Misfit> {
         let Kind::Struct { valid, members } = &mut self.kind else { return self.refuse() };
         valid.append_non_null();
-        let unknown = values.iter().find(|(key, _)| !members.iter().any(|m| m.name() == key));
-        let mut outcome = match unknown {
-            Some((key, _)) => Err(format!("`{}` is no member of this column", shorten(key)).into()),
-            None => Ok(()),
-        };
-        for member in members {
-            let value = values.iter().find(|(key, _)| key == member.name()).map_or(&Json::Null, |(_, value)| value);
-            outcome = outcome.and(member.append_json(value));
+        let (found, mut known, mut outcome) = (Members::of(values), 0, Ok(()));
+        for (place, member) in members.iter_mut().enumerate() {
+            let value = found.value(place, member.name());
+            known += usize::from(value.is_some());
+            outcome = outcome.and(member.append_json(value.unwrap_or(&Json::Null)));
         }
-        outcome
+        if known == values.len() {
+            return outcome;
+        }
+        let names: BTreeSet<&str> = members.iter().map(Self::name).collect();
+        match values.iter().find(|(key, _)| !names.contains(key.as_str())) {
+            Some((key, _)) => Err(format!("`{}` is no member of this column", shorten(key)).into()),
+            None => outcome,
+        }
     }
 
     fn finish(&mut self) -> Result<ArrayRef> {
@@ -276,7 +302,8 @@ impl Rows {
     pub(super) fn end_row(&mut self, filled: usize, fits: bool, bytes: usize) {
         self.cells.iter_mut().skip(filled).for_each(Cells::pad);
         self.keep.push(fits);
-        self.bytes += bytes;
+        // A row of many empty cells is short as text and long as columns.
+        self.bytes += bytes.max(self.cells.len() * CELL_BYTES);
     }
 
     /// Whether a batch should be taken now.
@@ -321,10 +348,15 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
 }
 
 /// A float; what overflows to infinity without saying so is refused.
-pub(super) fn float(text: &str, max: f64) -> Option<f64> {
+pub(super) fn float(text: &str) -> Option<f64> {
     let value: f64 = text.parse().ok()?;
-    let spelt_out = || text.contains(['i', 'I']);
-    (value.is_nan() || value.abs() <= max || spelt_out()).then_some(value)
+    (!value.is_infinite() || text.contains(['i', 'I'])).then_some(value)
+}
+
+/// As [`float`], for 32 bits. By way of 64 bits some texts would be rounded twice and end beside the nearest float.
+fn single_float(text: &str) -> Option<f32> {
+    let value: f32 = text.parse().ok()?;
+    (!value.is_infinite() || text.contains(['i', 'I'])).then_some(value)
 }
 
 /// Days since the epoch of `YYYY-MM-DD`.

@@ -1,5 +1,6 @@
 //! Types of columns from a bounded sample.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
@@ -85,7 +86,7 @@ impl Guess {
             }
             Some(b'0'..=b'9') if date(text).is_some() => Self::Date,
             Some(b'0'..=b'9') if is_time(text) => Self::Time,
-            Some(b'0'..=b'9' | b'.' | b'N' | b'n' | b'i' | b'I') if float(text, f64::MAX).is_some() => Self::Float,
+            Some(b'0'..=b'9' | b'.' | b'N' | b'n' | b'i' | b'I') if float(text).is_some() => Self::Float,
             _ => Self::Text,
         }
     }
@@ -161,9 +162,17 @@ fn is_time(text: &str) -> bool {
 }
 
 fn join_members(mut all: Vec<(String, Guess)>, more: Vec<(String, Guess)>) -> Vec<(String, Guess)> {
-    for (name, guess) in more {
-        match all.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) => *known = std::mem::take(known).join(guess),
+    // Objects mostly have the same members in the same order; the others are looked up.
+    let mut places: Option<BTreeMap<String, usize>> = None;
+    for (index, (name, guess)) in more.into_iter().enumerate() {
+        let here = all.get(index).is_some_and(|(known, _)| *known == name).then_some(index);
+        let place = here.or_else(|| {
+            let known = || all.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)).collect();
+            places.get_or_insert_with(known).get(&name).copied()
+        });
+        match place {
+            Some(place) => all[place].1 = std::mem::take(&mut all[place].1).join(guess),
+            // The names of one object are all different, so what is added here is not looked up again.
             None => all.push((name, guess)),
         }
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 
+use super::spoilt::Spoilt;
 use super::{SinkWriter, SourceInfo, Written};
 use crate::file::AtomicFile;
 use crate::time::EventTime;
@@ -65,6 +66,7 @@ pub(super) struct LineWriter<L> {
     pub(super) lines: L,
     pub(super) rows: u64,
     pub(super) text: String,
+    pub(super) spoilt: Spoilt,
 }
 
 /// Rows that are turned into text at once, so that the text stays small.
@@ -80,6 +82,7 @@ impl<L> LineWriter<L> {
 
 impl<L: Lines> SinkWriter for LineWriter<L> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.spoilt.writing()?;
         let batch = self.schema.attach(batch)?;
         for start in (0..batch.num_rows()).step_by(ROWS_AT_ONCE) {
             let piece = batch.slice(start, ROWS_AT_ONCE.min(batch.num_rows() - start));
@@ -87,10 +90,12 @@ impl<L: Lines> SinkWriter for LineWriter<L> {
             self.flush()?;
             self.rows += piece.num_rows() as u64;
         }
+        self.spoilt.done();
         Ok(())
     }
 
     fn commit(self: Box<Self>) -> Result<Written> {
+        self.spoilt.ensure_whole()?;
         Ok(Written { rows: self.rows, size_bytes: self.file.commit()? })
     }
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
 
+use super::spoilt::Spoilt;
 use super::{BatchStream, DataSink, DataSource, ScanRequest, SinkWriter, SourceInfo, Written};
 use crate::{Dataset, Error, Result, Schema};
 
@@ -126,7 +127,12 @@ impl DataSource for MemorySource {
 
 impl DataSink for MemorySink {
     fn begin(&self, schema: &Schema) -> Result<Box<dyn SinkWriter>> {
-        Ok(Box::new(MemoryWriter { place: self.place.clone(), schema: schema.clone(), batches: Vec::new() }))
+        Ok(Box::new(MemoryWriter {
+            place: self.place.clone(),
+            schema: schema.clone(),
+            batches: Vec::new(),
+            spoilt: Spoilt::default(),
+        }))
     }
 }
 
@@ -134,15 +140,19 @@ struct MemoryWriter {
     place: Place,
     schema: Schema,
     batches: Vec<RecordBatch>,
+    spoilt: Spoilt,
 }
 
 impl SinkWriter for MemoryWriter {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.spoilt.writing()?;
         self.batches.push(self.schema.attach(batch)?);
+        self.spoilt.done();
         Ok(())
     }
 
     fn commit(self: Box<Self>) -> Result<Written> {
+        self.spoilt.ensure_whole()?;
         let rows = self.batches.iter().map(|b| b.num_rows() as u64).sum();
         let size_bytes = self.batches.iter().map(|b| b.get_array_memory_size() as u64).sum();
         let data = Dataset::held(self.schema, self.batches)?;

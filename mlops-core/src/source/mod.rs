@@ -13,10 +13,13 @@ mod parquet;
 mod predicate;
 mod print;
 mod quarantine;
+#[cfg(test)]
+mod random;
 mod request;
+mod spoilt;
 mod stream;
 
-pub use csv::{CsvSink, CsvSinkBuilder, CsvSource, CsvSourceBuilder, RECORD_BYTES_MAX};
+pub use csv::{COLUMNS_MAX, CsvSink, CsvSinkBuilder, CsvSource, CsvSourceBuilder, RECORD_BYTES_MAX};
 pub use infer::{InferenceReport, InferredColumn, SAMPLE_ROWS_DEFAULT};
 pub use json::{JsonSink, JsonSource, JsonSourceBuilder, NonFinite};
 pub use memory::{MemorySink, MemorySource};
@@ -79,7 +82,7 @@ pub enum ExtraColumns {
 /// * Rows that cannot be read are an error, never silently dropped.
 /// * Every batch has exactly the schema that the stream announces, annotations included.
 ///
-/// `testkit::data_source` checks these; run it on your own source.
+/// `testkit::{data_source, unreadable_source, missing_source}` check these; run them on your own source.
 pub trait DataSource: Debug + Send + Sync + 'static {
     /// What can be said without reading rows.
     ///
@@ -97,19 +100,20 @@ pub trait DataSource: Debug + Send + Sync + 'static {
     /// Reads the rows that `request` asks for.
     ///
     /// # Errors
-    /// As [`schema`](Self::schema), and [`Error::NotFound`](crate::Error::NotFound) for a column that is not there;
-    /// errors met later come out of the stream, which then ends.
+    /// As [`schema`](Self::schema), [`Error::NotFound`](crate::Error::NotFound) for a column that is not there, and
+    /// [`Error::Schema`](crate::Error::Schema) for a predicate that does not fit its column; errors met later come out of the
+    /// stream, which then ends.
     fn scan(&self, request: &ScanRequest) -> Result<BatchStream>;
 }
 
 /// A place that takes rows, all or nothing.
 ///
 /// # Contract
-/// * Nothing of a write can be seen before [`SinkWriter::commit`] returns, and all of it after.
-/// * A writer that is dropped leaves no trace.
+/// * Nothing of a write can be seen before [`SinkWriter::commit`] returns, and all of it after, in place of what was there.
+/// * A writer that is dropped leaves no trace. One of which a write failed can only be dropped: it commits nothing.
 /// * A commit that returned survives a crash.
 ///
-/// `testkit::data_sink` checks these; run it on your own sink.
+/// `testkit::{data_sink, refusing_sink}` check these; run them on your own sink.
 pub trait DataSink: Debug + Send + Sync + 'static {
     /// Starts one write of rows of `schema`.
     ///
@@ -124,13 +128,15 @@ pub trait SinkWriter: Send {
     /// Adds the rows of `batch`.
     ///
     /// # Errors
-    /// [`Error::Schema`](crate::Error::Schema) when the batch is not of the schema that the write began with.
+    /// [`Error::Schema`](crate::Error::Schema) when the batch is not of the schema that the write began with,
+    /// [`Error::InvalidData`](crate::Error::InvalidData) for a value that the format cannot hold. The write is spoilt then.
     fn write(&mut self, batch: &RecordBatch) -> Result<()>;
 
     /// Makes everything visible and durable.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) when the storage fails; nothing is visible then.
+    /// [`Error::Io`](crate::Error::Io) when the storage fails, [`Error::Invalid`](crate::Error::Invalid) after a write that
+    /// failed; nothing is visible then.
     fn commit(self: Box<Self>) -> Result<Written>;
 }
 

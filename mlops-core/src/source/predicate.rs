@@ -2,8 +2,9 @@
 
 use arrow::array::{
     Array, BooleanArray, Float64Array, Int64Array, RecordBatch, Scalar as ArrowScalar, StringArray,
-    TimestampMicrosecondArray,
+    TimestampMicrosecondArray, UInt64Array,
 };
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::cmp;
 use arrow::compute::{cast, filter_record_batch, is_not_null, is_null};
 use arrow::datatypes::DataType;
@@ -152,6 +153,10 @@ pub(crate) fn is_text(data_type: &DataType) -> bool {
 fn compare(array: &dyn Array, comparison: Comparison, value: &Scalar) -> Result<BooleanArray> {
     let time = EventTime::data_type();
     match value {
+        Scalar::Int(v) if *array.data_type() == DataType::UInt64 => match u64::try_from(*v) {
+            Ok(v) => run(array, comparison, UInt64Array::from(vec![v])),
+            Err(_) => Ok(all_above(array, comparison)),
+        },
         Scalar::Bool(v) => run(array, comparison, BooleanArray::from(vec![*v])),
         Scalar::Int(v) if array.data_type().is_integer() => {
             run(&cast(array, &DataType::Int64)?, comparison, Int64Array::from(vec![*v]))
@@ -166,6 +171,13 @@ fn compare(array: &dyn Array, comparison: Comparison, value: &Scalar) -> Result<
     }
 }
 
+/// Every value is above the constant: the range of signed numbers does not hold all unsigned ones, nor the other way round.
+fn all_above(array: &dyn Array, comparison: Comparison) -> BooleanArray {
+    let holds = matches!(comparison, Comparison::NotEq | Comparison::Gt | Comparison::GtEq);
+    let values = if holds { BooleanBuffer::new_set(array.len()) } else { BooleanBuffer::new_unset(array.len()) };
+    BooleanArray::new(values, array.logical_nulls())
+}
+
 fn run(array: &dyn Array, comparison: Comparison, constant: impl Array) -> Result<BooleanArray> {
     let constant = ArrowScalar::new(constant);
     let array: &dyn arrow::array::Datum = &array;
@@ -177,4 +189,23 @@ fn run(array: &dyn Array, comparison: Comparison, constant: impl Array) -> Resul
         Comparison::Gt => cmp::gt(array, &constant),
         Comparison::GtEq => cmp::gt_eq(array, &constant),
     }?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unsigned_numbers_beyond_the_signed_ones_are_compared_too() {
+        let values = UInt64Array::from(vec![Some(0), Some(5), None, Some(u64::MAX)]);
+        let kept = |comparison, constant: i64| {
+            let mask = compare(&values, comparison, &constant.into()).unwrap();
+            mask.iter().map(|kept| kept == Some(true)).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(Comparison::Gt, 4), [false, true, false, true]);
+        assert_eq!(kept(Comparison::NotEq, 5), [true, false, false, true]);
+        assert_eq!(kept(Comparison::Gt, -1), [true, true, false, true]);
+        assert_eq!(kept(Comparison::LtEq, -1), [false; 4]);
+        assert_eq!(kept(Comparison::Eq, i64::MAX), [false; 4]);
+    }
 }

@@ -109,7 +109,7 @@ impl Printer {
             Self::Int(a) => write!(out, "{}", a.value(row)),
             Self::UInt(a) => write!(out, "{}", a.value(row)),
             Self::Float(a) => write!(out, "{:?}", a.value(row)), // the shortest text that reads back equal
-            Self::Single(a) => write!(out, "{:?}", a.value(row)),
+            Self::Single(a) => single(a.value(row), out),
             Self::Text(a) => out.write_str(a.value(row)),
             Self::Date(days) => {
                 let text = instant(days.value(row).saturating_mul(DAY_US))?;
@@ -123,6 +123,18 @@ impl Printer {
         };
         Ok(())
     }
+}
+
+/// The shortest text that reads back equal, also for readers that go by way of 64 bits: they round twice.
+fn single(value: f32, out: &mut String) -> std::fmt::Result {
+    let start = out.len();
+    write!(out, "{value:?}")?;
+    let twice_rounded = out[start..].parse::<f64>().map_or(value, |wide| wide as f32);
+    if value.is_nan() || twice_rounded == value {
+        return Ok(());
+    }
+    out.truncate(start);
+    write!(out, "{:?}", f64::from(value))
 }
 
 fn micros(ticks: i64, unit: TimeUnit) -> Result<i64, Misfit> {

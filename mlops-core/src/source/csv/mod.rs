@@ -3,10 +3,11 @@
 mod records;
 mod sink;
 
-pub use records::RECORD_BYTES_MAX;
+pub use records::{COLUMNS_MAX, RECORD_BYTES_MAX};
 pub use sink::{CsvSink, CsvSinkBuilder};
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -168,13 +169,15 @@ impl CsvSourceBuilder {
     }
 
     fn match_columns(&self, names: &[String], schema: &Schema) -> Result<Vec<Option<usize>>> {
+        let known: BTreeSet<&str> = names.iter().map(String::as_str).collect();
         for name in schema.names() {
-            if !names.iter().any(|n| n == name) {
+            if !known.contains(name) {
                 let found = format!("no such column in {}", shown(&self.path));
                 return Err(Error::schema(name, schema.field(name)?.data_type(), found));
             }
         }
-        let columns: Vec<_> = names.iter().map(|name| schema.index_of(name).ok()).collect();
+        let places: BTreeMap<&str, usize> = schema.names().zip(0..).collect();
+        let columns: Vec<_> = names.iter().map(|name| places.get(name.as_str()).copied()).collect();
         match names.iter().zip(&columns).find(|(_, column)| column.is_none()) {
             Some((extra, _)) if self.extra_columns == ExtraColumns::Refuse => {
                 let found = format!("a further column in {}", shown(&self.path));
@@ -237,7 +240,7 @@ fn read_header(records: &mut Records<File>, path: &Path) -> Result<Vec<String>> 
     }
     let text = std::str::from_utf8(record.raw).map_err(|_| refuse("the header is not UTF-8".to_owned()))?;
     let mut names: Vec<String> = Vec::with_capacity(record.fields.len());
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for (index, span) in record.fields.iter().enumerate() {
         let name = match unquoted(span, text) {
             name if name.is_empty() => format!("column_{}", index + 1),

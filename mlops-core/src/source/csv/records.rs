@@ -9,6 +9,9 @@ use crate::{Error, Result};
 /// Bytes of one record at the most: a quote that is never closed must not pull a whole file into memory.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
 
+/// Columns that a text file may have: the fields of one record, or the keys that are inferred, at the most.
+pub const COLUMNS_MAX: usize = 1 << 16;
+
 const CHUNK_BYTES: usize = 1 << 18;
 
 /// How fields are set apart.
@@ -53,7 +56,7 @@ pub(super) struct Record<'a> {
     pub(super) fields: &'a [Span],
     /// Line where it starts, from 1.
     pub(super) line: u64,
-    /// Text follows a closing quote, or the file ends before one.
+    /// Text follows a closing quote, the file ends before one, or there are more fields than [`COLUMNS_MAX`].
     pub(super) malformed: Option<&'static str>,
 }
 
@@ -119,20 +122,24 @@ impl<R: Read> Records<R> {
             if let Some(scanned) = scan(bytes, self.at_end, &self.dialect, &mut self.fields) {
                 break scanned;
             }
-            if bytes.len() >= RECORD_BYTES_MAX {
-                let place = format!("{}, line {}", shown(&self.path), self.line);
-                return Err(Error::invalid_data(
-                    place,
-                    format!("a record of more than {RECORD_BYTES_MAX} bytes: is a quote left open?"),
-                ));
+            if bytes.len() > RECORD_BYTES_MAX {
+                return Err(self.too_long());
             }
             self.refill()?;
         };
+        if scanned.record > RECORD_BYTES_MAX {
+            return Err(self.too_long());
+        }
         let (raw_start, line) = (self.start, self.line);
         self.start += scanned.taken;
         self.line += scanned.lines;
         let raw = &self.buffer[raw_start..raw_start + scanned.record];
         Ok(Some(Record { raw, fields: &self.fields, line, malformed: scanned.malformed }))
+    }
+
+    fn too_long(&self) -> Error {
+        let place = format!("{}, line {}", shown(&self.path), self.line);
+        Error::invalid_data(place, format!("a record of more than {RECORD_BYTES_MAX} bytes: is a quote left open?"))
     }
 
     /// Moves what is left to the front and reads more behind it.
@@ -191,7 +198,11 @@ fn scan(bytes: &[u8], at_end: bool, dialect: &Dialect, fields: &mut Vec<Span>) -
         } else {
             span.end = end;
         }
-        fields.push(span);
+        if fields.len() < COLUMNS_MAX {
+            fields.push(span);
+        } else {
+            malformed = Some("more than 65536 fields");
+        }
         if is_last {
             let taken = (stop + 1).min(bytes.len());
             return Some(Scanned { record: end, taken, lines, malformed });

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use arrow::array::RecordBatch;
 
 use crate::file::AtomicFile;
-use crate::source::cells::{ensure_textual, float};
+use crate::source::cells::{date, ensure_textual, float};
 use crate::source::local::{LineWriter, Lines, shown};
 use crate::source::print::Printer;
+use crate::source::spoilt::Spoilt;
 use crate::source::{DataSink, SinkWriter};
+use crate::time::EventTime;
 use crate::{Error, Result, Schema};
 
 /// A CSV file with a header, lines that end in LF, quotes where they are needed.
@@ -65,16 +67,17 @@ impl CsvSinkBuilder {
     /// Checks the settings.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a delimiter that is not ASCII, a line end or a quote, and for a null text that is a number or a boolean or
-    /// would itself need quotes.
+    /// [`Error::Invalid`] for a delimiter that is not ASCII, a line end or a quote, and for a null text that is a number, a boolean, a
+    /// date or a time, or would itself need quotes.
     pub fn build(self) -> Result<CsvSink> {
         let sink = self.0;
         if !sink.delimiter.is_ascii() || matches!(sink.delimiter, b'\n' | b'\r' | b'"') {
             return Err(Error::invalid("delimiter", sink.delimiter, "an ASCII byte other than line ends and quotes"));
         }
         let null = &sink.null_text;
-        let value =
-            null.parse::<f64>().is_ok() || float(null, f64::MAX).is_some() || matches!(null.as_str(), "true" | "false");
+        let number = null.parse::<f64>().is_ok() || float(null).is_some();
+        let day = date(null).is_some() || EventTime::parse(null).is_ok();
+        let value = number || day || matches!(null.as_str(), "true" | "false");
         if value || needs_quotes(null, sink.delimiter) {
             return Err(Error::invalid(
                 "null_text",
@@ -104,6 +107,9 @@ impl DataSink for CsvSink {
         if schema.is_empty() {
             return Err(Error::schema("*", "at least one column", "none"));
         }
+        if self.header && schema.names().any(str::is_empty) {
+            return Err(Error::schema("", "a name to put into the header", "an empty one"));
+        }
         let mut text = String::new();
         if self.header {
             for (index, name) in schema.names().enumerate() {
@@ -113,7 +119,8 @@ impl DataSink for CsvSink {
             text.push('\n');
         }
         let file = AtomicFile::create(&self.path)?;
-        let mut writer = LineWriter { file, schema: schema.clone(), lines: self.clone(), rows: 0, text };
+        let mut writer =
+            LineWriter { file, schema: schema.clone(), lines: self.clone(), rows: 0, text, spoilt: Spoilt::default() };
         writer.flush()?;
         Ok(Box::new(writer))
     }

@@ -4,8 +4,9 @@ mod sink;
 mod value;
 
 pub use sink::{JsonSink, NonFinite};
-pub(super) use value::Json;
+pub(super) use value::{Json, Members};
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -17,8 +18,8 @@ use super::infer::{Guess, SAMPLE_BYTES_MAX, Sample, advice};
 use super::local::{info, open, shown};
 use super::quarantine::{Fault, Gate};
 use super::{
-    BatchStream, DataSource, ExtraColumns, InferenceReport, Quarantine, RECORD_BYTES_MAX, SAMPLE_ROWS_DEFAULT,
-    ScanRequest, SourceInfo,
+    BatchStream, COLUMNS_MAX, DataSource, ExtraColumns, InferenceReport, Quarantine, RECORD_BYTES_MAX,
+    SAMPLE_ROWS_DEFAULT, ScanRequest, SourceInfo,
 };
 use crate::{Error, Result, Schema};
 
@@ -107,7 +108,7 @@ impl JsonSourceBuilder {
     }
 
     fn infer(&self, lines: &mut LineReader) -> Result<(Schema, InferenceReport)> {
-        let mut sample = Sample::default();
+        let (mut sample, mut places) = (Sample::default(), BTreeMap::new());
         let (mut bytes, mut wrong, mut complete) = (0, 0, false);
         while sample.rows + wrong < self.sample_rows as u64 && bytes < SAMPLE_BYTES_MAX {
             let Some(line) = lines.next()? else {
@@ -122,12 +123,18 @@ impl JsonSourceBuilder {
             };
             sample.rows += 1;
             for (key, value) in members {
-                let known = sample.columns.iter().position(|(name, ..)| *name == key);
-                let index = known.unwrap_or_else(|| {
+                let next = places.len();
+                let index = *places.entry(key.clone()).or_insert(next);
+                if index == next {
                     sample.columns.push((key, Guess::Nothing, 0));
-                    sample.columns.len() - 1
-                });
+                }
                 sample.add(index, Guess::of_json(&value));
+            }
+            if places.len() > COLUMNS_MAX {
+                return Err(Error::invalid_data(
+                    shown(&self.path),
+                    format!("more than {COLUMNS_MAX} keys to make columns of"),
+                ));
             }
         }
         if sample.columns.is_empty() {
@@ -182,7 +189,7 @@ impl DataSource for JsonSource {
             lines: LineReader::new(open(path)?, path),
             gate: Gate::new(shown(path), &self.schema, quarantine.as_ref(), advice(self.report.as_ref())),
             rows: Rows::new(read.clone(), &mixed.collect::<Vec<_>>())?,
-            known: (*extra_columns == ExtraColumns::Refuse).then(|| self.schema.clone()),
+            known: (*extra_columns == ExtraColumns::Refuse).then(|| self.schema.names().map(str::to_owned).collect()),
             batch_rows: request.rows_per_batch(),
         };
         request.finish(BatchStream::new(read, scan))
@@ -194,7 +201,7 @@ struct Scan {
     gate: Gate,
     rows: Rows,
     /// The keys that may occur, if others may not.
-    known: Option<Schema>,
+    known: Option<BTreeSet<String>>,
     batch_rows: usize,
 }
 
@@ -232,19 +239,16 @@ impl Scan {
                     continue;
                 }
             };
-            if let Some(schema) = &self.known
-                && let Some((key, _)) = members.iter().find(|(key, _)| schema.index_of(key).is_err())
+            if let Some(known) = &self.known
+                && let Some((key, _)) = members.iter().find(|(key, _)| !known.contains(key))
             {
                 self.gate.refuse(&fault(Some(key), "no column of the schema", None))?;
                 continue;
             }
             let mut misfit: Option<(usize, &Json, Misfit)> = None;
+            let members = Members::of(&members);
             for (column, cells) in self.rows.cells.iter_mut().enumerate() {
-                // Lines mostly have the keys in the order of the columns.
-                let value = match members.get(column).filter(|(key, _)| key == cells.name()) {
-                    Some((_, value)) => value,
-                    None => members.iter().find(|(key, _)| key == cells.name()).map_or(&Json::Null, |(_, value)| value),
-                };
+                let value = members.value(column, cells.name()).unwrap_or(&Json::Null);
                 if let Err(reason) = cells.append_json(value) {
                     misfit = Some((column, value, reason));
                     break;

@@ -8,6 +8,7 @@ use crate::file::AtomicFile;
 use crate::source::cells::{Misfit, ensure_textual};
 use crate::source::local::{LineWriter, Lines, shown};
 use crate::source::print::Printer;
+use crate::source::spoilt::Spoilt;
 use crate::source::{DataSink, SinkWriter};
 use crate::{Error, Result, Schema};
 
@@ -121,7 +122,7 @@ impl DataSink for JsonSink {
         schema.arrow().fields().iter().try_for_each(|f| ensure_textual(f, true))?;
         let file = AtomicFile::create(&self.path)?;
         let (schema, lines, text) = (schema.clone(), self.clone(), String::new());
-        Ok(Box::new(LineWriter { file, schema, lines, rows: 0, text }))
+        Ok(Box::new(LineWriter { file, schema, lines, rows: 0, text, spoilt: Spoilt::default() }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! JSON values with the order of their keys, and without keys that occur twice.
 
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -40,6 +41,27 @@ impl Json {
             Self::Float(v) => Some(*v),
             _ => None,
         }
+    }
+}
+
+/// The members of an object, to be found by key.
+pub(in crate::source) struct Members<'a> {
+    all: &'a [(String, Json)],
+    by_key: OnceCell<BTreeMap<&'a str, &'a Json>>,
+}
+
+impl<'a> Members<'a> {
+    pub(in crate::source) fn of(all: &'a [(String, Json)]) -> Self {
+        Self { all, by_key: OnceCell::new() }
+    }
+
+    /// The value of `key`. Objects mostly have their keys in the order of the columns, so it is first looked for at `place`.
+    pub(in crate::source) fn value(&self, place: usize, key: &str) -> Option<&'a Json> {
+        if let Some((_, value)) = self.all.get(place).filter(|(found, _)| found == key) {
+            return Some(value);
+        }
+        let by_key = || self.all.iter().map(|(key, value)| (key.as_str(), value)).collect();
+        self.by_key.get_or_init(by_key).get(key).copied()
     }
 }
 

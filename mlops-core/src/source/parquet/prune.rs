@@ -1,8 +1,11 @@
 //! Row groups that cannot hold a row which is asked for.
 
 use std::fs::File;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 
@@ -37,8 +40,8 @@ fn possible(builder: &ParquetRecordBatchReaderBuilder<File>, predicate: &Predica
         let batch = RecordBatch::try_from_iter_with_nullable([(column, array, true)])?;
         Predicate::new(column, comparison, value.clone()).mask(&batch)
     };
-    let least = || statistics.row_group_mins(groups).map_err(|e| unknown(&e));
-    let greatest = || statistics.row_group_maxes(groups).map_err(|e| unknown(&e));
+    let least = || statistics.row_group_mins(groups).map_err(|e| unknown(&e)).and_then(|least| cautious(least, -0.0));
+    let greatest = || statistics.row_group_maxes(groups).map_err(|e| unknown(&e)).and_then(|most| cautious(most, 0.0));
     match predicate {
         Predicate::IsNull { .. } => Ok(nulls()?.iter().map(|count| count.map(|n| n > 0)).collect()),
         Predicate::IsNotNull { .. } => {
@@ -64,5 +67,35 @@ fn possible(builder: &ParquetRecordBatchReaderBuilder<File>, predicate: &Predica
                 _ => Err(unknown(&"not bounded")),
             }
         }
+    }
+}
+
+/// Bounds of floats as the format wants them read, since writers differ: NaN says nothing, and either zero may stand for
+/// both, so it counts as the one that lets more in.
+fn cautious(bounds: ArrayRef, zero: f64) -> Result<ArrayRef> {
+    if !bounds.data_type().is_floating() {
+        return Ok(bounds);
+    }
+    let wide = cast(&bounds, &DataType::Float64)?;
+    let read = |bound: f64| if bound == 0.0 { zero } else { bound };
+    let bounds = wide.as_primitive::<Float64Type>().iter();
+    Ok(Arc::new(bounds.map(|bound| bound.filter(|b| !b.is_nan()).map(read)).collect::<Float64Array>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_of_floats_are_read_with_caution() {
+        let bounds: ArrayRef =
+            Arc::new(Float64Array::from(vec![Some(0.0), Some(f64::NAN), None, Some(-0.0), Some(2.5)]));
+        let bits = |zero| {
+            let read = cautious(bounds.clone(), zero).unwrap();
+            read.as_primitive::<Float64Type>().iter().map(|b| b.map(f64::to_bits)).collect::<Vec<_>>()
+        };
+        let (plus, minus, other) = (Some(0.0_f64.to_bits()), Some((-0.0_f64).to_bits()), Some(2.5_f64.to_bits()));
+        assert_eq!(bits(-0.0), [minus, None, None, minus, other]);
+        assert_eq!(bits(0.0), [plus, None, None, plus, other]);
     }
 }

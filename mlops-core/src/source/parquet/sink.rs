@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Fields, Schema as ArrowSchema};
+use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, Schema as ArrowSchema};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -13,6 +13,7 @@ use parquet::file::properties::WriterProperties;
 
 use super::guard;
 use crate::file::AtomicFile;
+use crate::source::spoilt::Spoilt;
 use crate::source::{DataSink, SinkWriter, Written};
 use crate::{Error, Result, Schema};
 
@@ -80,13 +81,22 @@ impl DataSink for ParquetSink {
         for field in &fields {
             let alone = ArrowSchema::new(vec![field.clone()]);
             let converted = guard(&self.path, || ArrowSchemaConverter::new().convert(&alone));
-            converted.map_err(|_| Error::schema(field.name(), "a type that Parquet holds", field.data_type()))?;
+            if converted.is_err() || has_calendar_span(field.data_type()) {
+                return Err(Error::schema(field.name(), "a type that Parquet holds", field.data_type()));
+            }
         }
         let stored = Arc::new(ArrowSchema::new_with_metadata(fields, schema.arrow().metadata().clone()));
         let file = AtomicFile::create(&self.path)?;
         let writer = guard(&self.path, || ArrowWriter::try_new(file, stored.clone(), Some(self.properties())))?;
         let (path, schema) = (self.path.clone(), schema.clone());
-        Ok(Box::new(Writer { parquet: writer, path, schema, stored: Schema::new(stored)?, rows: 0 }))
+        Ok(Box::new(Writer {
+            parquet: writer,
+            path,
+            schema,
+            stored: Schema::new(stored)?,
+            rows: 0,
+            spoilt: Spoilt::default(),
+        }))
     }
 }
 
@@ -96,10 +106,12 @@ struct Writer {
     schema: Schema,
     stored: Schema,
     rows: u64,
+    spoilt: Spoilt,
 }
 
 impl SinkWriter for Writer {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.spoilt.writing()?;
         let batch = self.schema.attach(batch)?;
         let columns = self.stored.arrow().fields().iter().zip(batch.columns()).map(|(field, array)| {
             if array.data_type() == field.data_type() { Ok(array.clone()) } else { Ok(cast(array, field.data_type())?) }
@@ -113,11 +125,13 @@ impl SinkWriter for Writer {
             if writer.in_progress_size() >= GROUP_BYTES_MAX { writer.flush() } else { Ok(()) }
         })?;
         self.rows += stored.num_rows() as u64;
+        self.spoilt.done();
         Ok(())
     }
 
     fn commit(self: Box<Self>) -> Result<Written> {
-        let Self { parquet: writer, path, rows, .. } = *self;
+        let Self { parquet: writer, path, rows, spoilt, .. } = *self;
+        spoilt.ensure_whole()?;
         let file = run(&path, || writer.into_inner())?;
         Ok(Written { rows, size_bytes: file.commit()? })
     }
@@ -150,4 +164,19 @@ fn storable(field: &Arc<Field>) -> Arc<Field> {
         _ => return field.clone(),
     };
     if stored == *field.data_type() { field.clone() } else { Arc::new(field.as_ref().clone().with_data_type(stored)) }
+}
+
+/// Whether there are intervals of months, days and nanoseconds in a type: the writer takes them for a column and then
+/// refuses every value.
+fn has_calendar_span(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Interval(unit) => *unit == IntervalUnit::MonthDayNano,
+        DataType::Dictionary(_, values) => has_calendar_span(values),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => has_calendar_span(item.data_type()),
+        DataType::Struct(members) => members.iter().any(|member| has_calendar_span(member.data_type())),
+        _ => false,
+    }
 }
