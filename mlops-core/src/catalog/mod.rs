@@ -1,111 +1,102 @@
 //! What data there is: entries per data set, with owner, schema, sensitivity, digest and provenance.
+//!
+//! Entry points: [`Entry::of`] describes a data set, [`CatalogExt::register`] puts it where others find it,
+//! [`CatalogExt::open_as`] reads what was found, [`Lineage::of`] tells what was made from what. Default: [`FileCatalog`].
 
-use std::fmt::Debug;
+mod entry;
+mod ext;
+mod file;
+mod lineage;
+mod memory;
+
+pub use entry::{Column, Entry, Readers};
+pub use ext::{CONFLICT_TRIES_MAX, CatalogExt};
+pub use file::{ENTRY_BYTES_MAX, FileCatalog};
+pub use lineage::{LINEAGE_SIZE_MAX, Lineage, LineageEdge, LineageNode, Reached, Trace};
+pub use memory::MemoryCatalog;
+
+use std::fmt::{self, Debug};
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::Provenance;
-use crate::schema::{Role, Sensitivity};
-use crate::source::SourceInfo;
-use crate::time::EventTime;
-use crate::{Digest, Name, Result};
+use crate::{Digest, Error, Name, Result};
 
-/// One column, as a catalog keeps it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Column {
-    /// Column name.
-    pub name: String,
-    /// Arrow type as text.
-    pub data_type: String,
-    /// Whether nulls may occur.
-    pub nullable: bool,
-    /// What it is for.
-    pub role: Role,
-    /// Who may see its values.
-    pub sensitivity: Sensitivity,
-    /// Unit, where one was stated.
-    pub unit: Option<String>,
-}
+/// What the things in a catalog are called in errors.
+const KIND: &str = "data set";
 
-/// Who may read a data set.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum Readers {
-    /// Whoever can reach the catalog.
-    #[default]
-    Everyone,
-    /// These people or services only.
-    Only(Vec<String>),
-}
-
-/// What a catalog knows of one data set.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Entry {
-    /// Name of the data set.
-    pub name: Name,
-    /// Who answers for it.
-    pub owner: String,
-    /// What it is, in words.
-    pub description: String,
-    /// Who may read it.
-    pub readers: Readers,
-    /// Where it is, in what format, how large.
-    pub source: SourceInfo,
-    /// Columns in order.
-    pub columns: Vec<Column>,
-    /// Rows.
-    pub rows: u64,
-    /// Content digest.
-    pub digest: Digest,
-    /// What it was made from.
-    pub provenance: Option<Provenance>,
-    /// First registration.
-    pub created: EventTime,
-    /// Last registration.
-    pub modified: EventTime,
-    /// Free labels.
-    pub tags: Vec<String>,
-}
-
-/// Counts the changes of one entry: 0 before the first.
+/// Counts the changes of one entry: 0 before the first, then 1, 2, 3 … without gaps.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Revision(pub u64);
+
+impl Revision {
+    /// The one after this.
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
 
 /// A place that remembers entries.
 ///
 /// # Contract
 /// * `put` replaces an entry only when it still has the `expected` revision, and gives the next one; of two writers with the
-///   same expectation one gets [`Error::Conflict`](crate::Error::Conflict).
-/// * What `put` returned for survives a crash; a reader sees a whole entry or none.
-/// * Every content digest that was ever put stays resolvable through `by_digest`, so that lineage never breaks.
+///   same expectation one gets [`Error::Conflict`].
+/// * What `put` returned for survives a crash; a reader sees a whole entry or none, exactly as it was put.
+/// * Nothing is forgotten: `history` gives every entry that was ever put, in order, and every content digest that was ever
+///   put stays resolvable through `by_digest`, so that lineage never breaks.
 ///
 /// `testkit::catalog` checks these; run it on your own catalog.
 pub trait Catalog: Debug + Send + Sync + 'static {
     /// Stores `entry` over the revision that the caller knows ([`Revision`] 0: none yet).
     ///
     /// # Errors
-    /// [`Error::Conflict`](crate::Error::Conflict) when somebody else was faster.
+    /// [`Error::Conflict`] when somebody else was faster.
     fn put(&self, entry: &Entry, expected: Revision) -> Result<Revision>;
 
     /// The entry of `name`, with its revision.
     ///
     /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound) when there is none.
+    /// [`Error::NotFound`] when there is none.
     fn get(&self, name: &Name) -> Result<(Entry, Revision)>;
+
+    /// All that was ever put under `name`, oldest first: revision 1, 2, 3 …
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is none.
+    fn history(&self, name: &Name) -> Result<Vec<Entry>>;
 
     /// All names, sorted.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) when the storage fails.
+    /// [`Error::Io`] when the storage fails.
     fn list(&self) -> Result<Vec<Name>>;
 
-    /// The entry, present or past, whose content had `digest`.
+    /// The entry, present or past, whose content had `digest`; where there were several, any one of them.
     ///
     /// # Errors
-    /// [`Error::NotFound`](crate::Error::NotFound) when no such content was ever registered.
+    /// [`Error::NotFound`] when no such content was ever registered.
     fn by_digest(&self, digest: &Digest) -> Result<Entry>;
 }
+
+fn not_found(name: &Name) -> Error {
+    Error::not_found(KIND, name.as_str())
+}
+
+/// # Errors
+/// [`Error::Conflict`] when the caller knew another revision than the one that is there.
+fn ensure_unchanged(name: &Name, expected: Revision, found: Revision) -> Result<()> {
+    if expected == found {
+        return Ok(());
+    }
+    let (name, expected, found) = (name.to_string(), expected.to_string(), found.to_string());
+    Err(Error::Conflict { kind: KIND, name, expected, found })
+}
+
+#[cfg(test)]
+mod tests;
