@@ -1,4 +1,11 @@
-//! Stages that fail and dawdle on purpose.
+//! Stages, sources, sinks and catalogs that fail and dawdle on purpose.
+
+mod catalog;
+mod data;
+mod fault;
+
+pub use catalog::FlakyCatalog;
+pub use data::{FlakySink, FlakySource};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -42,7 +42,7 @@ fn x_of(batch: &RecordBatch) -> Result<&Float64Array> {
 
 /// What the kit said.
 #[track_caller]
-fn refused(kit: impl FnOnce(), sentence: &str) {
+pub(crate) fn refused(kit: impl FnOnce(), sentence: &str) {
     let panic = catch_unwind(AssertUnwindSafe(kit)).expect_err("the kit must refuse this");
     let text = panic.downcast_ref::<String>().cloned();
     let text = text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned())).unwrap_or_default();
