@@ -2,14 +2,10 @@
 
 mod bad_input;
 mod catalog;
-<<<<<<< HEAD
 mod clean;
 mod data_kits;
 #[cfg(feature = "polars")]
 mod interop;
-=======
-mod data_kits;
->>>>>>> catalog
 mod kits;
 mod pipeline;
 mod rank;
