@@ -132,7 +132,7 @@ pub fn views() -> Result<[FeatureView; 4]> {
         features.into_iter().fold(view, |view, feature| view.feature(feature, ValueType::Float64)).build()
     };
     Ok([
-        view("offer_history", offer, ["offer_rate_fast", "offer_rate", "offer_looks"])?,
+        view("offer_history", offer, ["offer_rate_fast", "offer_rate", "offer_share"])?,
         view("customer_history", customer, ["customer_rate_fast", "customer_rate", "customer_looks"])?,
         view(
             "category_history",
@@ -247,6 +247,7 @@ impl History {
         stem: &str,
         sums: impl Fn(&Self) -> Vec<Fading>,
     ) -> Result<RecordBatch> {
+        let mean = self.everything.slow[1] / self.offers.len().max(1) as f64;
         let (sums, of_all) = (sums(self), self.rate_of_all());
         let column = |value: &dyn Fn(&Fading) -> f64| {
             Arc::new(sums.iter().map(value).map(Some).collect::<Float64Array>()) as ArrayRef
@@ -259,7 +260,9 @@ impl History {
         columns.push(("created".to_owned(), times));
         columns.push((format!("{stem}_rate_fast"), column(&|f| rate(f.fast, prior, of_all))));
         columns.push((format!("{stem}_rate"), column(&|f| rate(f.slow, prior, of_all))));
-        columns.push((format!("{stem}_looks"), column(&|f| f.slow[1])));
+        // How much an offer is looked at grows with everything that is: beside the mean offer it can be compared over time.
+        let (name, unit) = if stem == "offer" { ("share", mean) } else { ("looks", 1.0) };
+        columns.push((format!("{stem}_{name}"), column(&|f| f.slow[1] / unit)));
         Ok(RecordBatch::try_from_iter(columns)?)
     }
 }
@@ -306,7 +309,7 @@ mod tests {
         let [offers, customers, categories, makers] = history.flush(EventTime::from_secs(5)).unwrap();
         assert_eq!([offers.num_rows(), customers.num_rows(), categories.num_rows(), makers.num_rows()], [1, 1, 1, 1]);
         // One look with value 1, so everything has rate 1: (1 + 2·1) / (1 + 2).
-        assert_eq!((value(&offers, "offer_rate"), value(&offers, "offer_looks")), (1.0, 1.0));
+        assert_eq!((value(&offers, "offer_rate"), value(&offers, "offer_share")), (1.0, 1.0));
         let [offers, _, _, makers] = history.flush(EventTime::from_secs(6)).unwrap();
         // Two looks of everything with value 1 in all: rate 1/2 (the first faded by a millionth). Offer 2: (0 + 2·½) / 3.
         assert!((value(&offers, "offer_rate") - 1.0 / 3.0).abs() < 1e-5);

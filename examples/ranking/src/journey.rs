@@ -35,8 +35,9 @@ use crate::world::{Ask, Plan, Reaction, World};
 /// Connections of the replay, where requests need not wait for each other.
 const CONNECTIONS: usize = 4;
 
-/// Share of the requests that explore, and how freely.
-const PAGE: PageSettings = PageSettings { explore: 0.15, temperature: 0.03, deadline: Duration::from_millis(500) };
+/// How freely requests explore, and when an answer must be out.
+const TEMPERATURE: f64 = 0.03;
+const DEADLINE: Duration = Duration::from_millis(500);
 
 /// In a world where each request waits for the one before: how many pass between two looks of the watch.
 const LOOK_EVERY: usize = 100;
@@ -93,6 +94,11 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Story> {
     let temporary = tempfile::tempdir()?;
     let dir = options.dir.clone().unwrap_or_else(|| temporary.path().to_owned());
     std::fs::create_dir_all(&dir).map_err(|e| mlops_core::Error::io(&dir, e))?;
+    let mut inside = std::fs::read_dir(&dir).map_err(|e| mlops_core::Error::io(&dir, e))?;
+    if inside.next().is_some() {
+        // A second story on top of the first would mix two worlds' histories.
+        return Err(format!("{} is not empty: name a new folder", dir.display()).into());
+    }
     Journey::begin(world.as_ref(), options, &dir, progress)?.travel()
 }
 
@@ -238,7 +244,8 @@ impl<'a> Journey<'a> {
         let loaded = self.learner.registry().load_alias(&model, &alias)?;
         let served = Arc::new(ServedModel::new(Name::new(service::OBJECTIVE)?, loaded));
         let log = Arc::new(service::log(&self.features)?);
-        let pipeline = Arc::new(service::pipeline(&self.features, served.clone(), log.clone(), PAGE)?);
+        let page = PageSettings { explore: self.plan.explore, temperature: TEMPERATURE, deadline: DEADLINE };
+        let pipeline = Arc::new(service::pipeline(&self.features, served.clone(), log.clone(), page)?);
         let metrics = crate::report::metrics(pipeline.clone(), log.clone());
         let host = runtime.block_on(
             Service::builder(pipeline)
@@ -421,21 +428,19 @@ impl<'a> Journey<'a> {
         Ok(started.elapsed().as_secs_f64() * 1e3)
     }
 
-    /// Learns anew for `reasons`, from what was served: all of it, or what came since inputs began to drift.
+    /// Learns anew for `reasons`: from everything that was told, where the world tells it, else from what was served since inputs began
+    /// to drift.
     fn relearn(&mut self, reasons: &[RetrainReason], watch: &Watch, day: u32) -> Result<Option<Promoted>> {
         let now = self.world.day_start(day + 1);
-        let drifted = reasons.iter().any(|reason| matches!(reason, RetrainReason::Drift { .. }));
-        let since = watch.drifting_since().filter(|_| drifted);
-        let labelled = watch.labelled_since(since.unwrap_or(EventTime::MIN))?;
+        let since = watch.drifting_since();
         let number = self.lessons.len() + 1;
-        let log = self.intake.keep(&format!("served_{number}"), "serve", json!({"until": now}), &[], &labelled)?;
-        let served = self.features.examples(&labelled, LABEL)?;
-        let (rows, parents) = if since.is_some() {
-            (served, vec![log])
+        let (rows, parents) = if let Some(told) = self.world.told(day + 1)? {
+            let rows = self.features.examples(&self.features.join(&told)?.0, LABEL)?;
+            (rows, self.raw.clone())
         } else {
-            let both = self.examples.batches()?.chain(served.batches()?).collect::<Result<Vec<_>, _>>()?;
-            let parents = [&self.impressions].into_iter().chain(&self.raw).cloned().chain([log]).collect();
-            (Dataset::held(self.examples.schema().clone(), both)?, parents)
+            let served = watch.labelled_since(since.unwrap_or(EventTime::MIN))?;
+            let log = self.intake.keep(&format!("served_{number}"), "serve", json!({"until": now}), &[], &served)?;
+            (self.features.examples(&served, LABEL)?, vec![log])
         };
         let why = reasons.iter().map(reason).collect::<Vec<_>>().join("; ");
         let lesson = self.learn(&why, &rows, &parents, now)?;

@@ -34,10 +34,10 @@ pub const MODEL: &str = "click_ranker";
 pub const ALIAS: &str = "production";
 
 /// Share of the rows, the latest ones, that a candidate is judged by and that nothing learns from.
-const JUDGED: f64 = 0.2;
+const JUDGED: f64 = 0.15;
 
 /// Share of the rows, those before, that say when training stops.
-const VALID: f64 = 0.1;
+const VALID: f64 = 0.05;
 
 /// Repetitions of the latency measurement.
 const LATENCY_RUNS: usize = 200;

@@ -109,11 +109,11 @@ impl Watch {
             .classification(Name::new("click")?, LABEL, "score", 0.5)
             .build()?;
         let fairness = FairnessMonitor::builder(log.schema(), "maker", rule).first(3).build()?;
-        let mut policy =
-            RetrainPolicy::builder().drifted_columns(2).labels_min(labels_min).interval_min(plan.window * 2);
-        if let Some(age) = plan.age_max {
-            policy = policy.age_max(age);
-        }
+        let policy = RetrainPolicy::builder().labels_min(labels_min).interval_min(plan.window * 2);
+        let policy = match plan.age_max {
+            Some(age) => policy.age_max(age),
+            None => policy.drifted_columns(2),
+        };
         let alert = AlertRule::builder(Name::new("inputs_drift")?, Name::new("drifted_columns")?, Bound::AtLeast, 2.0);
         let alert = alert.severity(Severity::Warning).text("inputs are not what the model was trained on").build()?;
         Ok(Self {

@@ -65,8 +65,10 @@ pub struct Plan {
     pub click_window: Duration,
     /// History is brought up to date after each request, instead of every morning.
     pub by_request: bool,
-    /// A model of this age is trained again.
+    /// A model of this age is trained again, in a world that changes by the year; `None` where drift asks for it.
     pub age_max: Option<Duration>,
+    /// Share of the requests that explore.
+    pub explore: f64,
 }
 
 /// What intake hands on.
@@ -135,6 +137,13 @@ pub trait World: Debug + Send + Sync {
     /// # Errors
     /// For a candidate that does not exist, or stands twice.
     fn react(&self, ask: &Ask, page: &[i64]) -> Result<Vec<Reaction>>;
+
+    /// Everything there is to learn from until the first instant of `day`, with the columns of [`crate::features::SPINE`]; `None` in
+    /// a world that tells only what came of what was shown.
+    ///
+    /// # Errors
+    /// When films are asked for before intake.
+    fn told(&self, day: u32) -> Result<Option<Dataset>>;
 
     /// How relevant each candidate truly is, graded from 0. Nothing that learns ever sees it.
     ///

@@ -63,9 +63,9 @@ struct Sitting {
 #[derive(Debug, Default)]
 struct Archive {
     sittings: Vec<Sitting>,
-    years: BTreeMap<i64, (f64, f64)>,
-    genres: Vec<String>,
-    flags: BTreeMap<i64, Vec<bool>>,
+    catalogue: Catalogue,
+    /// Year of release and number of genres of each film.
+    films: BTreeMap<i64, (f64, f64)>,
 }
 
 /// MovieLens' files as a world.
@@ -100,6 +100,8 @@ impl Movies {
             click_window: Duration::from_mins(10),
             by_request: true,
             age_max: Some(Duration::from_hours(24 * 365)),
+            // What was rated is known, shown or not: there is nothing to explore.
+            explore: 0.0,
         };
         Ok(Self { dir: dir.to_owned(), seed, plan, every: if small { 5 } else { 1 }, archive: OnceLock::new() })
     }
@@ -187,7 +189,7 @@ fn year(title: &str) -> Option<f64> {
 }
 
 impl Archive {
-    fn new(sittings: Vec<Sitting>, movies: &RecordBatch, catalogue: &mut Catalogue) -> Result<Self> {
+    fn new(sittings: Vec<Sitting>, movies: &RecordBatch) -> Result<Self> {
         let ids = numbers(movies, "movieId")?;
         let listed: Vec<Vec<String>> = texts(movies, "genres")?
             .iter()
@@ -195,16 +197,14 @@ impl Archive {
             .collect();
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         listed.iter().flatten().for_each(|genre| *counts.entry(genre).or_default() += 1);
-        let genres: Vec<String> = counts.keys().map(|genre| (*genre).to_owned()).collect();
-        let mut archive = Self { sittings, genres: genres.clone(), ..Self::default() };
+        let mut archive = Self { sittings, catalogue: Catalogue::default(), films: BTreeMap::new() };
         for ((id, own), title) in ids.values().iter().zip(&listed).zip(texts(movies, "title")?) {
             // The rarest genre says most; the second stands where offers have their maker.
             let mut by_rarity: Vec<&String> = own.iter().collect();
             by_rarity.sort_by_key(|genre| (counts[genre.as_str()], genre.as_str()));
             let second = by_rarity.get(1).map_or("no second genre", |genre| genre.as_str());
-            catalogue.add(*id as i64, by_rarity[0], second);
-            archive.flags.insert(*id as i64, genres.iter().map(|genre| own.contains(genre)).collect());
-            archive.years.insert(*id as i64, (year(&title).unwrap_or(f64::NAN), own.len() as f64));
+            archive.catalogue.add(*id as i64, by_rarity[0], second);
+            archive.films.insert(*id as i64, (year(&title).unwrap_or(f64::NAN), own.len() as f64));
         }
         Ok(archive)
     }
@@ -242,14 +242,13 @@ impl World for Movies {
             Suite::new().rule("film_once", Unique::of(["movieId"]))?.rule("genres_known", NullRatio::of("genres"))?;
         let movies = intake.check("movies", &movies_raw, suite)?;
 
-        let mut catalogue = Catalogue::default();
         let some: Vec<Rating> =
             ratings(&checked.1)?.into_iter().filter(|rating| rating.user % self.every == 0).collect();
         let sittings = sittings(&some, self.seed);
-        let archive = Archive::new(sittings, &movies.1.to_batch()?, &mut catalogue)?;
+        let archive = Archive::new(sittings, &movies.1.to_batch()?)?;
+        let catalogue = archive.catalogue.clone();
         self.archive.set(archive).map_err(|_| "films came in already")?;
-        let learnt = self.archive()?.sittings[..self.places(HISTORY_DAYS)?.start].iter();
-        let rows = Dataset::from_batches([spine(learnt, &catalogue)?])?;
+        let rows = self.told(HISTORY_DAYS)?.ok_or("nothing was told")?;
         let settings =
             serde_json::json!({"every": self.every, "seed": self.seed, "unrated": UNRATED_LEARNT, "rated": RATED_MAX});
         let impressions = intake.keep("impressions", "sittings", settings, &[&checked, &movies], &rows)?;
@@ -259,8 +258,7 @@ impl World for Movies {
     fn views(&self) -> Result<Vec<FeatureView>> {
         let offer = Entity::builder("offer").key("offer_id", KeyType::Int64).build()?;
         let view = FeatureView::builder("film", offer).event_time("event_time").created("created").owner("archive");
-        let genres = (0..self.archive()?.genres.len()).map(|genre| format!("genre_{genre}"));
-        let names = ["released".to_owned(), "genres".to_owned()].into_iter().chain(genres);
+        let names = ["released", "genres"].into_iter();
         Ok(vec![names.fold(view, |view, name| view.feature(name, ValueType::Float64)).build()?])
     }
 
@@ -269,30 +267,25 @@ impl World for Movies {
             return Ok(vec![Vec::new()]);
         }
         let archive = self.archive()?;
-        let ids: Int64Array = archive.years.keys().copied().map(Some).collect();
-        let times = TimestampMicrosecondArray::from(vec![self.day_start(0).as_micros(); archive.years.len()]);
+        let ids: Int64Array = archive.films.keys().copied().map(Some).collect();
+        let times = TimestampMicrosecondArray::from(vec![self.day_start(0).as_micros(); archive.films.len()]);
         let times: ArrayRef = Arc::new(times.with_timezone("UTC"));
         let float = |value: &dyn Fn(&(f64, f64)) -> f64| {
-            let known = archive.years.values().map(value).map(|value| (!value.is_nan()).then_some(value));
+            let known = archive.films.values().map(value).map(|value| (!value.is_nan()).then_some(value));
             Arc::new(known.collect::<Float64Array>()) as ArrayRef
         };
-        let mut columns = vec![
+        let columns = vec![
             ("offer_id".to_owned(), Arc::new(ids) as ArrayRef),
             ("event_time".to_owned(), times.clone()),
             ("created".to_owned(), times),
             ("released".to_owned(), float(&|film| film.0)),
             ("genres".to_owned(), float(&|film| film.1)),
         ];
-        for genre in 0..archive.genres.len() {
-            let flags = archive.years.keys().map(|id| Some(f64::from(u8::from(archive.flags[id][genre]))));
-            columns.push((format!("genre_{genre}"), Arc::new(flags.collect::<Float64Array>())));
-        }
         Ok(vec![vec![RecordBatch::try_from_iter(columns)?]])
     }
 
     fn derived(&self) -> Vec<Derived> {
         vec![
-            Derived { name: "ln_looks", inputs: &["offer_looks"], compute: |x| x[0].ln_1p() },
             Derived {
                 name: "category_lift",
                 inputs: &["category_rate", "customer_rate"],
@@ -349,6 +342,12 @@ impl World for Movies {
             value: 0.0,
         });
         Ok(rated.chain(others).collect())
+    }
+
+    fn told(&self, day: u32) -> Result<Option<Dataset>> {
+        let archive = self.archive()?;
+        let sittings = archive.sittings[..self.places(day)?.start].iter();
+        Ok(Some(Dataset::from_batches([spine(sittings, &archive.catalogue)?])?))
     }
 
     /// 0 for what was not rated or got less than two stars, then one grade a star.

@@ -64,6 +64,7 @@ impl OfferShop {
             click_window: CLICK_WINDOW,
             by_request: false,
             age_max: None,
+            explore: 0.15,
         };
         Ok(Self { shop: Shop::new(settings), plan, customers: OnceLock::new(), bias: OnceLock::new() })
     }
@@ -346,6 +347,10 @@ impl World for OfferShop {
             value: f64::from(u8::from(outcome.clicked())),
         };
         Ok(outcomes.into_iter().map(reaction).collect())
+    }
+
+    fn told(&self, _: u32) -> Result<Option<Dataset>> {
+        Ok(None)
     }
 
     fn grades(&self, ask: &Ask) -> Result<Vec<u8>> {
