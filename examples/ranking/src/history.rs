@@ -127,19 +127,19 @@ pub fn views() -> Result<[FeatureView; 4]> {
     let customer = Entity::builder("customer").key("customer_id", KeyType::Int64).build()?;
     let pair =
         |name, kind: &str| Entity::builder(name).key("customer_id", KeyType::Int64).key(kind, KeyType::Utf8).build();
-    let view = |name: &str, entity: Entity, features: [&str; 3]| {
+    let view = |name: &str, entity: Entity, features: &[&str]| {
         let view = FeatureView::builder(name, entity).event_time("event_time").created("created").owner("ranking");
-        features.into_iter().fold(view, |view, feature| view.feature(feature, ValueType::Float64)).build()
+        features.iter().fold(view, |view, feature| view.feature(*feature, ValueType::Float64)).build()
     };
     Ok([
-        view("offer_history", offer, ["offer_rate_fast", "offer_rate", "offer_share"])?,
-        view("customer_history", customer, ["customer_rate_fast", "customer_rate", "customer_looks"])?,
+        view("offer_history", offer, &["offer_rate_fast", "offer_rate", "offer_share", "offer_share_fast"])?,
+        view("customer_history", customer, &["customer_rate_fast", "customer_rate", "customer_looks"])?,
         view(
             "category_history",
             pair("customer_category", "category")?,
-            ["category_rate_fast", "category_rate", "category_looks"],
+            &["category_rate_fast", "category_rate", "category_looks"],
         )?,
-        view("maker_history", pair("customer_maker", "maker")?, ["maker_rate_fast", "maker_rate", "maker_looks"])?,
+        view("maker_history", pair("customer_maker", "maker")?, &["maker_rate_fast", "maker_rate", "maker_looks"])?,
     ])
 }
 
@@ -247,7 +247,6 @@ impl History {
         stem: &str,
         sums: impl Fn(&Self) -> Vec<Fading>,
     ) -> Result<RecordBatch> {
-        let mean = self.everything.slow[1] / self.offers.len().max(1) as f64;
         let (sums, of_all) = (sums(self), self.rate_of_all());
         let column = |value: &dyn Fn(&Fading) -> f64| {
             Arc::new(sums.iter().map(value).map(Some).collect::<Float64Array>()) as ArrayRef
@@ -260,9 +259,15 @@ impl History {
         columns.push(("created".to_owned(), times));
         columns.push((format!("{stem}_rate_fast"), column(&|f| rate(f.fast, prior, of_all))));
         columns.push((format!("{stem}_rate"), column(&|f| rate(f.slow, prior, of_all))));
-        // How much an offer is looked at grows with everything that is: beside the mean offer it can be compared over time.
-        let (name, unit) = if stem == "offer" { ("share", mean) } else { ("looks", 1.0) };
-        columns.push((format!("{stem}_{name}"), column(&|f| f.slow[1] / unit)));
+        if stem == "offer" {
+            // How much an offer is looked at grows with everything that is: beside the mean offer it can be compared over time.
+            let offers = self.offers.len().max(1) as f64;
+            let (slow, fast) = (self.everything.slow[1] / offers, self.everything.fast[1] / offers);
+            columns.push(("offer_share".to_owned(), column(&|f| f.slow[1] / slow)));
+            columns.push(("offer_share_fast".to_owned(), column(&|f| f.fast[1] / fast)));
+        } else {
+            columns.push((format!("{stem}_looks"), column(&|f| f.slow[1])));
+        }
         Ok(RecordBatch::try_from_iter(columns)?)
     }
 }

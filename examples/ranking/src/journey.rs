@@ -156,8 +156,7 @@ impl<'a> Journey<'a> {
             rounds: if options.small { 60 } else { 150 },
             seed: options.seed,
             looks: (0..plan.page as u32).map(|place| world.looks(place)).collect(),
-            // Tastes in films drift over the years that a held-out fifth spans; a shop's held-out fifth spans days.
-            ece_max: if plan.sells { 0.05 } else { 0.15 },
+            order: !plan.sells,
             price: plan.sells.then_some("price"),
             groups: plan.sells.then_some(("age", &[35.0, 55.0])),
         };

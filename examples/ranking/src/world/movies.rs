@@ -80,7 +80,7 @@ pub struct Movies {
 }
 
 impl Movies {
-    /// The files in the folder `dir`; with `small`, only the people whose number is divisible by five.
+    /// The files in the folder `dir`; with `small`, only the people whose number is even.
     ///
     /// # Errors
     /// When a file is missing.
@@ -103,7 +103,7 @@ impl Movies {
             // What was rated is known, shown or not: there is nothing to explore.
             explore: 0.0,
         };
-        Ok(Self { dir: dir.to_owned(), seed, plan, every: if small { 5 } else { 1 }, archive: OnceLock::new() })
+        Ok(Self { dir: dir.to_owned(), seed, plan, every: if small { 2 } else { 1 }, archive: OnceLock::new() })
     }
 
     fn archive(&self) -> Result<&Archive> {
@@ -285,13 +285,11 @@ impl World for Movies {
     }
 
     fn derived(&self) -> Vec<Derived> {
-        vec![
-            Derived {
-                name: "category_lift",
-                inputs: &["category_rate", "customer_rate"],
-                compute: |x| if x[1] > 0.0 { x[0] / x[1] } else { f64::NAN },
-            },
-        ]
+        vec![Derived {
+            name: "category_lift",
+            inputs: &["category_rate", "customer_rate"],
+            compute: |x| if x[1] > 0.0 { x[0] / x[1] } else { f64::NAN },
+        }]
     }
 
     fn history(&self) -> HistorySettings {
@@ -350,18 +348,19 @@ impl World for Movies {
         Ok(Some(Dataset::from_batches([spine(sittings, &archive.catalogue)?])?))
     }
 
-    /// 0 for what was not rated or got less than two stars, then one grade a star.
     fn grades(&self, ask: &Ask) -> Result<Vec<u8>> {
         let sitting = self.sitting(ask)?;
-        let grade = |movie: &i64| {
-            let rating = sitting.rated.iter().find(|rating| rating.movie == *movie);
-            rating.map_or(0, |rating| (rating.rating - 1.0).max(0.0) as u8)
-        };
-        Ok(ask.candidates.iter().map(grade).collect())
+        let of = |movie: &i64| sitting.rated.iter().find(|rating| rating.movie == *movie).map_or(0, grade);
+        Ok(ask.candidates.iter().map(of).collect())
     }
 }
 
-/// Rows to learn from: what was rated, and some of what was not.
+/// 0 for less than two stars, then one grade a star; what was not rated has grade 0 too.
+fn grade(rating: &Rating) -> u8 {
+    (rating.rating - 1.0).max(0.0) as u8
+}
+
+/// Rows to learn from, with grades as labels: what was rated, and some of what was not.
 fn spine<'a>(sittings: impl Iterator<Item = &'a Sitting>, catalogue: &Catalogue) -> Result<RecordBatch> {
     let mut rows: Vec<(&Sitting, i64, f64)> = Vec::new();
     for sitting in sittings {
@@ -378,7 +377,7 @@ fn spine<'a>(sittings: impl Iterator<Item = &'a Sitting>, catalogue: &Catalogue)
                     continue;
                 }
             }
-            rows.push((sitting, *movie, f64::from(u8::from(rating.is_some_and(|rating| rating.rating >= LIKED)))));
+            rows.push((sitting, *movie, f64::from(rating.map_or(0, grade))));
         }
     }
     let requests: StringArray = rows.iter().map(|(s, ..)| Some(format!("{:032x}", s.ask.id))).collect();
