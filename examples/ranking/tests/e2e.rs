@@ -89,7 +89,7 @@ fn films_are_ranked_better_than_by_popularity() {
     assert_eq!(figures.failed_requests, 0);
     assert!(figures.lineage_ok && figures.skewed_values == 0, "{figures:?}");
     assert!(figures.ndcg_last_fifth > figures.ndcg_popularity_last_fifth + 0.02, "{figures:?}");
-    assert!(figures.ndcg_last_fifth > figures.ndcg_user_mean_last_fifth + 0.2, "{figures:?}");
+    assert!(figures.ndcg_last_fifth > figures.ndcg_user_mean_last_fifth + 0.1, "{figures:?}");
     assert!(figures.revenue_before_shift.is_none(), "nothing is sold");
 }
 
