@@ -452,7 +452,7 @@ mod tests {
         let (gains, scores) = ([3.0, 0.0, 1.0, 0.0], [0.1, 0.2, 0.9, 0.3]);
         let expected = (3.0 / 3_f64.log2() + 1.0) / 4.0;
         assert!((click_gain(&[0..2, 2..4], &gains, &scores).unwrap() - expected).abs() < 1e-12);
-        assert_eq!(click_gain(&[0..2], &[0.0, 0.0], &[0.1, 0.2]), None);
+        assert_eq!(click_gain(&[0..1, 1..2], &[0.0, 0.0], &[0.1, 0.2]), None);
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl Figures {
         times.sort_unstable();
         let rank =
             |share: usize| times.get((times.len() * share).div_ceil(100).saturating_sub(1)).copied().unwrap_or(0);
-        let promoted = lessons.iter().filter(|(_, lesson)| lesson.promotion.promoted());
+        let mut promoted = lessons.iter().filter(|(_, lesson)| lesson.promotion.promoted());
         let refused = lessons.iter().filter(|(_, lesson)| !lesson.promotion.promoted());
         Self {
             ndcg_popularity: before.popularity.ndcg(),
@@ -126,7 +126,7 @@ impl Figures {
             failed_requests: days.iter().map(|day| day.failed).sum::<u64>() + facts.cut_off as u64,
             swap_ms: facts.swap_ms.into_iter().reduce(f64::max),
             drifted_columns: drifted.into_iter().collect(),
-            promoted_version: promoted.last().map_or(0, |(_, lesson)| lesson.version),
+            promoted_version: promoted.next_back().map_or(0, |(_, lesson)| lesson.version),
             refused_versions: refused.map(|(_, lesson)| lesson.version).collect(),
             p50_us: rank(50),
             p99_us: rank(99),

@@ -49,7 +49,7 @@ const LIKED: f64 = 4.0;
 struct Rating {
     user: i64,
     movie: i64,
-    rating: f64,
+    stars: f64,
     at: EventTime,
 }
 
@@ -134,7 +134,7 @@ fn ratings(data: &Dataset) -> Result<Vec<Rating>> {
         ratings.extend((0..batch.num_rows()).map(|row| Rating {
             user: users.value(row) as i64,
             movie: movies.value(row) as i64,
-            rating: values.value(row),
+            stars: values.value(row),
             at: EventTime::from_secs(times.value(row) as i64),
         }));
     }
@@ -325,10 +325,10 @@ impl World for Movies {
         let rated = sitting.rated.iter().map(|rating| Reaction {
             offer_id: rating.movie,
             position: place(rating.movie),
-            clicked_at: (rating.rating >= LIKED).then(|| ask.at.plus(Duration::from_secs(1))),
+            clicked_at: (rating.stars >= LIKED).then(|| ask.at.plus(Duration::from_secs(1))),
             revenue: 0.0,
             looks: 1.0,
-            value: (rating.rating - 0.5) / 4.5,
+            value: (rating.stars - 0.5) / 4.5,
         });
         let others = page.iter().filter(|shown| sitting.rated.iter().all(|rating| rating.movie != **shown));
         let others = others.map(|movie| Reaction {
@@ -357,7 +357,7 @@ impl World for Movies {
 
 /// 0 for less than two stars, then one grade a star; what was not rated has grade 0 too.
 fn grade(rating: &Rating) -> u8 {
-    (rating.rating - 1.0).max(0.0) as u8
+    (rating.stars - 1.0).max(0.0) as u8
 }
 
 /// Rows to learn from, with grades as labels: what was rated, and some of what was not.
@@ -405,7 +405,7 @@ mod tests {
     use super::*;
 
     fn rating(user: i64, movie: i64, at: i64) -> Rating {
-        Rating { user, movie, rating: 4.0, at: EventTime::from_secs(at) }
+        Rating { user, movie, stars: 4.0, at: EventTime::from_secs(at) }
     }
 
     #[test]

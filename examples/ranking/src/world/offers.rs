@@ -336,7 +336,7 @@ impl World for OfferShop {
     }
 
     fn react(&self, ask: &Ask, page: &[i64]) -> Result<Vec<Reaction>> {
-        let outcomes = self.shop.respond(&self.request(ask), page)?;
+        let outcomes = self.shop.respond(&request(ask), page)?;
         let bias = self.bias();
         let reaction = |outcome: shop::Outcome| Reaction {
             offer_id: outcome.offer_id,
@@ -354,7 +354,7 @@ impl World for OfferShop {
     }
 
     fn grades(&self, ask: &Ask) -> Result<Vec<u8>> {
-        Ok(self.shop.relevances(&self.request(ask))?.into_iter().map(grade).collect())
+        Ok(self.shop.relevances(&request(ask))?.into_iter().map(grade).collect())
     }
 
     fn looks(&self, position: u32) -> f64 {
@@ -362,16 +362,15 @@ impl World for OfferShop {
     }
 }
 
-impl OfferShop {
-    fn request(&self, ask: &Ask) -> shop::Request {
-        let since = ask.at.since(shop::START).as_micros() as i64;
-        shop::Request {
-            request_id: ask.id as i64,
-            customer_id: ask.customer_id,
-            day: u32::try_from(since / mlops_core::time::DAY_US).unwrap_or(u32::MAX),
-            event_time: ask.at,
-            candidates: ask.candidates.clone(),
-        }
+/// A request as the shop knows it.
+fn request(ask: &Ask) -> shop::Request {
+    let since = ask.at.since(shop::START).as_micros() as i64;
+    shop::Request {
+        request_id: ask.id as i64,
+        customer_id: ask.customer_id,
+        day: u32::try_from(since / mlops_core::time::DAY_US).unwrap_or(u32::MAX),
+        event_time: ask.at,
+        candidates: ask.candidates.clone(),
     }
 }
 
