@@ -3,10 +3,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mlops_core::arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
 use mlops_core::arrow::compute::{cast, concat_batches};
-use mlops_core::arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
+use mlops_core::arrow::datatypes::{DataType, Field, Schema as ArrowSchema, TimestampMicrosecondType};
 use mlops_core::schema::Role;
 use mlops_core::{Dataset, Error, EventTime, Schema};
 use mlops_features::offline::{AsOfOptions, JoinReport, OfflineStore, ParquetStore};
@@ -19,7 +20,8 @@ use mlops_features::{
 use crate::Result;
 use crate::derive::{Derived, numbers};
 use crate::history::{self, Catalogue, History, Seen};
-use crate::world::World;
+use crate::watch;
+use crate::world::{Ask, World};
 
 /// Columns of the rows that features are joined to: who was shown what, when and where, and whether it was clicked.
 pub const SPINE: [&str; 8] =
@@ -127,6 +129,28 @@ impl Features {
     /// Takes note of what was seen.
     pub fn learn(&mut self, seen: impl IntoIterator<Item = Seen>) {
         self.history.learn(seen);
+    }
+
+    /// Feeds the days of history: every look at `impressions`, or in a world that tells at once every request.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the data or the disk.
+    pub fn remember(&mut self, world: &dyn World, impressions: &Dataset) -> Result<()> {
+        let plan = world.plan();
+        if plan.by_request {
+            self.backfill(world, [plan.history.start])?;
+            for day in plan.history.clone() {
+                for ask in world.asks(day)? {
+                    self.learn(watch::looks(&ask, &world.react(&ask, &[])?));
+                    self.stream(known(&ask))?;
+                }
+            }
+            return self.settle();
+        }
+        for batch in impressions.batches()? {
+            self.learn(looks_of(world, &batch?)?);
+        }
+        self.backfill(world, plan.history.start..=plan.history.end)
     }
 
     /// Adds what became known until the first instant of each of `days`, one append per view.
@@ -301,4 +325,26 @@ pub fn texts(batch: &RecordBatch, name: &str) -> mlops_core::Result<Vec<String>>
     let column = batch.column_by_name(name).ok_or_else(|| Error::not_found("column", name))?;
     let column = cast(column, &DataType::Utf8).map_err(|_| Error::schema(name, "texts", column.data_type()))?;
     Ok(column.as_string::<i32>().iter().map(|text| text.unwrap_or_default().to_owned()).collect())
+}
+
+/// The first instant at which what came of a request is known, in a world that tells at once.
+pub fn known(ask: &Ask) -> EventTime {
+    ask.at.plus(Duration::from_micros(1))
+}
+
+/// Impressions as looks.
+fn looks_of(world: &dyn World, batch: &RecordBatch) -> Result<Vec<Seen>> {
+    let column = |name: &str| numbers(batch, name);
+    let (customers, offers) = (column("customer_id")?, column("offer_id")?);
+    let (places, clicked) = (column("position")?, column(LABEL)?);
+    let times = batch.column_by_name("event_time").ok_or("impressions without event_time")?;
+    let times = times.as_primitive::<TimestampMicrosecondType>();
+    let seen = |row: usize| Seen {
+        at: EventTime::from_micros(times.value(row)),
+        customer_id: customers.value(row) as i64,
+        offer_id: offers.value(row) as i64,
+        looks: world.looks(places.value(row) as u32),
+        value: clicked.value(row),
+    };
+    Ok((0..batch.num_rows()).map(seen).collect())
 }

@@ -1,27 +1,26 @@
 //! The loop from end to end: raw events in, a ranked list out of a live service, drift seen, the model retrained, promoted and swapped
 //! without a dropped request.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mlops_core::arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch};
-use mlops_core::arrow::datatypes::{Float64Type, TimestampMicrosecondType};
 use mlops_core::catalog::{Catalog, CatalogExt, Entry};
 use mlops_core::dataset::Provenance;
-use mlops_core::{Dataset, Digest, EventTime, Name, Window};
+use mlops_core::{Dataset, EventTime, Name, Window};
 use mlops_features::offline::JoinReport;
 use mlops_monitor::retrain::RetrainReason;
 use mlops_registry::serve::ServedModel;
 use serde_json::json;
 
 use crate::Result;
-use crate::features::{Features, LABEL};
+use crate::features::{Features, LABEL, known};
 use crate::http::{Client, Load, LoadReport, Service};
 use crate::intake::{Intake, IntakeReport, Named};
 use crate::judge::Verdicts;
-use crate::learn::{ALIAS, LearnSettings, Learner, Lesson, MODEL, judged_from};
+use crate::learn::{ALIAS, LearnSettings, Learner, Lesson, MODEL, slipped};
+use crate::lineage;
 use crate::options::{Options, Source};
 use crate::progress::Progress;
 use crate::replay::{self, Answered, Day, Pace};
@@ -38,6 +37,9 @@ const CONNECTIONS: usize = 4;
 /// How freely requests explore, and when an answer must be out.
 const TEMPERATURE: f64 = 0.03;
 const DEADLINE: Duration = Duration::from_millis(500);
+
+/// What names of logs of service begin with.
+const SERVED: &str = "served_";
 
 /// In a world where each request waits for the one before: how many pass between two looks of the watch.
 const LOOK_EVERY: usize = 100;
@@ -78,6 +80,8 @@ pub struct Story {
     pub days: Vec<DayStory>,
     /// Measurements of the service alone.
     pub load: Vec<LoadReport>,
+    /// What went into the version that serves at the end, as a Mermaid flow chart.
+    pub lineage: String,
     /// The figures.
     pub figures: Figures,
 }
@@ -142,7 +146,7 @@ impl<'a> Journey<'a> {
 
         progress.stage("features", 3);
         let mut features = Features::open(world, trusted.catalogue, &dir.join("features"))?;
-        remember(world, &mut features, &trusted.impressions)?;
+        features.remember(world, &trusted.impressions)?;
         progress.step();
         features.publish()?;
         progress.step();
@@ -291,7 +295,7 @@ impl<'a> Journey<'a> {
         let load = if self.options.load { self.load(&runtime, &host.addr())? } else { Vec::new() };
         let metrics = runtime.block_on(client.metrics()).map_err(|e| e.to_string())?;
         let closed = runtime.block_on(host.shutdown());
-        let lineage_ok = self.lineage(&served)?;
+        let (lineage_ok, lineage) = lineage::of(self.intake.catalog(), &self.raw, SERVED, &served)?;
         let facts = crate::report::Facts { swap_ms, skew, lineage_ok, cut_off: closed.cut_off, metrics };
         let figures = Figures::of(&self.plan, &days, &self.lessons, &load, facts);
         Ok(Story {
@@ -302,6 +306,7 @@ impl<'a> Journey<'a> {
             lessons: self.lessons,
             days,
             load,
+            lineage,
             figures,
         })
     }
@@ -395,7 +400,7 @@ impl<'a> Journey<'a> {
                 Ok(answer) => {
                     let came = self.judge(ask, &answer, watch, verdicts)?;
                     self.features.learn(watch::looks(ask, &came));
-                    self.features.stream(after(ask))?;
+                    self.features.stream(known(ask))?;
                     day.answers.push(Some(answer));
                 }
                 Err(failure) => {
@@ -438,7 +443,7 @@ impl<'a> Journey<'a> {
             (rows, self.raw.clone())
         } else {
             let served = watch.labelled_since(since.unwrap_or(EventTime::MIN))?;
-            let log = self.intake.keep(&format!("served_{number}"), "serve", json!({"until": now}), &[], &served)?;
+            let log = self.intake.keep(&format!("{SERVED}{number}"), "serve", json!({"until": now}), &[], &served)?;
             (self.features.examples(&served, LABEL)?, vec![log])
         };
         let why = reasons.iter().map(reason).collect::<Vec<_>>().join("; ");
@@ -477,34 +482,6 @@ impl<'a> Journey<'a> {
         };
         [1, 16].into_iter().map(measure).collect()
     }
-
-    /// Whether the version that serves now leads back, digest by digest, to raw data that is still what it was.
-    fn lineage(&self, served: &ServedModel) -> Result<bool> {
-        let raw: BTreeMap<Digest, &Named> =
-            self.raw.iter().map(|raw| Ok((raw.1.digest()?, raw))).collect::<Result<_>>()?;
-        let mut waiting = served.current().version.made.trained_on;
-        let (mut known, mut sources) = (BTreeSet::new(), 0);
-        while let Some(digest) = waiting.pop() {
-            if !known.insert(digest) {
-                continue;
-            }
-            let Ok(entry) = self.intake.catalog().by_digest(&digest) else { return Ok(false) };
-            match entry.provenance.filter(|made| !made.parents.is_empty()) {
-                Some(made) => waiting.extend(made.parents),
-                None if entry.name.as_str().starts_with("served_") => sources += 1,
-                None => {
-                    let Some((_, data)) = raw.get(&digest) else { return Ok(false) };
-                    // Read again: a digest that was remembered would prove nothing.
-                    let again = Dataset::collect(data.batches()?)?.with_schema(data.schema().clone())?;
-                    if again.digest()? != digest {
-                        return Ok(false);
-                    }
-                    sources += 1;
-                }
-            }
-        }
-        Ok(sources > 0)
-    }
 }
 
 /// How the service is reached.
@@ -512,63 +489,6 @@ struct Road<'a> {
     runtime: &'a tokio::runtime::Runtime,
     client: &'a Arc<Client>,
     served: &'a Arc<ServedModel>,
-}
-
-/// The first instant at which what came of a request is known, in a world that tells at once.
-fn after(ask: &Ask) -> EventTime {
-    ask.at.plus(Duration::from_micros(1))
-}
-
-/// Feeds the days of history to the features.
-fn remember(world: &dyn World, features: &mut Features, impressions: &Dataset) -> Result<()> {
-    let plan = world.plan();
-    if plan.by_request {
-        features.backfill(world, [plan.history.start])?;
-        for day in plan.history.clone() {
-            for ask in world.asks(day)? {
-                features.learn(watch::looks(&ask, &world.react(&ask, &[])?));
-                features.stream(after(&ask))?;
-            }
-        }
-        return features.settle();
-    }
-    for batch in impressions.batches()? {
-        features.learn(looks_of(world, &batch?)?);
-    }
-    features.backfill(world, plan.history.start..=plan.history.end)
-}
-
-/// Impressions as looks.
-fn looks_of(world: &dyn World, batch: &RecordBatch) -> Result<Vec<crate::history::Seen>> {
-    let column = |name: &str| crate::derive::numbers(batch, name);
-    let (customers, offers) = (column("customer_id")?, column("offer_id")?);
-    let (places, clicked) = (column("position")?, column(LABEL)?);
-    let times = batch.column_by_name("event_time").ok_or("impressions without event_time")?;
-    let times = times.as_primitive::<TimestampMicrosecondType>();
-    let seen = |row: usize| crate::history::Seen {
-        at: EventTime::from_micros(times.value(row)),
-        customer_id: customers.value(row) as i64,
-        offer_id: offers.value(row) as i64,
-        looks: world.looks(places.value(row) as u32),
-        value: clicked.value(row),
-    };
-    Ok((0..batch.num_rows()).map(seen).collect())
-}
-
-/// The same rows, where those that are learned from have the label of the row after them, and those that a candidate is judged by are as
-/// they were.
-fn slipped(rows: &Dataset) -> Result<Dataset> {
-    let whole = rows.to_batch()?;
-    let middle = judged_from(rows)?.as_micros();
-    let times = whole.column_by_name("event_time").ok_or("rows without event_time")?;
-    let times = times.as_primitive::<TimestampMicrosecondType>().values();
-    let place = whole.schema().index_of(LABEL)?;
-    let labels = whole.column(place).as_primitive::<Float64Type>().values();
-    let after = |row: usize| labels[(row + 1).min(labels.len() - 1)];
-    let slipped = (0..labels.len()).map(|row| if times[row] < middle { after(row) } else { labels[row] });
-    let mut columns = whole.columns().to_vec();
-    columns[place] = Arc::new(slipped.collect::<Float64Array>()) as ArrayRef;
-    Ok(Dataset::held(rows.schema().clone(), [RecordBatch::try_new(whole.schema(), columns)?])?)
 }
 
 fn reason(reason: &RetrainReason) -> String {

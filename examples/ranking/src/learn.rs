@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use mlops_core::arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
 use mlops_core::arrow::compute::cast;
-use mlops_core::arrow::datatypes::{DataType, Float64Type, Int64Type};
+use mlops_core::arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 use mlops_core::metrics::{BinaryTotals, GroupRates, auc};
 use mlops_core::model::Model;
 use mlops_core::pipeline::{Artifact, FnStep, Given, Pipeline, RunOptions};
@@ -276,10 +276,7 @@ impl Learner {
 }
 
 /// The instant from which on a candidate is judged.
-///
-/// # Errors
-/// When there are no rows.
-pub fn judged_from(rows: &Dataset) -> Result<EventTime> {
+fn judged_from(rows: &Dataset) -> Result<EventTime> {
     time_of(rows, 1.0 - JUDGED)
 }
 
@@ -295,6 +292,25 @@ fn time_of(rows: &Dataset, share: f64) -> Result<EventTime> {
         return Err("no rows to learn from".into());
     }
     Ok(EventTime::from_micros(*times.select_nth_unstable(place).1))
+}
+
+/// The same rows, where those that are learned from have the label of the row after them, and those that a candidate is judged by are as
+/// they were.
+///
+/// # Errors
+/// When a column is missing.
+pub fn slipped(rows: &Dataset) -> Result<Dataset> {
+    let whole = rows.to_batch()?;
+    let middle = judged_from(rows)?.as_micros();
+    let times = whole.column_by_name("event_time").ok_or("rows without event_time")?;
+    let times = times.as_primitive::<TimestampMicrosecondType>().values();
+    let place = whole.schema().index_of(LABEL)?;
+    let labels = whole.column(place).as_primitive::<Float64Type>().values();
+    let after = |row: usize| labels[(row + 1).min(labels.len() - 1)];
+    let slipped = (0..labels.len()).map(|row| if times[row] < middle { after(row) } else { labels[row] });
+    let mut columns = whole.columns().to_vec();
+    columns[place] = Arc::new(slipped.collect::<Float64Array>()) as ArrayRef;
+    Ok(Dataset::held(rows.schema().clone(), [RecordBatch::try_new(whole.schema(), columns)?])?)
 }
 
 /// How much each input moves the score, on average over some rows and as a share of the whole, greatest first; empty for models that

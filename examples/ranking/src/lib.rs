@@ -15,6 +15,7 @@ pub mod intake;
 pub mod journey;
 pub mod judge;
 pub mod learn;
+pub mod lineage;
 pub mod options;
 pub mod progress;
 pub mod replay;

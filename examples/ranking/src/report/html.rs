@@ -35,7 +35,13 @@ fn write(story: &Story, out: &mut String) -> fmt::Result {
     quality(story, out)?;
     drift(story, out)?;
     lessons(story, out)?;
-    intake(story, out)
+    intake(story, out)?;
+    write!(
+        out,
+        "<h2>What went into the version that serves</h2><p class=\"note\">A Mermaid flow \
+         chart of contents and operations</p><pre>{}</pre>",
+        Escaped(&story.lineage)
+    )
 }
 
 fn cards(story: &Story, out: &mut String) -> fmt::Result {
