@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use mlops_core::catalog::{Catalog, CatalogExt, Entry};
 use mlops_core::dataset::Provenance;
+use mlops_core::profile::Profile;
 use mlops_core::{Dataset, EventTime, Name, Window};
 use mlops_features::offline::JoinReport;
 use mlops_monitor::retrain::RetrainReason;
@@ -80,6 +81,10 @@ pub struct Story {
     pub days: Vec<DayStory>,
     /// Measurements of the service alone.
     pub load: Vec<LoadReport>,
+    /// What windows were compared with at the end.
+    pub reference: Option<Profile>,
+    /// The instant after the last day.
+    pub ended: EventTime,
     /// What went into the version that serves at the end, as a Mermaid flow chart.
     pub lineage: String,
     /// The figures.
@@ -306,6 +311,8 @@ impl<'a> Journey<'a> {
             lessons: self.lessons,
             days,
             load,
+            reference: watch.reference().cloned(),
+            ended: self.world.day_start(self.plan.live.end),
             lineage,
             figures,
         })

@@ -25,9 +25,11 @@ fn run(options: &Options) -> ranking::Result<()> {
     let beside = options.dir.clone().unwrap_or_default().join("ranking-report.html");
     let path: PathBuf = options.report.clone().unwrap_or(beside);
     mlops_core::file::write_bytes(std::path::absolute(&path)?, report::page(&story).as_bytes())?;
+    let monitoring = path.with_file_name("ranking-monitoring.html");
+    mlops_core::file::write_bytes(std::path::absolute(&monitoring)?, report::monitoring(&story).as_bytes())?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", report::summary(&story))?;
-    writeln!(out, "report: {}", path.display())?;
+    writeln!(out, "report: {}\nmonitoring: {}", path.display(), monitoring.display())?;
     if options.json {
         writeln!(out, "{}", serde_json::to_string(&story.figures)?)?;
     }

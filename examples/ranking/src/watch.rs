@@ -250,6 +250,11 @@ impl Watch {
         Ok(())
     }
 
+    /// What windows are compared with, once there was one.
+    pub fn reference(&self) -> Option<&Profile> {
+        self.drift.as_ref().map(DriftMonitor::reference)
+    }
+
     /// Since when inputs have been drifting.
     pub fn drifting_since(&self) -> Option<EventTime> {
         self.drifting_since

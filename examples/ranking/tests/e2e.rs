@@ -50,6 +50,8 @@ fn the_loop_learns_serves_sees_the_shift_and_recovers() {
         page.contains("<svg") && !page.contains("<script") && !page.contains("http://"),
         "one file, nothing loaded"
     );
+    let monitoring = report::monitoring(&story);
+    assert!(monitoring.contains("monthly_gb") && !monitoring.contains("<script"), "drift per column");
     assert!(report::summary(&story).contains("lineage from the served version to raw data holds"));
     no_raw_personal_data(dir.path());
     the_catalogue_knows_what_was_made_of_what(dir.path());

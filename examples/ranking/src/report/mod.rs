@@ -2,6 +2,7 @@
 
 mod chart;
 mod html;
+mod monitoring;
 mod summary;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ use crate::learn::Lesson;
 use crate::world::Plan;
 
 pub use html::page;
+pub use monitoring::monitoring;
 pub use summary::summary;
 
 /// The figures of one run. `None` where there is nothing to measure, such as revenue where nothing is sold.
