@@ -6,6 +6,7 @@
 mod catalog;
 mod check;
 mod cuts;
+mod faults;
 mod flaky;
 mod model;
 mod rank;
@@ -17,6 +18,7 @@ mod transform;
 
 pub use catalog::catalog;
 pub use check::check;
+pub use faults::{Faults, Injector};
 pub use flaky::{FlakyCatalog, FlakySink, FlakySource, FlakyStage};
 pub use model::model;
 pub use rank::{candidate_source, filter, hydrator, observer, scorer, selector};

@@ -7,7 +7,8 @@ mod flaky;
 mod offline;
 mod online;
 
-pub use flaky::{Faults, FlakyOfflineStore, FlakyOnlineStore};
+pub use flaky::{FlakyOfflineStore, FlakyOnlineStore};
+pub use mlops_core::testkit::Faults;
 pub use offline::offline_store;
 pub use online::online_store;
 

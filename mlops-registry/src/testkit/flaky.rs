@@ -3,9 +3,8 @@
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
+use mlops_core::testkit::{Faults, Injector};
 use mlops_core::{EventTime, Name};
 
 use crate::Result;
@@ -13,55 +12,6 @@ use crate::artifact::{ArtifactStore, Blob, Sha256};
 use crate::run::{Metric, NewRun, Run, RunId, RunLog, RunQuery, RunStatus, RunStore};
 use crate::train::{Round, TrainData, Trained, Trainer};
 use crate::version::{AliasMove, ModelRegistry, ModelVersion, NewVersion};
-
-/// When a flaky wrapper fails, and how slow it is.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Faults {
-    /// Every call whose number is a multiple of this fails, so that the same calls always fail; 0 for none. Calls are
-    /// counted from 1.
-    pub fail_every: u64,
-    /// Whether a failing call does its work first: the answer is lost, not the deed.
-    pub after_the_work: bool,
-    /// How long each call takes at least.
-    pub delay: Duration,
-}
-
-impl Faults {
-    /// Fails every `n`-th call before it does anything.
-    pub fn every(n: u64) -> Self {
-        Self { fail_every: n, ..Self::default() }
-    }
-}
-
-#[derive(Debug)]
-struct Injector {
-    faults: Faults,
-    calls: AtomicU64,
-}
-
-impl Injector {
-    fn new(faults: Faults) -> Self {
-        Self { faults, calls: AtomicU64::new(0) }
-    }
-
-    fn calls(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed)
-    }
-
-    fn run<T, E: From<mlops_core::Error>>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
-        if !self.faults.delay.is_zero() {
-            std::thread::sleep(self.faults.delay);
-        }
-        if self.faults.fail_every == 0 || !call.is_multiple_of(self.faults.fail_every) {
-            return work();
-        }
-        if self.faults.after_the_work {
-            work()?;
-        }
-        Err(mlops_core::Error::external("flaky", format!("call {call} was made to fail")).into())
-    }
-}
 
 /// An artifact store that fails and dawdles as told, and otherwise does what the store inside does. Every read from a
 /// blob counts as a call.

@@ -10,7 +10,8 @@ mod trainer;
 mod version;
 
 pub use artifact::artifact_store;
-pub use flaky::{Faults, FlakyArtifacts, FlakyRuns, FlakyTrainer, FlakyVersions};
+pub use flaky::{FlakyArtifacts, FlakyRuns, FlakyTrainer, FlakyVersions};
+pub use mlops_core::testkit::Faults;
 pub use run::run_store;
 pub use trainer::trainer;
 pub use version::model_registry;
