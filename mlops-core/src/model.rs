@@ -107,12 +107,15 @@ impl Signature {
             let Ok(field) = schema.field(&input.name) else {
                 return Err(Error::schema(&input.name, input.value_type, "no such column"));
             };
-            let fits = match (input.value_type, ValueType::of(field.data_type())) {
+            let found = ValueType::of(field.data_type());
+            let fits = match (input.value_type, found) {
                 (ValueType::Float, Some(ValueType::Int)) => true,
                 (expected, found) => found == Some(expected),
             };
             if !fits {
-                return Err(Error::schema(&input.name, input.value_type, field.data_type()));
+                let exact = field.data_type();
+                let found = found.map_or_else(|| exact.to_string(), |found| format!("{found} ({exact})"));
+                return Err(Error::schema(&input.name, input.value_type, found));
             }
         }
         Ok(())
