@@ -119,7 +119,7 @@ impl Dataset {
     /// order each time (a group-by that does not maintain order) has no stable digest: [`hold`](Self::hold) the result.
     ///
     /// # Errors
-    /// As [`lazy`](Self::lazy), and [`Error::External`] when the plan does not resolve.
+    /// As [`lazy`](Self::lazy), and what [`LazyFrameSource::new`] says of a plan that does not resolve.
     ///
     /// # Examples
     /// ```

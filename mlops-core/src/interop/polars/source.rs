@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use arrow::array::RecordBatch;
-use polars::prelude::{DataFrame, Engine, IdxSize, LazyFrame, PlanCallback, col};
+use polars::prelude::{DataFrame, Engine, IdxSize, LazyFrame, PlanCallback, PolarsError, col};
 
 use super::{Privacy, batches, caught, pushdown, schema_of};
 use crate::error::Cause;
@@ -68,14 +68,17 @@ impl LazyFrameSource {
     /// A source of what `plan` gives; `name` is for messages and catalogs. The plan is resolved, not run.
     ///
     /// # Errors
-    /// [`Error::External`] when polars cannot resolve the plan, [`Error::InvalidData`] naming a column of a type that
-    /// Arrow does not have.
+    /// [`Error::NotFound`] naming a column that the plan asks for and does not find, [`Error::External`] when polars cannot
+    /// resolve it for another reason, [`Error::InvalidData`] naming a column of a type that Arrow does not have.
     pub fn new(name: impl Into<Arc<str>>, plan: LazyFrame) -> Result<Self> {
         Self::guarded(name, plan, Privacy::Open)
     }
 
     pub(super) fn guarded(name: impl Into<Arc<str>>, mut plan: LazyFrame, privacy: Privacy) -> Result<Self> {
-        let resolved = caught(|| Ok(plan.collect_schema()?)).map_err(failed(privacy))?;
+        let resolved = caught(|| Ok(plan.collect_schema()?)).map_err(|cause| match missing_column(&cause) {
+            Some(name) => Error::not_found("column", name),
+            None => failed(privacy)(cause),
+        })?;
         let schema = schema_of(&resolved, privacy)?;
         Ok(Self { name: name.into(), plan, schema, privacy })
     }
@@ -163,6 +166,18 @@ impl DataSource for LazyFrameSource {
             pending: VecDeque::new(),
         };
         left.finish(BatchStream::new(schema, running))
+    }
+}
+
+/// The column that a plan asks for and does not find.
+fn missing_column(cause: &Cause) -> Option<String> {
+    let mut error = cause.downcast_ref::<PolarsError>()?;
+    while let PolarsError::Context { error: inner, .. } | PolarsError::ExprContext { error: inner, .. } = error {
+        error = inner;
+    }
+    match error {
+        PolarsError::ColumnNotFound(message) => message.split('"').nth(1).map(str::to_owned),
+        _ => None,
     }
 }
 
