@@ -41,6 +41,8 @@ mod impute;
 mod learn;
 mod outlier;
 mod pick;
+#[cfg(feature = "polars")]
+mod polars;
 mod recipe;
 mod rows;
 mod scale;
@@ -57,6 +59,8 @@ pub use impute::{FittedImpute, Impute, ImputeBuilder, Nan, Strategy};
 pub use learn::{EXACT_VALUES_MAX, MODE_BYTES_MAX, MODE_VALUES_MAX, SKETCH_K};
 pub use outlier::{Action, Fence, FittedOutliers, Outliers, OutliersBuilder};
 pub use pick::Pick;
+#[cfg(feature = "polars")]
+pub use polars::PolarsTransform;
 pub use recipe::{Recipe, restore, restore_rows, restore_with};
 pub use scale::{FittedScale, Method, Scale, ScaleBuilder};
 pub use select::{FittedSelect, Select, SelectBuilder};
