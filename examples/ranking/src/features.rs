@@ -23,12 +23,12 @@ use crate::history::{self, Catalogue, History, Seen};
 use crate::watch;
 use crate::world::{Ask, World};
 
-/// Columns of the rows that features are joined to: who was shown what, when and where, and whether it was clicked.
+/// Columns of the rows that features are joined to: who was shown what, when and where, and how well it suited.
 pub const SPINE: [&str; 8] =
-    ["request_id", "customer_id", "offer_id", "category", "maker", "position", "event_time", "clicked"];
+    ["request_id", "customer_id", "offer_id", "category", "maker", "position", "event_time", LABEL];
 
-/// The label.
-pub const LABEL: &str = "clicked";
+/// What is learnt: how well an offer suited, 1 for a click and 0 for none. A world of ratings has grades of its own.
+pub const LABEL: &str = "relevance";
 
 /// The request that rows belong to.
 pub const GROUP: &str = "request_id";
@@ -68,7 +68,7 @@ impl Features {
             uses.try_fold(FeatureService::builder("ranker"), |service, used| used.map(|used| service.using(used)));
         let service = service?.description("what the click ranker is fed with").build()?;
         let plan = ServingPlan::compile(&service, &views)?;
-        let derived = [world.derived(), vec![SHOWN_FIRST]].concat();
+        let derived = world.derived();
         let history = History::new(world.history(), catalogue);
         let offline = Arc::new(ParquetStore::open(dir)?);
         Ok(Self {
@@ -94,13 +94,13 @@ impl Features {
     /// # Errors
     /// None in practice: the views are those of the service.
     pub fn fingerprint(&self) -> Result<String> {
-        let derived: Vec<&str> = self.derived.iter().map(|derived| derived.name).collect();
-        Ok(format!("{} {derived:?}", self.service.fingerprint(&self.views)?))
+        let names: Vec<&str> = self.at_request().iter().map(|derived| derived.name).collect();
+        Ok(format!("{} {names:?}", self.service.fingerprint(&self.views)?))
     }
 
-    /// Features computed from others, with the place on the page.
-    pub fn derived(&self) -> &[Derived] {
-        &self.derived
+    /// Features computed at the time of a request: from others, and the place on the page.
+    pub fn at_request(&self) -> Vec<Derived> {
+        [&self.derived[..], &[SHOWN_FIRST]].concat()
     }
 
     /// Rates as they stand.
@@ -116,14 +116,13 @@ impl Features {
     /// Names of the model's inputs, in order.
     pub fn inputs(&self) -> Vec<String> {
         let stored = self.plan.schema().fields().iter().map(|field| field.name().clone());
-        stored.chain(self.derived.iter().map(|derived| derived.name.to_owned())).collect()
+        stored.chain(self.at_request().iter().map(|derived| derived.name.to_owned())).collect()
     }
 
     /// Columns that a log of what was served keeps: the features but the place on the page, which the log has anyway.
     pub fn logged(&self) -> Vec<Field> {
         let stored = self.plan.schema().fields().iter().map(|field| field.as_ref().clone());
-        let derived = self.derived.iter().filter(|derived| derived.name != SHOWN_AT).map(Derived::field);
-        stored.chain(derived).collect()
+        stored.chain(self.derived.iter().map(Derived::field)).collect()
     }
 
     /// Takes note of what was seen.
@@ -229,14 +228,14 @@ impl Features {
         let joins = self.service.joins(&self.views)?;
         let options = AsOfOptions::new().event_time("event_time").as_known(true);
         let joined = self.offline.as_of(spine, &joins, &options)?;
-        let derived: Vec<Derived> = self.derived.iter().filter(|d| d.name != SHOWN_AT).copied().collect();
         let rows = map(&joined.dataset, |batch| {
-            derived.iter().map(|derived| Ok((derived.field(), derived.column(batch)?))).collect()
+            self.derived.iter().map(|derived| Ok((derived.field(), derived.column(batch)?))).collect()
         })?;
         Ok((rows, joined.reports))
     }
 
-    /// Rows of [`join`](Self::join) or of the log as the trainer takes them: request, time, inputs, and the label as a number.
+    /// Rows of [`join`](Self::join) or of the log as the trainer takes them: request, time, inputs, and `label`, a column of numbers,
+    /// under the name [`LABEL`].
     ///
     /// # Errors
     /// When a column is missing.
@@ -287,7 +286,7 @@ impl Features {
         let spine = Dataset::collect(served.scan(&mlops_core::source::ScanRequest::all().columns(spine_columns))?)?;
         let (joined, _) = self.join(&spine)?;
         let (joined, served) = (joined.to_batch()?, served.to_batch()?);
-        let derived = self.derived.iter().filter(|d| d.name != SHOWN_AT).map(|d| d.name.to_owned());
+        let derived = self.derived.iter().map(|derived| derived.name.to_owned());
         let mut differing = 0;
         for name in stored.into_iter().chain(derived) {
             let (offline, online) = (numbers(&joined, &name)?, numbers(&served, &name)?);
@@ -336,7 +335,7 @@ pub fn known(ask: &Ask) -> EventTime {
 fn looks_of(world: &dyn World, batch: &RecordBatch) -> Result<Vec<Seen>> {
     let column = |name: &str| numbers(batch, name);
     let (customers, offers) = (column("customer_id")?, column("offer_id")?);
-    let (places, clicked) = (column("position")?, column(LABEL)?);
+    let (places, suited) = (column("position")?, column(LABEL)?);
     let times = batch.column_by_name("event_time").ok_or("impressions without event_time")?;
     let times = times.as_primitive::<TimestampMicrosecondType>();
     let seen = |row: usize| Seen {
@@ -344,7 +343,7 @@ fn looks_of(world: &dyn World, batch: &RecordBatch) -> Result<Vec<Seen>> {
         customer_id: customers.value(row) as i64,
         offer_id: offers.value(row) as i64,
         looks: world.looks(places.value(row) as u32),
-        value: clicked.value(row),
+        value: suited.value(row),
     };
     Ok((0..batch.num_rows()).map(seen).collect())
 }

@@ -27,7 +27,7 @@ use crate::progress::Progress;
 use crate::replay::{self, Answered, Day, Pace};
 use crate::report::Figures;
 use crate::service::{self, PageSettings};
-use crate::watch::{self, Seen, Watch};
+use crate::watch::{self, CLICKED, Seen, Watch};
 use crate::world::movies::Movies;
 use crate::world::offers::OfferShop;
 use crate::world::{Ask, Plan, Reaction, World};
@@ -451,7 +451,7 @@ impl<'a> Journey<'a> {
         } else {
             let served = watch.labelled_since(since.unwrap_or(EventTime::MIN))?;
             let log = self.intake.keep(&format!("{SERVED}{number}"), "serve", json!({"until": now}), &[], &served)?;
-            (self.features.examples(&served, LABEL)?, vec![log])
+            (self.features.examples(&served, CLICKED)?, vec![log])
         };
         let why = reasons.iter().map(reason).collect::<Vec<_>>().join("; ");
         let lesson = self.learn(&why, &rows, &parents, now)?;

@@ -124,7 +124,7 @@ pub fn pipeline(
     log: Arc<PredictionLog>,
     page: PageSettings,
 ) -> Result<RankPipeline> {
-    let derived = DerivedFeatures::new(Name::new("derived")?, features.derived().to_vec());
+    let derived = DerivedFeatures::new(Name::new("derived")?, features.at_request());
     let stored = FeatureServiceHydrator::new(Name::new("features")?, Arc::new(features.server()));
     let asked = Asked::new("asked", features.history().catalogue().clone())?;
     Ok(RankPipeline::builder("offers")

@@ -20,13 +20,15 @@ use mlops_monitor::{
 };
 
 use crate::Result;
-use crate::features::LABEL;
 use crate::judge::CUT;
 use crate::replay::Answered;
 use crate::world::{Ask, Plan, Reaction};
 
 /// How late an event may arrive and still count.
 const LATENESS: Duration = Duration::from_mins(5);
+
+/// The label of what was served: whether it was clicked (in a world of ratings: liked).
+pub const CLICKED: &str = "clicked";
 
 /// Answers that one drain takes.
 const DRAIN: usize = 1 << 20;
@@ -101,12 +103,12 @@ impl Watch {
         let columns: Vec<String> = watched.iter().map(|name| (*name).to_owned()).chain(["score".to_owned()]).collect();
         let windows = Windows::builder(log.schema(), rule).columns(columns.clone()).build()?;
         let join = LabelJoin::builder(log.schema(), "offer_id")
-            .label(LabelRule::new(Name::new(LABEL)?, plan.click_window))
+            .label(LabelRule::new(Name::new(CLICKED)?, plan.click_window))
             .lateness(LATENESS)
             .build()?;
         let performance = PerformanceMonitor::builder(rule)
-            .ranking(Name::new("page")?, LABEL, CUT, Gain::Binary)
-            .classification(Name::new("click")?, LABEL, "score", 0.5)
+            .ranking(Name::new("page")?, CLICKED, CUT, Gain::Binary)
+            .classification(Name::new("click")?, CLICKED, "score", 0.5)
             .build()?;
         let fairness = FairnessMonitor::builder(log.schema(), "maker", rule).first(3).build()?;
         let policy = RetrainPolicy::builder().labels_min(labels_min).interval_min(plan.window * 2);
@@ -161,7 +163,7 @@ impl Watch {
             self.join.impressions(&batch, now)?;
         }
         let clicks = self.clicks_until(now)?;
-        self.join.labels(LABEL, &clicks, now)?;
+        self.join.labels(CLICKED, &clicks, now)?;
         for batch in self.join.advance(now)? {
             self.performance.update(&batch, now)?;
             self.labels_since += batch.num_rows() as u64;

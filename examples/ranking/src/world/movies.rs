@@ -23,7 +23,7 @@ use rand::{Rng, SeedableRng};
 use super::{Ask, Plan, Reaction, Trusted, World};
 use crate::Result;
 use crate::derive::{Derived, numbers};
-use crate::features::texts;
+use crate::features::{LABEL, texts};
 use crate::history::{Catalogue, History, HistorySettings};
 use crate::intake::Intake;
 
@@ -396,7 +396,7 @@ fn spine<'a>(sittings: impl Iterator<Item = &'a Sitting>, catalogue: &Catalogue)
         ("maker", Arc::new(kinds(|(_, maker)| maker.to_owned())), true),
         ("position", Arc::new(Int32Array::from(vec![0; rows.len()])), false),
         ("event_time", Arc::new(times.with_timezone("UTC")), false),
-        ("clicked", Arc::new(rows.iter().map(|row| Some(row.2)).collect::<Float64Array>()), false),
+        (LABEL, Arc::new(rows.iter().map(|row| Some(row.2)).collect::<Float64Array>()), false),
     ])?)
 }
 

@@ -22,7 +22,7 @@ use super::{Ask, Plan, Reaction, Trusted, World};
 use crate::Result;
 use crate::bias::{PositionBias, Shown};
 use crate::derive::{Derived, numbers};
-use crate::features::texts;
+use crate::features::{LABEL, texts};
 use crate::history::{Catalogue, History, HistorySettings};
 use crate::intake::Intake;
 
@@ -394,7 +394,7 @@ fn spine(batch: &RecordBatch, catalogue: &Catalogue) -> mlops_core::Result<Recor
         ("maker", Arc::new(kinds(|(_, maker)| maker.to_owned())), true),
         ("position", own("position")?, false),
         ("event_time", own("event_time")?, false),
-        ("clicked", cast(&own("clicked")?, &DataType::Float64)?, false),
+        (LABEL, cast(&own("clicked")?, &DataType::Float64)?, false),
     ])?)
 }
 
@@ -403,11 +403,11 @@ fn shown(spine: &Dataset) -> Result<Vec<Shown>> {
     for batch in spine.batches()? {
         let batch = batch?;
         let (offers, places) = (numbers(&batch, "offer_id")?, numbers(&batch, "position")?);
-        let clicked = numbers(&batch, "clicked")?;
+        let suited = numbers(&batch, LABEL)?;
         rows.extend((0..batch.num_rows()).map(|row| Shown {
             offer_id: offers.value(row) as i64,
             position: places.value(row) as u32,
-            clicked: clicked.value(row) > 0.0,
+            clicked: suited.value(row) > 0.0,
         }));
     }
     Ok(rows)
