@@ -1,5 +1,6 @@
 //! Distances between two distributions: over counts of the same bins, or over two samples.
 
+use super::radix;
 use crate::{Error, Result};
 
 /// Shares of two vectors of counts.
@@ -126,7 +127,7 @@ pub(crate) fn sorted(sample: &[f64], which: &'static str) -> Result<Vec<f64>> {
         ));
     }
     let mut copy = sample.to_vec();
-    copy.sort_unstable_by(f64::total_cmp);
+    radix::sort(&mut copy);
     Ok(copy)
 }
 

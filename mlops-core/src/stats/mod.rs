@@ -10,6 +10,7 @@
 pub(crate) mod bytes;
 mod categories;
 mod chi2;
+mod correction;
 mod distance;
 mod distinct;
 pub mod drift;
@@ -22,10 +23,12 @@ mod moments;
 mod number;
 mod psi;
 mod quantiles;
+mod radix;
 pub(crate) mod values;
 
 pub use categories::CategoryCounts;
 pub use chi2::{Chi2Test, chi2_two_sample};
+pub use correction::{benjamini_hochberg, holm};
 pub use distance::{hellinger, js_distance, js_divergence, kl_divergence, total_variation, wasserstein_1d};
 pub use distinct::{Distinct, Estimate};
 pub use drift::{ColumnDrift, DriftMethod, DriftRule, Verdict};
