@@ -16,9 +16,9 @@ use arrow::array::{ArrayRef, RecordBatch};
 use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
 
-mod categories;
+pub(super) mod categories;
 mod effect;
-mod numbers;
+pub(super) mod numbers;
 mod persistence;
 mod robust;
 mod rule;

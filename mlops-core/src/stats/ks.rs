@@ -43,12 +43,16 @@ const EXACT_MAX: usize = 10_000;
 /// # Ok::<(), mlops_core::Error>(())
 /// ```
 pub fn ks_two_sample(reference: &[f64], current: &[f64]) -> Result<KsTest> {
-    let (a, b) = (sorted(reference, "reference")?, sorted(current, "current")?);
+    Ok(of_sorted(&sorted(reference, "reference")?, &sorted(current, "current")?))
+}
+
+/// [`ks_two_sample`] of sorted samples that are not empty.
+pub(super) fn of_sorted(a: &[f64], b: &[f64]) -> KsTest {
     let (n, m) = (a.len(), b.len());
-    let statistic = greatest_gap(&a, &b);
+    let statistic = greatest_gap(a, b);
     let exact = n.saturating_mul(m) <= EXACT_MAX;
     let p_value = if exact { path_tail(n, m, statistic) } else { limit_tail(n as u64, m as u64, statistic) };
-    Ok(KsTest { statistic, p_value, exact })
+    KsTest { statistic, p_value, exact }
 }
 
 /// Greatest difference of the distribution functions of two sorted samples.

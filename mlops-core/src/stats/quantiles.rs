@@ -240,11 +240,19 @@ impl Ranks {
         self.share(self.values.partition_point(|&v| v < x))
     }
 
+    /// How many values lie outside of `low..=high`.
+    pub(crate) fn outside(&self, low: f64, high: f64) -> u64 {
+        let (below, upto) = (self.values.partition_point(|&v| v < low), self.values.partition_point(|&v| v <= high));
+        self.reached(below) + (self.total - self.reached(upto))
+    }
+
     fn share(&self, held: usize) -> f64 {
-        match held.checked_sub(1).and_then(|last| self.cumulative.get(last)) {
-            Some(&weight) => weight as f64 / self.total as f64,
-            None => 0.0,
-        }
+        if held == 0 { 0.0 } else { self.reached(held) as f64 / self.total as f64 }
+    }
+
+    /// How many values the first so many held ones stand for.
+    fn reached(&self, held: usize) -> u64 {
+        held.checked_sub(1).and_then(|last| self.cumulative.get(last)).copied().unwrap_or(0)
     }
 
     /// Distinct held values in order.

@@ -1,7 +1,7 @@
 //! What a comparison needs of a column of texts or booleans, and of one of which only nulls are known.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
@@ -13,12 +13,15 @@ use crate::stats::{FrequentItems, values};
 
 /// Categories of a text column that have a bin of their own.
 const BINS: usize = 63;
+/// Rows of the reference below which a category has none: among many rare ones, those that happen to be the most frequent
+/// are less so the next time, without any drift.
+const ROWS_MIN: u64 = 5;
 
 /// Counts of one side.
-pub(super) struct Categories<'a> {
-    pub(super) rows: u64,
+pub(in crate::stats) struct Categories<'a> {
+    pub(in crate::stats) rows: u64,
     /// Nulls, and NaN of hidden numbers.
-    pub(super) missing: u64,
+    pub(in crate::stats) missing: u64,
     counts: Counts<'a>,
 }
 
@@ -43,7 +46,7 @@ impl<'a> Categories<'a> {
     }
 
     /// Of pieces of one kind that is not a number.
-    pub(super) fn of_pieces(pieces: &'a [ArrayRef]) -> Result<Self> {
+    pub(in crate::stats) fn of_pieces(pieces: &'a [ArrayRef]) -> Result<Self> {
         let rows = pieces.iter().map(|piece| piece.len() as u64).sum();
         let missing = pieces.iter().map(|piece| values::null_count(piece)).sum();
         let data_type = pieces.first().map(|piece| piece.data_type());
@@ -61,6 +64,18 @@ impl<'a> Categories<'a> {
     /// Whether only nulls are known.
     pub(super) fn is_unknown(&self) -> bool {
         matches!(self.counts, Counts::Unknown)
+    }
+
+    /// Exact counts of both sides over the categories of either, in order of text.
+    pub(in crate::stats) fn aligned(&self, other: &Self) -> Vec<(u64, u64)> {
+        let mut both: BTreeMap<Cow<'_, str>, (u64, u64)> = BTreeMap::new();
+        for (category, count, _) in self.top(usize::MAX) {
+            both.entry(category).or_default().0 = count;
+        }
+        for (category, count, _) in other.top(usize::MAX) {
+            both.entry(category).or_default().1 = count;
+        }
+        both.into_values().collect()
     }
 
     fn error(&self) -> u64 {
@@ -146,7 +161,8 @@ pub(super) fn shares(
 fn paired(reference: &Categories<'_>, current: &Categories<'_>) -> Vec<(u64, u64)> {
     let middle = |low: u64, high: u64| if low == 0 { 0 } else { u64::midpoint(low, high) };
     let error = reference.error().max(current.error());
-    let known = reference.top(BINS).into_iter().filter(|(_, low, _)| error == 0 || *low > 2 * error);
+    let known =
+        reference.top(BINS).into_iter().filter(|(_, low, _)| *low >= ROWS_MIN && (error == 0 || *low > 2 * error));
     let current = |category: &str| {
         let (low, high) = current.count(category);
         middle(low, high)

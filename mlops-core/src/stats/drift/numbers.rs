@@ -9,8 +9,40 @@ use crate::stats::ks::{greatest_difference, limit_tail};
 use crate::stats::quantiles::Ranks;
 use crate::stats::{kolmogorov, radix, values};
 
+/// All values of a column in memory.
+pub(in crate::stats) struct Finite {
+    pub(in crate::stats) rows: u64,
+    /// The finite ones.
+    pub(in crate::stats) sorted: Vec<f64>,
+    negative_infinite: u64,
+    positive_infinite: u64,
+}
+
+impl Finite {
+    /// Of pieces of numbers or times.
+    pub(in crate::stats) fn of_pieces(pieces: &[ArrayRef]) -> Result<Self> {
+        let rows: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let mut finite = Vec::with_capacity(rows);
+        let (mut negative_infinite, mut positive_infinite) = (0, 0);
+        for piece in pieces {
+            values::numbers(piece, &mut |values, _| {
+                // Adding zero makes the negative zero positive: the two are one value.
+                if values.iter().all(|value| value.is_finite()) {
+                    finite.extend(values.iter().map(|value| value + 0.0));
+                    return;
+                }
+                finite.extend(values.iter().filter(|value| value.is_finite()).map(|value| value + 0.0));
+                negative_infinite += values.iter().filter(|value| **value == f64::NEG_INFINITY).count() as u64;
+                positive_infinite += values.iter().filter(|value| **value == f64::INFINITY).count() as u64;
+            })?;
+        }
+        radix::sort(&mut finite);
+        Ok(Self { rows: rows as u64, sorted: finite, negative_infinite, positive_infinite })
+    }
+}
+
 /// Counts and ranks of one side.
-pub(super) struct Numbers {
+pub(in crate::stats) struct Numbers {
     pub(super) rows: u64,
     /// Nulls and NaN.
     pub(super) missing: u64,
@@ -39,29 +71,17 @@ impl Numbers {
         })
     }
 
-    /// Of pieces of numbers, times or booleans.
+    /// Of pieces of numbers or times.
     pub(super) fn of_pieces(pieces: &[ArrayRef]) -> Result<Self> {
-        let rows: usize = pieces.iter().map(|piece| piece.len()).sum();
-        let mut finite = Vec::with_capacity(rows);
-        let (mut negative, mut positive) = (0, 0);
-        for piece in pieces {
-            values::numbers(piece, &mut |values, _| {
-                if values.iter().all(|value| value.is_finite()) {
-                    // Adding zero makes the negative zero positive: the two are one value.
-                    finite.extend(values.iter().map(|value| value + 0.0));
-                    return;
-                }
-                finite.extend(values.iter().filter(|value| value.is_finite()).map(|value| value + 0.0));
-                negative += values.iter().filter(|value| **value == f64::NEG_INFINITY).count() as u64;
-                positive += values.iter().filter(|value| **value == f64::INFINITY).count() as u64;
-            })?;
-        }
-        radix::sort(&mut finite);
-        let ranks = Ranks::of_sorted(&finite);
-        let counts = few(&ranks, negative, positive);
-        let missing = rows as u64 - finite.len() as u64 - negative - positive;
-        let (negative_infinite, positive_infinite) = (negative, positive);
-        Ok(Self { rows: rows as u64, missing, negative_infinite, positive_infinite, ranks, rank_error: 0.0, counts })
+        Ok(Self::of(&Finite::of_pieces(pieces)?))
+    }
+
+    pub(in crate::stats) fn of(finite: &Finite) -> Self {
+        let Finite { rows, ref sorted, negative_infinite, positive_infinite } = *finite;
+        let ranks = Ranks::of_sorted(sorted);
+        let counts = few(&ranks, negative_infinite, positive_infinite);
+        let missing = rows - sorted.len() as u64 - negative_infinite - positive_infinite;
+        Self { rows, missing, negative_infinite, positive_infinite, ranks, rank_error: 0.0, counts }
     }
 
     pub(super) fn present(&self) -> u64 {
@@ -96,12 +116,9 @@ impl Numbers {
 
     /// Share of the present values outside of `low..=high`; at most as exact as the ranks.
     pub(super) fn outside(&self, low: f64, high: f64) -> f64 {
-        let finite = self.ranks.below(low) + (1.0 - self.ranks.at_or_below(high));
         let below = if low > f64::NEG_INFINITY { self.negative_infinite } else { 0 };
         let above = if high < f64::INFINITY { self.positive_infinite } else { 0 };
-        let total = self.ranks.total();
-        let finite = if total == 0 { 0.0 } else { finite.max(0.0) * total as f64 };
-        (finite + (below + above) as f64) / self.present() as f64
+        (self.ranks.outside(low, high) + below + above) as f64 / self.present() as f64
     }
 
     /// Smallest and greatest present value.
@@ -127,7 +144,7 @@ fn few(ranks: &Ranks, negative: u64, positive: u64) -> Option<Vec<ValueCount>> {
 }
 
 /// Shares of rows in the bins of the population stability index, missing values last.
-pub(super) fn number_shares(reference: &Numbers, current: &Numbers, bins: usize) -> Vec<(f64, f64)> {
+pub(in crate::stats) fn number_shares(reference: &Numbers, current: &Numbers, bins: usize) -> Vec<(f64, f64)> {
     let missing = (reference.share(reference.missing), current.share(current.missing));
     let present = (1.0 - missing.0, 1.0 - missing.1);
     let mut shares = match &reference.counts {

@@ -194,3 +194,6 @@ fn share_of_one_value(reference: &Numbers, current: &Numbers) -> (f64, f64, f64)
     let variance = r * (1.0 - r).max(0.0) / n + c * (1.0 - c).max(0.0) / m + sketched * sketched;
     ((r - c).abs(), chance, variance.sqrt())
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 pub enum DriftMethod {
     /// Population stability index. Numbers: bins between the type-7 quantiles of the reference (inner edges only, unique,
     /// `[a, b)`, open ends), or one bin per value where the reference has at most 64 different ones. Booleans: two bins.
-    /// Texts: one bin for each of the reference's 63 most frequent values and one for all others. p-value: χ² with bins − 1
+    /// Texts: one bin for each of the reference's 63 most frequent values with at least 5 rows, and one for all others. p-value: χ² with bins − 1
     /// degrees of freedom on `PSI / (1/n + 1/m)`.
     Psi,
     /// Numbers: Kolmogorov-Smirnov statistic of both quantile sketches; the p-value is that of the statistic less the sketches'
