@@ -157,7 +157,8 @@ mod tests {
     fn equal_samples_do_not_differ() {
         let (a, _) = samples();
         assert!(cramer_von_mises(&a, &a).unwrap().p_value > 0.999);
-        assert_eq!(cramer_von_mises(&[2.0; 5], &[2.0; 7]).unwrap().p_value, 1.0);
+        // Mean ranks are not what chance would deal: scipy 1.17.1 says the same of [2]*5 and [2]*7.
+        agrees(cramer_von_mises(&[2.0; 5], &[2.0; 7]).unwrap(), 0.113_492_063_492_063_31, 0.611_111_111_111_111_2);
         assert!(cramer_von_mises(&[1.0], &[1.0, 2.0]).is_err());
     }
 }
