@@ -34,7 +34,7 @@ fn tested(reference: &[RecordBatch], current: &[RecordBatch]) -> mlops_core::Res
     let mut found = BTreeSet::new();
     for (place, field) in reference[0].schema().fields().iter().enumerate() {
         let method =
-            if field.data_type() == &DataType::Float64 { Method::KolmogorovSmirnov } else { Method::ChiSquare };
+            if field.data_type() == &DataType::Float64 { Method::KolmogorovSmirnov } else { Method::ChiSquareUnmerged };
         let result = compare_columns(&column(reference, place), &column(current, place), &[method])?;
         if result[0].p_value.is_some_and(|p| p < 0.05) {
             found.insert(field.name().clone());

@@ -8,9 +8,9 @@ use super::drift::numbers::{Finite, Numbers, number_shares};
 use super::evidently;
 use super::two_sample::TwoSampleTest;
 use super::{
-    Variances, anderson_darling, chi2_two_sample, cramer_von_mises, distance, energy, epps_singleton, fisher_exact,
-    g_test, hellinger, js_divergence, kl_divergence, ks, kuiper, mann_whitney, proportions_z, psi_test, t_test,
-    total_variation,
+    KsPValue, RareCategories, Variances, anderson_darling, chi2_test, cramer_von_mises, distance, energy,
+    epps_singleton, fisher_exact, g_test, hellinger, js_divergence, kl_divergence, ks, kuiper, mann_whitney,
+    proportions_z, psi_test, t_test, total_variation,
 };
 use crate::profile::ColumnKind;
 use crate::{Error, Result};
@@ -51,8 +51,10 @@ pub enum Method {
     Wasserstein,
     /// [`super::wasserstein_evidently`].
     WassersteinEvidently,
-    /// [`super::chi2_two_sample`], rare categories merged.
+    /// [`super::chi2_test`], rare categories merged.
     ChiSquare,
+    /// [`super::chi2_test`], rare categories kept.
+    ChiSquareUnmerged,
     /// [`super::g_test`], nothing merged.
     GTest,
     /// [`super::fisher_exact`], for columns of at most two values.
@@ -106,11 +108,12 @@ impl Method {
     /// Every method that takes counts of any number of categories or bins.
     pub fn for_counts() -> &'static [Self] {
         use Method::{
-            ChiSquare, GTest, Hellinger, JsDistanceBits, JsDistanceNats, JsDivergenceBits, JsDivergenceNats,
-            JsEvidently, KullbackLeibler, Psi, PsiEvidently, TotalVariation,
+            ChiSquare, ChiSquareUnmerged, GTest, Hellinger, JsDistanceBits, JsDistanceNats, JsDivergenceBits,
+            JsDivergenceNats, JsEvidently, KullbackLeibler, Psi, PsiEvidently, TotalVariation,
         };
         &[
             ChiSquare,
+            ChiSquareUnmerged,
             GTest,
             Psi,
             PsiEvidently,
@@ -252,7 +255,7 @@ fn samples(a: &[f64], b: &[f64], method: Method) -> Result<Comparison> {
         Method::Wasserstein => Comparison::distance(method, distance::wasserstein_of_sorted(a, b)),
         Method::WassersteinEvidently => Comparison::distance(method, evidently::scaled_of_sorted(a, b)?),
         _ => {
-            let test = ks::of_sorted(a, b);
+            let test = ks::of_sorted(a, b, KsPValue::Auto);
             Comparison::test(method, test.statistic, test.p_value)
         }
     })
@@ -274,8 +277,9 @@ fn counts(counts: &[(u64, u64)], method: Method) -> Result<Comparison> {
     let bits = || js_divergence(&r, &c);
     let nats = || Ok::<f64, Error>(js_divergence(&r, &c)? * std::f64::consts::LN_2);
     let value = match method {
-        Method::ChiSquare => {
-            let test = chi2_two_sample(&r, &c)?;
+        Method::ChiSquare | Method::ChiSquareUnmerged => {
+            let rare = if method == Method::ChiSquare { RareCategories::Merged } else { RareCategories::Kept };
+            let test = chi2_test(&r, &c, rare)?;
             return Ok(Comparison::test(method, test.statistic, test.p_value));
         }
         Method::GTest => return Ok(Comparison::of(method, g_test(&r, &c)?)),

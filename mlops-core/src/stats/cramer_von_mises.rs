@@ -65,7 +65,7 @@ fn weighted_squares(a: &[f64], b: &[f64]) -> f64 {
     };
     for (_, x, y) in runs(a, b) {
         let (x, y) = (x as f64, y as f64);
-        let middle = i + j + (x + y + 1.0) / 2.0;
+        let middle = i + j + 0.5 * (x + y + 1.0);
         first += squares(middle - i, x);
         second += squares(middle - j, y);
         (i, j) = (i + x, j + y);

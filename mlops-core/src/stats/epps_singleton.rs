@@ -92,9 +92,10 @@ fn moments(sample: &[f64], spread: f64) -> (Four, [Four; 4]) {
     let mut covariance = [[0.0; 4]; 4];
     for &x in sample {
         let parts = parts(x);
-        for i in 0..4 {
-            for j in 0..4 {
-                covariance[i][j] += (parts[i] - mean[i]) * (parts[j] - mean[j]) / n;
+        let away = [0, 1, 2, 3].map(|i| parts[i] - mean[i]);
+        for (row, x) in covariance.iter_mut().zip(away) {
+            for (cell, y) in row.iter_mut().zip(away) {
+                *cell += x * y / n;
             }
         }
     }

@@ -3,9 +3,9 @@
 //! * Summaries: [`Moments`], [`Quantiles`], [`Distinct`], [`FrequentItems`], [`Histogram`], [`CategoryCounts`]. Each has
 //!   `update…`, `update_array` over Arrow arrays, `merge`, and serde with a format number. `merge(a, b)` equals one pass over
 //!   both, and the order of rows does not matter, to the error that each type states.
-//! * Distances and tests over counts: [`psi()`], [`psi_test`], [`chi2_two_sample`], [`g_test`], [`fisher_exact`],
+//! * Distances and tests over counts: [`psi()`], [`psi_test`], [`chi2_test`], [`g_test`], [`fisher_exact`],
 //!   [`proportions_z`], [`js_divergence`], [`kl_divergence`], [`hellinger`], [`total_variation`].
-//! * Distances and tests over samples: [`ks_two_sample`], [`cramer_von_mises`], [`anderson_darling`], [`kuiper`],
+//! * Distances and tests over samples: [`ks_test`], [`cramer_von_mises`], [`anderson_darling`], [`kuiper`],
 //!   [`mann_whitney_u`], [`t_test`], [`epps_singleton`], [`energy_distance`], [`wasserstein_1d`]; over sketches,
 //!   [`ks_of_quantiles`] and [`ks_of_histograms`]. As Evidently computes them: [`psi_evidently`], [`js_evidently`],
 //!   [`wasserstein_evidently`].
@@ -46,7 +46,7 @@ pub(crate) mod values;
 
 pub use anderson_darling::anderson_darling;
 pub use categories::CategoryCounts;
-pub use chi2::{Chi2Test, chi2_two_sample};
+pub use chi2::{Chi2Test, RareCategories, chi2_test, chi2_two_sample};
 pub use compare::{Comparison, Method, compare_columns};
 pub use correction::{benjamini_hochberg, holm};
 pub use cramer_von_mises::cramer_von_mises;
@@ -61,7 +61,7 @@ pub(crate) use frequent::cut;
 pub use frequent::{FrequentItem, FrequentItems};
 pub use g_test::g_test;
 pub use histogram::Histogram;
-pub use ks::{KsEstimate, KsTest, ks_of_histograms, ks_of_quantiles, ks_two_sample};
+pub use ks::{KsEstimate, KsPValue, KsTest, ks_of_histograms, ks_of_quantiles, ks_test, ks_two_sample};
 pub use kuiper::kuiper;
 pub use mann_whitney::mann_whitney_u;
 pub use moments::Moments;

@@ -79,10 +79,12 @@ impl Persistence {
         let looked_at = newest_first.filter(|verdict| *verdict != Verdict::Inconclusive).take(self.windows);
         let (hits, windows) = looked_at
             .fold((0, 0), |(hits, windows), verdict| (hits + usize::from(verdict == Verdict::Drifted), windows + 1));
-        let verdict = match is_known {
-            false => Verdict::Inconclusive,
-            true if hits >= self.hits_min => Verdict::Drifted,
-            true => Verdict::Stable,
+        let verdict = if !is_known {
+            Verdict::Inconclusive
+        } else if hits >= self.hits_min {
+            Verdict::Drifted
+        } else {
+            Verdict::Stable
         };
         Persisted { verdict, hits, windows }
     }

@@ -33,7 +33,7 @@ pub enum DriftMethod {
     /// χ² test; rows of new categories count as any other rows do. Of hidden columns and kinds that are only counted there
     /// is no verdict.
     ///
-    /// It needs [`rows_min`](DriftRuleBuilder::rows_min) present values on both sides, and has an [`interval`](ColumnDrift::interval).
+    /// It needs [`rows_min`](DriftRuleBuilder::rows_min) present values on both sides, and has an [`interval`](super::ColumnDrift::interval).
     Robust,
 }
 

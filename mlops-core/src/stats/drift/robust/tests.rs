@@ -1,3 +1,4 @@
+use std::slice::from_ref;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
@@ -211,7 +212,7 @@ fn tables_are_compared_alike_exactly_by_profile_and_by_data_set() {
     let (reference, current) = (table(0.0, 1), table(0.7, 2));
     let halves = |batch: &RecordBatch| [batch.slice(0, 700), batch.slice(700, 1_300)];
     let exact = compare_batches(&halves(&reference), &halves(&current), &rule()).unwrap();
-    assert_eq!(exact, compare_batches(&[reference.clone()], &[current.clone()], &rule()).unwrap());
+    assert_eq!(exact, compare_batches(from_ref(&reference), from_ref(&current), &rule()).unwrap());
     let verdicts = |drifts: &[ColumnDrift]| drifts.iter().map(|d| (d.column.clone(), d.verdict)).collect::<Vec<_>>();
     let sets = (Dataset::from_batches([reference]).unwrap(), Dataset::from_batches([current]).unwrap());
     let found = drift_of(&sets.0, &sets.1, &rule()).unwrap();
@@ -228,8 +229,8 @@ fn kinds_that_differ_and_batches_of_other_columns_are_named() {
     assert_eq!(error.to_string(), "column `x`: expected Float64, found Utf8");
     let one = RecordBatch::try_from_iter([("a", of(&[1.0]))]).unwrap();
     let other = RecordBatch::try_from_iter([("b", of(&[1.0]))]).unwrap();
-    assert!(compare_batches(&[one.clone(), other], &[one.clone()], &rule()).is_err());
-    let alone = compare_batches(&[one], &[], &rule()).unwrap();
+    assert!(compare_batches(&[one.clone(), other], from_ref(&one), &rule()).is_err());
+    let alone = compare_batches(from_ref(&one), &[], &rule()).unwrap();
     assert_eq!((alone[0].verdict, alone[0].n_current), (Verdict::Inconclusive, 0));
 }
 
