@@ -6,7 +6,8 @@
 //! * Distances and tests over counts: [`psi()`], [`psi_test`], [`chi2_test`], [`g_test`], [`fisher_exact`],
 //!   [`proportions_z`], [`js_divergence`], [`kl_divergence`], [`hellinger`], [`total_variation`].
 //! * Distances and tests over samples: [`ks_test`], [`cramer_von_mises`], [`anderson_darling`], [`kuiper`],
-//!   [`mann_whitney_u`], [`t_test`], [`epps_singleton`], [`energy_distance`], [`wasserstein_1d`]; over sketches,
+//!   [`mann_whitney_u`], [`t_test`], [`epps_singleton`], [`energy_distance`], [`wasserstein_1d`],
+//!   [`mmd_unbiased`]; over sketches,
 //!   [`ks_of_quantiles`] and [`ks_of_histograms`]. As Evidently computes them: [`psi_evidently`], [`js_evidently`],
 //!   [`wasserstein_evidently`].
 //! * All of them by name over Arrow columns: [`compare_columns`]. For many tests at once: [`benjamini_hochberg`], [`holm`].
@@ -34,6 +35,7 @@ mod kolmogorov;
 mod ks;
 mod kuiper;
 mod mann_whitney;
+mod mmd;
 mod moments;
 mod number;
 mod proportions;
@@ -64,6 +66,7 @@ pub use histogram::Histogram;
 pub use ks::{KsEstimate, KsPValue, KsTest, ks_of_histograms, ks_of_quantiles, ks_test, ks_two_sample};
 pub use kuiper::kuiper;
 pub use mann_whitney::mann_whitney_u;
+pub use mmd::mmd_unbiased;
 pub use moments::Moments;
 pub use proportions::proportions_z;
 pub use psi::{PsiTest, psi, psi_test};
