@@ -179,7 +179,7 @@ impl Comparison {
 /// # Ok::<(), mlops_core::Error>(())
 /// ```
 pub fn compare_columns(reference: &[ArrayRef], current: &[ArrayRef], methods: &[Method]) -> Result<Vec<Comparison>> {
-    let mut types = reference.iter().chain(current).map(|piece| piece.data_type());
+    let mut types = reference.iter().chain(current).map(Array::data_type);
     let Some(first) = types.next() else {
         return Err(Error::invalid("pieces of both columns", 0, "at least 1"));
     };

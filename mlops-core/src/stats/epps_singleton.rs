@@ -143,9 +143,9 @@ fn rotate(a: &mut [Four; 4], vectors: &mut [Four; 4], p: usize, q: usize) {
     for row in a.iter_mut().chain(vectors.iter_mut()) {
         (row[p], row[q]) = (c * row[p] - s * row[q], s * row[p] + c * row[q]);
     }
-    for column in 0..4 {
-        (a[p][column], a[q][column]) = (c * a[p][column] - s * a[q][column], s * a[p][column] + c * a[q][column]);
-    }
+    let (x, y) = (a[p], a[q]);
+    a[p] = [0, 1, 2, 3].map(|column| c * x[column] - s * y[column]);
+    a[q] = [0, 1, 2, 3].map(|column| s * x[column] + c * y[column]);
 }
 
 #[cfg(test)]

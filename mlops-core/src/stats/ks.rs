@@ -109,7 +109,8 @@ fn greatest_gap(a: &[f64], b: &[f64]) -> f64 {
         // Within a run of equal values the functions have not yet taken their step.
         let is_step = a.get(i).is_none_or(|&v| v > next) & b.get(j).is_none_or(|&v| v > next);
         let now = (i as f64 * m - j as f64 * n).abs();
-        gap = if is_step & (now > gap) { now } else { gap };
+        let most = if now > gap { now } else { gap };
+        gap = if is_step { most } else { gap };
     }
     // Where one side ran out inside of a run, the rest of the run belongs to the last step.
     let last = a[i.saturating_sub(1)].max(b[j.saturating_sub(1)]);

@@ -49,7 +49,7 @@ impl<'a> Categories<'a> {
     pub(in crate::stats) fn of_pieces(pieces: &'a [ArrayRef]) -> Result<Self> {
         let rows = pieces.iter().map(|piece| piece.len() as u64).sum();
         let missing = pieces.iter().map(|piece| values::null_count(piece)).sum();
-        let data_type = pieces.first().map(|piece| piece.data_type());
+        let data_type = pieces.first().map(Array::data_type);
         let counts = if data_type == Some(&DataType::Boolean) {
             let yes = pieces.iter().map(|piece| values::count_true(piece)).sum();
             booleans(rows - missing - yes, yes)
@@ -157,8 +157,11 @@ pub(super) fn shares(
 }
 
 /// Counts of the reference's most frequent categories. Where a sketch is not exact, categories that its error could have
-/// made are left to the others, and a count is the middle of its bounds.
+/// made are left to the others, and a count is the middle of its bounds. None where one side is hidden.
 fn paired(reference: &Categories<'_>, current: &Categories<'_>) -> Vec<(u64, u64)> {
+    if reference.is_unknown() || current.is_unknown() {
+        return Vec::new();
+    }
     let middle = |low: u64, high: u64| if low == 0 { 0 } else { u64::midpoint(low, high) };
     let error = reference.error().max(current.error());
     let known =

@@ -21,7 +21,7 @@ pub(in crate::stats) struct Finite {
 impl Finite {
     /// Of pieces of numbers or times.
     pub(in crate::stats) fn of_pieces(pieces: &[ArrayRef]) -> Result<Self> {
-        let rows: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let rows: usize = pieces.iter().map(Array::len).sum();
         let mut finite = Vec::with_capacity(rows);
         let (mut negative_infinite, mut positive_infinite) = (0, 0);
         for piece in pieces {
