@@ -6,10 +6,9 @@
 //! * Distances and tests over counts: [`psi()`], [`psi_test`], [`chi2_test`], [`g_test`], [`fisher_exact`],
 //!   [`proportions_z`], [`js_divergence`], [`kl_divergence`], [`hellinger`], [`total_variation`].
 //! * Distances and tests over samples: [`ks_test`], [`cramer_von_mises`], [`anderson_darling`], [`kuiper`],
-//!   [`mann_whitney_u`], [`t_test`], [`epps_singleton`], [`energy_distance`], [`wasserstein_1d`],
-//!   [`mmd_unbiased`]; over sketches,
-//!   [`ks_of_quantiles`] and [`ks_of_histograms`]. As Evidently computes them: [`psi_evidently`], [`js_evidently`],
-//!   [`wasserstein_evidently`].
+//!   [`mann_whitney_u`], [`t_test`], [`epps_singleton`], [`energy_distance`], [`wasserstein_1d`], [`mmd_unbiased`]; over
+//!   sketches, [`ks_of_quantiles`] and [`ks_of_histograms`]. As Evidently computes them: [`psi_evidently`],
+//!   [`psi_evidently_of_counts`], [`js_evidently`], [`wasserstein_evidently`].
 //! * All of them by name over Arrow columns: [`compare_columns`]. For many tests at once: [`benjamini_hochberg`], [`holm`].
 //! * Verdicts: [`drift`].
 
