@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mlops_core::profile::Profile;
-use mlops_core::stats::drift::DriftRuleBuilder;
+use mlops_core::stats::drift::{DriftRuleBuilder, Persisted, Persistence};
 use mlops_core::stats::{ColumnDrift, DriftRule, Verdict};
 use mlops_core::{Error, EventTime, Result, Window};
 use serde::{Deserialize, Serialize};
@@ -44,8 +44,7 @@ pub struct DriftMonitor {
     rule: DriftRule,
     /// Without the columns of the reference that nobody chose.
     narrowed: DriftRule,
-    hits_min: usize,
-    windows: usize,
+    persistence: Persistence,
     chosen: Option<BTreeSet<String>>,
     history: BTreeMap<String, BTreeMap<EventTime, bool>>,
 }
@@ -133,20 +132,14 @@ impl DriftMonitorBuilder {
     /// # Errors
     /// [`Error::Invalid`] when not `1 ≤ hits_min ≤ windows ≤ 1000`, [`Error::NotFound`] when a column is not in the reference.
     pub fn build(self) -> Result<DriftMonitor> {
-        if !(1..=1_000).contains(&self.windows) {
-            return Err(Error::invalid("windows of persistence", self.windows, "in 1..=1000"));
-        }
-        if !(1..=self.windows).contains(&self.hits_min) {
-            return Err(Error::invalid("hits of persistence", self.hits_min, "at least 1 and at most the windows"));
-        }
+        let persistence = Persistence::new(self.hits_min, self.windows)?;
         let chosen: Option<BTreeSet<String>> = self.columns.map(|columns| columns.into_iter().collect());
         let narrowed = narrowed(&self.rule, chosen.as_ref(), &self.reference)?;
         Ok(DriftMonitor {
             reference: self.reference,
             rule: self.rule,
             narrowed,
-            hits_min: self.hits_min,
-            windows: self.windows,
+            persistence,
             chosen,
             history: BTreeMap::new(),
         })
@@ -199,20 +192,13 @@ impl DriftMonitor {
             history.insert(window.start, now.verdict == Verdict::Drifted);
         }
         // Twice as many as are looked at, so that a window that is judged again still sees those before it.
-        while history.len() > 2 * self.windows {
+        while history.len() > 2 * self.persistence.windows() {
             history.pop_first();
         }
-        let last = history.range(..=window.start).rev().take(self.windows);
-        let (mut hits, mut windows) = (0, 0);
-        for (_, hit) in last {
-            windows += 1;
-            hits += usize::from(*hit);
-        }
-        let verdict = match now.verdict {
-            Verdict::Inconclusive => Verdict::Inconclusive,
-            _ if hits >= self.hits_min => Verdict::Drifted,
-            _ => Verdict::Stable,
-        };
+        let verdict = |hit: bool| if hit { Verdict::Drifted } else { Verdict::Stable };
+        let known = history.range(..=window.start).map(|(_, &hit)| verdict(hit));
+        let without = (now.verdict == Verdict::Inconclusive).then_some(Verdict::Inconclusive);
+        let Persisted { verdict, hits, windows } = self.persistence.judge(known.chain(without));
         ColumnVerdict { now, verdict, hits, windows }
     }
 }

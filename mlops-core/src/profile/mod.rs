@@ -17,6 +17,7 @@ mod text;
 use serde::{Deserialize, Serialize};
 
 pub use column::{ColumnKind, ColumnProfile};
+pub(crate) use few::LIMIT as FEW_MAX;
 pub use few::ValueCount;
 pub use options::{ProfileOptions, ProfileOptionsBuilder};
 pub use profiler::Profiler;

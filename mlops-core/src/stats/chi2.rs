@@ -19,10 +19,35 @@ pub struct Chi2Test {
     pub merged: usize,
 }
 
+/// What a test does with categories of fewer than 5 expected rows, on which its distribution does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RareCategories {
+    /// They are tested as one.
+    Merged,
+    /// They are tested as they are, as scipy does.
+    Kept,
+}
+
+/// [`chi2_test`] with rare categories merged.
+///
+/// # Errors
+/// As [`chi2_test`].
+///
+/// # Examples
+/// ```
+/// let test = mlops_core::stats::chi2_two_sample(&[50, 50], &[30, 70])?;
+/// assert!((test.statistic - 25.0 / 3.0).abs() < 1e-12);
+/// # Ok::<(), mlops_core::Error>(())
+/// ```
+pub fn chi2_two_sample(reference: &[u64], current: &[u64]) -> Result<Chi2Test> {
+    chi2_test(reference, current, RareCategories::Merged)
+}
+
 /// Chi-square test of homogeneity of two vectors of counts, without Yates' correction.
 ///
-/// Categories with fewer than 5 expected rows on either side are merged into one before the test, and that
-/// one into the smallest of the rest where it is still too small; categories without rows are left out.
+/// With [`RareCategories::Merged`], categories with fewer than 5 expected rows on either side are merged into one before the
+/// test, and that one into the smallest of the rest where it is still too small. Categories without rows are left out.
 ///
 /// * `reference`, `current`: counts per category, same length.
 ///
@@ -35,11 +60,14 @@ pub struct Chi2Test {
 ///
 /// # Examples
 /// ```
-/// let test = mlops_core::stats::chi2_two_sample(&[50, 50], &[30, 70])?;
-/// assert!((test.statistic - 25.0 / 3.0).abs() < 1e-12);
+/// use mlops_core::stats::{RareCategories, chi2_test};
+///
+/// let (reference, current) = ([50, 40, 2, 1], [30, 60, 1, 2]);
+/// assert_eq!(chi2_test(&reference, &current, RareCategories::Kept)?.degrees, 3);
+/// assert_eq!(chi2_test(&reference, &current, RareCategories::Merged)?.merged, 2);
 /// # Ok::<(), mlops_core::Error>(())
 /// ```
-pub fn chi2_two_sample(reference: &[u64], current: &[u64]) -> Result<Chi2Test> {
+pub fn chi2_test(reference: &[u64], current: &[u64], rare: RareCategories) -> Result<Chi2Test> {
     if reference.len() != current.len() {
         return Err(Error::invalid("number of current categories", current.len(), "that of the reference"));
     }
@@ -48,11 +76,11 @@ pub fn chi2_two_sample(reference: &[u64], current: &[u64]) -> Result<Chi2Test> {
         return Err(Error::invalid("rows of a sample", 0, "above 0"));
     }
     let least = n.min(m) / (n + m);
-    let is_rare = |cell: &(f64, f64)| (cell.0 + cell.1) * least < 5.0;
+    let is_rare = |cell: &(f64, f64)| rare == RareCategories::Merged && (cell.0 + cell.1) * least < 5.0;
     let cells = reference.iter().zip(current).map(|(&r, &c)| (r as f64, c as f64)).filter(|cell| cell.0 + cell.1 > 0.0);
-    let (rare, mut kept): (Vec<_>, Vec<_>) = cells.partition(is_rare);
-    if !rare.is_empty() {
-        let pooled = rare.iter().fold((0.0, 0.0), |sum, cell| (sum.0 + cell.0, sum.1 + cell.1));
+    let (merged, mut kept): (Vec<_>, Vec<_>) = cells.partition(is_rare);
+    if !merged.is_empty() {
+        let pooled = merged.iter().fold((0.0, 0.0), |sum, cell| (sum.0 + cell.0, sum.1 + cell.1));
         let smallest = kept.iter_mut().min_by(|a, b| (a.0 + a.1).total_cmp(&(b.0 + b.1)));
         match smallest {
             Some(smallest) if is_rare(&pooled) => *smallest = (smallest.0 + pooled.0, smallest.1 + pooled.1),
@@ -68,7 +96,7 @@ pub fn chi2_two_sample(reference: &[u64], current: &[u64]) -> Result<Chi2Test> {
         .sum();
     let degrees = kept.len().saturating_sub(1);
     let p_value = chi_squared(degrees).map_or(1.0, |distribution| distribution.sf(statistic).clamp(0.0, 1.0));
-    Ok(Chi2Test { statistic, degrees, p_value, merged: rare.len() })
+    Ok(Chi2Test { statistic, degrees, p_value, merged: merged.len() })
 }
 
 fn total(counts: &[u64]) -> f64 {
@@ -98,6 +126,15 @@ mod tests {
         let test = chi2_two_sample(&[50, 40, 3, 3, 4], &[45, 45, 4, 3, 3]).unwrap();
         let pooled = chi2_two_sample(&[50, 40, 10], &[45, 45, 10]).unwrap();
         assert_eq!(test, Chi2Test { merged: 3, ..pooled });
+    }
+
+    #[test]
+    fn rare_categories_that_are_kept_agree_with_scipy() {
+        // scipy 1.17.1: chi2_contingency([[50, 40, 3, 3, 4], [45, 45, 4, 3, 3]], correction=False)
+        let test = chi2_test(&[50, 40, 3, 3, 4], &[45, 45, 4, 3, 3], RareCategories::Kept).unwrap();
+        close(test.statistic, 0.8429898275099512);
+        close(test.p_value, 0.9325935229965191);
+        assert_eq!((test.degrees, test.merged), (4, 0));
     }
 
     #[test]

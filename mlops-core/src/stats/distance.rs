@@ -1,5 +1,6 @@
 //! Distances between two distributions: over counts of the same bins, or over two samples.
 
+use super::radix;
 use crate::{Error, Result};
 
 /// Shares of two vectors of counts.
@@ -92,7 +93,11 @@ pub fn hellinger(reference: &[u64], current: &[u64]) -> Result<f64> {
 /// Vallender, *Calculation of the Wasserstein distance between probability distributions on the line*, 1974
 /// (`scipy.stats.wasserstein_distance`).
 pub fn wasserstein_1d(reference: &[f64], current: &[f64]) -> Result<f64> {
-    let (reference, current) = (sorted(reference, "reference")?, sorted(current, "current")?);
+    Ok(wasserstein_of_sorted(&sorted(reference, "reference")?, &sorted(current, "current")?))
+}
+
+/// [`wasserstein_1d`] of sorted samples that are not empty.
+pub(crate) fn wasserstein_of_sorted(reference: &[f64], current: &[f64]) -> f64 {
     let (n, m) = (reference.len() as f64, current.len() as f64);
     let (mut i, mut j, mut area) = (0, 0, 0.0);
     let mut last = reference[0].min(current[0]);
@@ -111,7 +116,7 @@ pub fn wasserstein_1d(reference: &[f64], current: &[f64]) -> Result<f64> {
             j += 1;
         }
     }
-    Ok(area)
+    area
 }
 
 /// A sorted copy of a sample of finite numbers.
@@ -119,15 +124,20 @@ pub(crate) fn sorted(sample: &[f64], which: &'static str) -> Result<Vec<f64>> {
     if sample.is_empty() {
         return Err(Error::invalid("sample", which, "at least one value"));
     }
-    if let Some((place, value)) = sample.iter().enumerate().find(|(_, v)| !v.is_finite()) {
-        return Err(Error::invalid_data(
-            format!("{which} sample, value {place}"),
-            format_args!("{value} is not finite"),
-        ));
-    }
+    check_finite(sample, which)?;
     let mut copy = sample.to_vec();
-    copy.sort_unstable_by(f64::total_cmp);
+    radix::sort(&mut copy);
     Ok(copy)
+}
+
+pub(crate) fn check_finite(sample: &[f64], which: &'static str) -> Result<()> {
+    match sample.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+        None => Ok(()),
+        Some((place, value)) => {
+            let what = format!("{which} sample, value {place}");
+            Err(Error::invalid_data(what, format_args!("{value} is not finite")))
+        }
+    }
 }
 
 #[cfg(test)]

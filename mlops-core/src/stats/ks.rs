@@ -22,18 +22,25 @@ pub struct KsTest {
 /// Greatest `n · m` for which the p-value is exact.
 const EXACT_MAX: usize = 10_000;
 
-/// Two-sample, two-sided Kolmogorov-Smirnov test.
-///
-/// The p-value is exact up to `n · m = 10 000` and that of `kstwo.sf(D, round(n·m / (n+m)))` beyond, as scipy's
-/// `ks_2samp`. With ties the true p-value is smaller than the one given: the test errs on the side of "no difference".
-///
-/// * `reference`, `current`: samples of finite numbers in any order. `O(n log n + m log m)`.
+/// How the p-value of [`ks_test`] is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KsPValue {
+    /// Exactly up to `n · m = 10 000`, by the limit beyond.
+    Auto,
+    /// By counting paths, `O(n · m)`, up to `n · m = 2^27`; to an absolute error of some `1e-15`.
+    Exact,
+    /// By the limit distribution.
+    Limit,
+}
+
+/// Greatest `n · m` for which an exact p-value may be asked for.
+const PATHS_MAX: usize = 1 << 27;
+
+/// [`ks_test`] with the p-value that fits the sizes.
 ///
 /// # Errors
-/// [`Error::Invalid`] when a sample is empty, [`Error::InvalidData`] when a value is not finite.
-///
-/// # Source
-/// Smirnov 1939; exact paths by Hodges, *The significance probability of the Smirnov two-sample test*, Ark. Mat. 3, 1958.
+/// As [`ks_test`].
 ///
 /// # Examples
 /// ```
@@ -43,22 +50,73 @@ const EXACT_MAX: usize = 10_000;
 /// # Ok::<(), mlops_core::Error>(())
 /// ```
 pub fn ks_two_sample(reference: &[f64], current: &[f64]) -> Result<KsTest> {
-    let (a, b) = (sorted(reference, "reference")?, sorted(current, "current")?);
-    let (n, m) = (a.len(), b.len());
-    let (mut i, mut j, mut statistic) = (0, 0, 0.0_f64);
-    while i < n && j < m {
-        let next = a[i].min(b[j]);
-        while i < n && a[i] <= next {
-            i += 1;
-        }
-        while j < m && b[j] <= next {
-            j += 1;
-        }
-        statistic = statistic.max((i as f64 / n as f64 - j as f64 / m as f64).abs());
+    ks_test(reference, current, KsPValue::Auto)
+}
+
+/// Two-sample, two-sided Kolmogorov-Smirnov test.
+///
+/// By [`KsPValue::Auto`] the p-value is exact up to `n · m = 10 000` and that of `kstwo.sf(D, round(n·m / (n+m)))` beyond, as
+/// scipy's `ks_2samp` (which counts paths up to 10 000 values a side: ask for [`KsPValue::Exact`]). With ties the true p-value is smaller than the one given: the test errs on the side of "no difference".
+///
+/// * `reference`, `current`: samples of finite numbers in any order. `O(n log n + m log m)`.
+///
+/// # Errors
+/// [`Error::Invalid`] when a sample is empty, or too large for an exact p-value; [`Error::InvalidData`] when a value is not
+/// finite.
+///
+/// # Source
+/// Smirnov 1939; exact paths by Hodges, *The significance probability of the Smirnov two-sample test*, Ark. Mat. 3, 1958.
+///
+/// # Examples
+/// ```
+/// use mlops_core::stats::{KsPValue, ks_test};
+///
+/// let test = ks_test(&[0.1, 0.2, 0.3], &[1.1, 1.2, 1.3], KsPValue::Exact)?;
+/// assert!((test.p_value - 0.1).abs() < 1e-12 && test.exact);
+/// # Ok::<(), mlops_core::Error>(())
+/// ```
+pub fn ks_test(reference: &[f64], current: &[f64], p_value: KsPValue) -> Result<KsTest> {
+    let paths = reference.len().saturating_mul(current.len());
+    if p_value == KsPValue::Exact && paths > PATHS_MAX {
+        return Err(Error::invalid("n · m for an exact p-value", paths, "at most 2^27"));
     }
-    let exact = n.saturating_mul(m) <= EXACT_MAX;
+    Ok(of_sorted(&sorted(reference, "reference")?, &sorted(current, "current")?, p_value))
+}
+
+/// [`ks_test`] of sorted samples that are not empty, nor too large for what is asked.
+pub(super) fn of_sorted(a: &[f64], b: &[f64], p_value: KsPValue) -> KsTest {
+    let (n, m) = (a.len(), b.len());
+    let statistic = greatest_gap(a, b);
+    let exact = match p_value {
+        KsPValue::Auto => n.saturating_mul(m) <= EXACT_MAX,
+        KsPValue::Exact => true,
+        KsPValue::Limit => false,
+    };
     let p_value = if exact { path_tail(n, m, statistic) } else { limit_tail(n as u64, m as u64, statistic) };
-    Ok(KsTest { statistic, p_value, exact })
+    KsTest { statistic, p_value, exact }
+}
+
+/// Greatest difference of the distribution functions of two sorted samples.
+fn greatest_gap(a: &[f64], b: &[f64]) -> f64 {
+    let (n, m) = (a.len() as f64, b.len() as f64);
+    // Times n·m, so that there is no division in the loop; and no branch on the data, which is a coin toss.
+    let (mut i, mut j, mut gap) = (0, 0, 0.0_f64);
+    while i < a.len() && j < b.len() {
+        let (x, y) = (a[i], b[j]);
+        i += usize::from(x <= y);
+        j += usize::from(y <= x);
+        let next = if x < y { x } else { y };
+        // Within a run of equal values the functions have not yet taken their step.
+        let is_step = a.get(i).is_none_or(|&v| v > next) & b.get(j).is_none_or(|&v| v > next);
+        let now = (i as f64 * m - j as f64 * n).abs();
+        let most = if now > gap { now } else { gap };
+        gap = if is_step { most } else { gap };
+    }
+    // Where one side ran out inside of a run, the rest of the run belongs to the last step.
+    let last = a[i.saturating_sub(1)].max(b[j.saturating_sub(1)]);
+    let i = i + a[i..].partition_point(|&v| v <= last);
+    let j = j + b[j..].partition_point(|&v| v <= last);
+    gap.max((i as f64 * m - j as f64 * n).abs()) / (n * m)
 }
 
 /// p-value of the limit distribution with `n` and `m` rows.
@@ -127,8 +185,10 @@ pub(crate) fn greatest_difference(
     a: impl Fn(f64) -> f64,
     b: impl Fn(f64) -> f64,
 ) -> f64 {
-    let points = reference.distinct().chain(current.distinct());
-    points.map(|x| (a(reference.at_or_below(x)) - b(current.at_or_below(x))).abs()).fold(0.0, f64::max)
+    let (n, m) = (reference.total().max(1) as f64, current.total().max(1) as f64);
+    let mut most = 0.0_f64;
+    reference.walk(current, |_, x, y| most = most.max((a(x as f64 / n) - b(y as f64 / m)).abs()));
+    most
 }
 
 /// Kolmogorov-Smirnov statistic of two histograms with equal edges.
@@ -180,7 +240,14 @@ mod tests {
         let a: Vec<f64> = (0..101).map(|i| f64::from(i * 37 % 101) / 101.0).collect();
         let b: Vec<f64> = (0..211).map(|i| (f64::from(i * 53 % 211) / 211.0).powf(1.2)).collect();
         check(&a, &b, 0.071_371_592_135_516_86, 0.854_522_501_145_822_1);
-        assert!((path_tail(101, 211, 0.071_371_592_135_516_86) - 0.845_121_359_625_500_5).abs() < 1e-9);
+        // and with method="exact"
+        let exact = ks_test(&a, &b, KsPValue::Exact).unwrap();
+        assert!(exact.exact && (exact.p_value - 0.845_121_359_625_500_5).abs() < 1e-9, "{exact:?}");
+        // and, of the first two samples above, with method="asymp"
+        let limit = ks_test(&[1., 2., 3., 4., 5.], &[3., 4., 5., 6., 7., 8.], KsPValue::Limit).unwrap();
+        assert!(!limit.exact && (limit.p_value - 0.3333333333333333).abs() < 1e-9, "{limit:?}");
+        let long = vec![0.0; 1 << 14];
+        assert!(ks_test(&long, &long, KsPValue::Exact).unwrap_err().to_string().contains("2^27"));
     }
 
     #[test]

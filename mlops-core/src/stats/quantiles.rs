@@ -142,14 +142,7 @@ impl Quantiles {
 
     /// A sorted copy for many questions.
     pub fn ranks(&self) -> Ranks {
-        let mut total = 0;
-        let (mut values, mut cumulative) = (Vec::new(), Vec::new());
-        for (value, weight) in self.kll.weighted() {
-            total += weight;
-            values.push(value);
-            cumulative.push(total);
-        }
-        Ranks { values, cumulative, total, min: self.kll.min(), max: self.kll.max() }
+        Ranks::of_weighted(self.kll.weighted().into_iter(), self.kll.min(), self.kll.max())
     }
 
     /// The sketch in the format of Apache DataSketches (KLL of doubles), readable by its Java and C++ libraries.
@@ -166,10 +159,12 @@ impl Quantiles {
     }
 }
 
-/// A sorted copy of a [`Quantiles`] sketch, for many questions at once.
+/// A sorted copy of a [`Quantiles`] sketch, or of a whole sample, for many questions at once.
 #[derive(Debug, Clone)]
 pub struct Ranks {
+    /// Each once.
     values: Vec<f64>,
+    /// How many values lie at or below each of `values`.
     cumulative: Vec<u64>,
     total: u64,
     min: f64,
@@ -177,6 +172,64 @@ pub struct Ranks {
 }
 
 impl Ranks {
+    fn of_weighted(sorted: impl Iterator<Item = (f64, u64)>, min: f64, max: f64) -> Self {
+        let mut total = 0;
+        let (mut values, mut cumulative): (Vec<f64>, Vec<u64>) = (Vec::new(), Vec::new());
+        for (value, weight) in sorted {
+            total += weight;
+            match (values.last(), cumulative.last_mut()) {
+                (Some(&last), Some(reached)) if last == value => *reached = total,
+                _ => {
+                    values.push(value);
+                    cumulative.push(total);
+                }
+            }
+        }
+        Self { values, cumulative, total, min, max }
+    }
+
+    /// Exact ranks of sorted finite values.
+    pub(crate) fn of_sorted(sorted: &[f64]) -> Self {
+        debug_assert!(sorted.is_sorted());
+        let (first, last) = (sorted.first().copied(), sorted.last().copied());
+        let weighted = sorted.iter().map(|&value| (value, 1));
+        Self::of_weighted(weighted, first.unwrap_or(f64::INFINITY), last.unwrap_or(f64::NEG_INFINITY))
+    }
+
+    /// How many values they stand for.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Smallest and greatest value; `None` while empty.
+    pub(crate) fn range(&self) -> Option<(f64, f64)> {
+        (self.total > 0).then_some((self.min, self.max))
+    }
+
+    /// Values and how many there are of each, in order.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
+        let before = std::iter::once(0).chain(self.cumulative.iter().copied());
+        self.values
+            .iter()
+            .zip(self.cumulative.iter().zip(before))
+            .map(|(&value, (&upto, before))| (value, upto - before))
+    }
+
+    /// Visits each value of either side once, in order, with how many of both sides are at or below it.
+    pub(crate) fn walk(&self, other: &Self, mut visit: impl FnMut(f64, u64, u64)) {
+        let (a, b) = (&self.values[..], &other.values[..]);
+        let (mut i, mut j, mut x, mut y) = (0, 0, 0, 0);
+        while i < a.len() && j < b.len() {
+            let next = if a[i] < b[j] { a[i] } else { b[j] };
+            // No branch on the data: which side is next is a coin toss that no processor predicts.
+            (x, i) = if a[i] <= next { (self.cumulative[i], i + 1) } else { (x, i) };
+            (y, j) = if b[j] <= next { (other.cumulative[j], j + 1) } else { (y, j) };
+            visit(next, x, y);
+        }
+        a[i..].iter().zip(&self.cumulative[i..]).for_each(|(&value, &x)| visit(value, x, y));
+        b[j..].iter().zip(&other.cumulative[j..]).for_each(|(&value, &y)| visit(value, x, y));
+    }
+
     /// Share of values at or below `x`; 0 while empty.
     pub fn at_or_below(&self, x: f64) -> f64 {
         self.share(self.values.partition_point(|&v| v <= x))
@@ -187,17 +240,24 @@ impl Ranks {
         self.share(self.values.partition_point(|&v| v < x))
     }
 
+    /// How many values lie outside of `low..=high`.
+    pub(crate) fn outside(&self, low: f64, high: f64) -> u64 {
+        let (below, upto) = (self.values.partition_point(|&v| v < low), self.values.partition_point(|&v| v <= high));
+        self.reached(below) + (self.total - self.reached(upto))
+    }
+
     fn share(&self, held: usize) -> f64 {
-        match held.checked_sub(1).and_then(|last| self.cumulative.get(last)) {
-            Some(&weight) => weight as f64 / self.total as f64,
-            None => 0.0,
-        }
+        if held == 0 { 0.0 } else { self.reached(held) as f64 / self.total as f64 }
+    }
+
+    /// How many values the first so many held ones stand for.
+    fn reached(&self, held: usize) -> u64 {
+        held.checked_sub(1).and_then(|last| self.cumulative.get(last)).copied().unwrap_or(0)
     }
 
     /// Distinct held values in order.
     pub(crate) fn distinct(&self) -> impl Iterator<Item = f64> + '_ {
-        let first = self.values.first().copied();
-        first.into_iter().chain(self.values.windows(2).filter(|pair| pair[0] != pair[1]).map(|pair| pair[1]))
+        self.values.iter().copied()
     }
 
     /// Type-7 quantile; NaN while empty, and `p` must be in `0..=1`.

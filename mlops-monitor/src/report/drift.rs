@@ -87,6 +87,7 @@ fn write_column(
     let method = match column.now.method {
         DriftMethod::Psi => "PSI",
         DriftMethod::Ks => "KS",
+        DriftMethod::Robust => "robust effect",
     };
     write!(
         out,

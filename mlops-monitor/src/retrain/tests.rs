@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use mlops_core::stats::drift::Signals;
 use mlops_core::stats::{ColumnDrift, DriftMethod, Verdict};
 use proptest::prelude::*;
 
@@ -22,6 +23,8 @@ fn drift(drifted: &[&str], stable: usize) -> DriftReport {
             verdict,
             n_reference: 1000,
             n_current: 1000,
+            interval: None,
+            signals: Signals::default(),
         },
         verdict,
         hits: 2,

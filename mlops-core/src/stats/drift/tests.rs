@@ -23,12 +23,12 @@ impl Random {
     }
 }
 
-fn normals(count: usize, shift: f64, seed: u64) -> Vec<f64> {
+pub(super) fn normals(count: usize, shift: f64, seed: u64) -> Vec<f64> {
     let mut random = Random(seed);
     (0..count).map(|_| random.normal() + shift).collect()
 }
 
-fn profile(columns: Vec<(&str, ArrayRef)>) -> Profile {
+pub(super) fn profile(columns: Vec<(&str, ArrayRef)>) -> Profile {
     profile_with(columns, &ProfileOptions::default())
 }
 
@@ -39,7 +39,7 @@ fn profile_with(columns: Vec<(&str, ArrayRef)>, options: &ProfileOptions) -> Pro
     profiler.finish()
 }
 
-fn numbers(values: Vec<f64>) -> Profile {
+pub(super) fn numbers(values: Vec<f64>) -> Profile {
     profile(vec![("x", Arc::new(Float64Array::from(values)))])
 }
 
@@ -48,6 +48,7 @@ fn rule(method: DriftMethod) -> DriftRule {
 }
 
 const BOTH: [DriftMethod; 2] = [DriftMethod::Psi, DriftMethod::Ks];
+const ALL: [DriftMethod; 3] = [DriftMethod::Psi, DriftMethod::Ks, DriftMethod::Robust];
 
 #[track_caller]
 fn verdict(reference: &Profile, current: &Profile, method: DriftMethod) -> ColumnDrift {
@@ -113,7 +114,7 @@ fn small_samples_do_not_alarm_by_chance() {
         };
         (0..100).filter(|i| drifted(i * 1000)).count()
     };
-    for method in BOTH {
+    for method in ALL {
         assert!(alarms(method) <= 12, "{method:?}: {}", alarms(method));
     }
 }
@@ -123,7 +124,7 @@ fn too_few_rows_give_no_verdict() {
     let (reference, current) = (numbers(normals(5_000, 0.0, 1)), numbers(normals(99, 3.0, 2)));
     assert_eq!(verdict(&reference, &current, DriftMethod::Psi).verdict, Verdict::Inconclusive);
     let empty = numbers(Vec::new());
-    for method in BOTH {
+    for method in ALL {
         assert_eq!(verdict(&reference, &empty, method).verdict, Verdict::Inconclusive);
         assert_eq!(verdict(&empty, &reference, method).verdict, Verdict::Inconclusive);
     }
@@ -200,7 +201,7 @@ fn texts_that_never_repeat_do_not_drift() {
         let array: StringArray = (start..start + 5000).map(|i| Some(format!("id-{i}"))).collect();
         profile(vec![("x", Arc::new(array))])
     };
-    for method in BOTH {
+    for method in ALL {
         assert_eq!(verdict(&ids(0), &ids(100_000), method).verdict, Verdict::Stable);
     }
 }
@@ -241,9 +242,10 @@ fn adjusted_p_values_are_those_of_benjamini_and_hochberg() {
     // scipy 1.17.1: false_discovery_control([.01, .04, .03, .2]) == [.04, .05333…, .05333…, .2]
     let rule = DriftRule::default();
     let mut drifts: Vec<ColumnDrift> = [0.01, 0.04, 0.03, 0.2]
-        .map(|p_value| ColumnDrift::new("x", &rule, 1000, 1000, effect::Effect { p_value, ..effect::Effect::NONE }))
+        .map(|p_value| Effect { p_value, rows: (1000, 1000), ..Effect::NONE })
+        .map(|found| ColumnDrift::new("x", &rule, found.rows, found, Signals::default()))
         .into();
-    adjust(&mut drifts, &rule);
+    adjust(&mut drifts, &rule).unwrap();
     for (drift, expected) in drifts.iter().zip([0.04, 0.16 / 3.0, 0.16 / 3.0, 0.2]) {
         assert!((drift.q_value - expected).abs() < 1e-12, "{drift:?}");
     }

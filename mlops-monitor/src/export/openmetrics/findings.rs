@@ -153,6 +153,7 @@ fn method(method: DriftMethod) -> &'static str {
     match method {
         DriftMethod::Psi => "psi",
         DriftMethod::Ks => "ks",
+        DriftMethod::Robust => "robust",
     }
 }
 

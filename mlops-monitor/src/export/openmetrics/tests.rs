@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mlops_core::rank::{StageKind, StageStats};
+use mlops_core::stats::drift::Signals;
 use mlops_core::stats::{ColumnDrift, DriftMethod, Verdict};
 use mlops_core::validate::Severity;
 use mlops_core::{EventTime, Name};
@@ -239,6 +240,8 @@ fn drifts(columns: &[(&str, f64, Verdict)]) -> DriftReport {
             verdict,
             n_reference: 1000,
             n_current: 500,
+            interval: None,
+            signals: Signals::default(),
         },
         verdict,
         hits: 0,
