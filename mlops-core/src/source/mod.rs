@@ -3,9 +3,13 @@
 //! A [`DataSource`] can be scanned any number of times; a [`DataSink`] shows nothing of a write until it is committed.
 //! Entry points: [`DataSource::scan`], [`DataSink::begin`].
 
+mod adopt;
 mod cells;
+mod compression;
 mod csv;
+mod guard;
 mod infer;
+mod ipc;
 mod json;
 mod local;
 mod memory;
@@ -21,6 +25,7 @@ mod stream;
 
 pub use csv::{COLUMNS_MAX, CsvSink, CsvSinkBuilder, CsvSource, CsvSourceBuilder, RECORD_BYTES_MAX};
 pub use infer::{InferenceReport, InferredColumn, SAMPLE_ROWS_DEFAULT};
+pub use ipc::{IpcCompression, IpcLayout, IpcSink, IpcSinkBuilder, IpcSource, IpcSourceBuilder};
 pub use json::{JsonSink, JsonSource, JsonSourceBuilder, NonFinite};
 pub use memory::{MemorySink, MemorySource};
 pub use parquet::{ParquetSink, ParquetSinkBuilder, ParquetSource, ParquetSourceBuilder};

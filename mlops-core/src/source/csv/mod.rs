@@ -8,15 +8,15 @@ pub use sink::{CsvSink, CsvSinkBuilder};
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 
 use self::records::{Dialect, Record, Records};
 use super::cells::{Misfit, Rows, ensure_textual, shorten};
+use super::compression::Input;
 use super::infer::{Guess, SAMPLE_BYTES_MAX, Sample, advice};
-use super::local::{in_file, info, open, shown};
+use super::local::{in_file, info, shown};
 use super::quarantine::{Fault, Gate};
 use super::{
     BatchStream, DataSource, ExtraColumns, InferenceReport, Quarantine, SAMPLE_ROWS_DEFAULT, ScanRequest, SourceInfo,
@@ -153,7 +153,7 @@ impl CsvSourceBuilder {
             }
         }
         let dialect = Dialect { delimiter: self.delimiter, quote: self.quote };
-        let mut records = Records::new(open(&self.path)?, self.path.clone(), dialect.clone())?;
+        let mut records = Records::new(Input::open(&self.path)?, self.path.clone(), dialect.clone())?;
         let header = if self.header { Some(read_header(&mut records, &self.path)?) } else { None };
         let (schema, report) = if let Some(schema) = self.schema.clone() {
             (schema, None)
@@ -191,7 +191,7 @@ impl CsvSourceBuilder {
         self.null_texts.iter().any(|null| null == text)
     }
 
-    fn infer(&self, records: &mut Records<File>, header: Option<&[String]>) -> Result<(Schema, InferenceReport)> {
+    fn infer(&self, records: &mut Records<Input>, header: Option<&[String]>) -> Result<(Schema, InferenceReport)> {
         let named = |name: String| (name, Guess::Nothing, 0);
         let mut sample = Sample { columns: header.unwrap_or_default().iter().cloned().map(named).collect(), rows: 0 };
         let (mut bytes, mut wrong) = (0, 0);
@@ -230,7 +230,7 @@ impl CsvSourceBuilder {
     }
 }
 
-fn read_header(records: &mut Records<File>, path: &Path) -> Result<Vec<String>> {
+fn read_header(records: &mut Records<Input>, path: &Path) -> Result<Vec<String>> {
     let refuse = |reason: String| Error::invalid_data(format!("{}, line 1", shown(path)), reason);
     let Some(record) = records.next()? else {
         return Err(Error::invalid_data(shown(path), "empty: there is no header"));
@@ -318,7 +318,7 @@ impl DataSource for CsvSource {
         let wanted = request.columns_to_read(&self.schema)?;
         let quarantine = self.settings.quarantine.as_ref();
         let read = if quarantine.is_some() { self.schema.clone() } else { self.schema.project(&wanted)? };
-        let mut records = Records::new(open(path)?, path.clone(), self.dialect.clone())?;
+        let mut records = Records::new(Input::open(path)?, path.clone(), self.dialect.clone())?;
         if let Some(expected) = &self.header
             && read_header(&mut records, path)? != *expected
         {
@@ -345,7 +345,7 @@ impl DataSource for CsvSource {
 
 struct Scan {
     settings: CsvSourceBuilder,
-    records: Records<File>,
+    records: Records<Input>,
     /// For each column that is built, the field that it comes from.
     plan: Vec<usize>,
     fields: usize,

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
 
-use crate::file::AtomicFile;
 use crate::source::cells::{Misfit, ensure_textual};
+use crate::source::compression::Output;
 use crate::source::local::{LineWriter, Lines, shown};
 use crate::source::print::Printer;
 use crate::source::spoilt::Spoilt;
@@ -120,7 +120,7 @@ fn quote(text: &str, out: &mut String) {
 impl DataSink for JsonSink {
     fn begin(&self, schema: &Schema) -> Result<Box<dyn SinkWriter>> {
         schema.arrow().fields().iter().try_for_each(|f| ensure_textual(f, true))?;
-        let file = AtomicFile::create(&self.path)?;
+        let file = Output::create(&self.path)?;
         let (schema, lines, text) = (schema.clone(), self.clone(), String::new());
         Ok(Box::new(LineWriter { file, schema, lines, rows: 0, text, spoilt: Spoilt::default() }))
     }
