@@ -17,7 +17,7 @@ use crate::{Error, Result, Schema};
 ///
 /// Null is the null text, empty text is `""`; floats are the shortest text that reads back equal, `NaN`, `inf` and `-inf`
 /// among them. Times are written in UTC to the microsecond. Roles and sensitivities are not kept: give
-/// the schema again when reading.
+/// the schema again when reading. A name that ends in `.gz` or `.zst` makes packed text.
 ///
 /// # Examples
 /// ```

@@ -25,6 +25,7 @@ use crate::{Error, Result, Schema};
 
 /// Rows of a JSON-lines file: one object per line (UTF-8; blank lines are skipped).
 ///
+/// * A name that ends in `.gz` or `.zst` is of packed text, which is unpacked as it is read.
 /// * A key that a line leaves out is null. Columns may be lists and objects.
 /// * Text is never taken for a number, nor a number for text; numbers that do not fit the column's type do not fit the
 ///   row. Times are RFC 3339 text, read to the microsecond, naive ones as UTC; dates are `YYYY-MM-DD`.

@@ -27,6 +27,7 @@ pub enum NonFinite {
 ///
 /// Times are written in UTC to the microsecond. Roles and sensitivities are not kept: give the schema again when
 /// reading. NaN and infinities are refused unless [`NonFinite::Null`] is set.
+/// A name that ends in `.gz` or `.zst` makes packed text.
 #[derive(Clone, Debug)]
 pub struct JsonSink {
     path: PathBuf,
