@@ -86,7 +86,7 @@ fn with_nan() -> Dataset {
 }
 
 /// The same with lists and objects.
-fn nested() -> Dataset {
+pub(crate) fn nested() -> Dataset {
     let items = [Some(vec![Some(1), None]), None, Some(vec![]), Some(vec![Some(-5)])];
     let lists = ListArray::from_iter_primitive::<Int64Type, _, _>(items.iter().cycle().take(8).cloned());
     let x: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.5), None, Some(2.0), None, None, None, None, Some(0.0)]));
