@@ -12,6 +12,7 @@ mod files;
 mod format;
 mod guard;
 mod infer;
+mod instant;
 mod ipc;
 mod json;
 mod local;
