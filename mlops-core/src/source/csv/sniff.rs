@@ -69,7 +69,7 @@ pub(super) fn sniff(path: &Path) -> Result<SniffReport> {
     let mut sample = Vec::new();
     Input::open(path)?.take(SNIFF_BYTES_MAX).read_to_end(&mut sample).map_err(|e| read_failed(path, e))?;
     if sample.len() as u64 == SNIFF_BYTES_MAX {
-        let whole_lines = memchr::memrchr(b'\n', &sample).map_or(sample.len(), |end| end + 1);
+        let whole_lines = sample.iter().rposition(|byte| *byte == b'\n').map_or(sample.len(), |end| end + 1);
         sample.truncate(whole_lines);
     }
     let mut best: Option<Cut> = None;
