@@ -140,7 +140,7 @@ struct Columns {
     schemas: usize,
     places: BTreeMap<String, usize>,
     /// Field, and how many schemas have it.
-    columns: Vec<(arrow::datatypes::Field, usize)>,
+    fields: Vec<(arrow::datatypes::Field, usize)>,
     annotations: Vec<(super::Role, super::Sensitivity)>,
     metadata: std::collections::HashMap<String, String>,
 }
@@ -154,8 +154,8 @@ impl Columns {
         for (index, field) in schema.arrow().fields().iter().enumerate() {
             let annotations = (schema.roles[index], schema.sensitivities[index]);
             let Some(place) = self.places.get(field.name()).copied() else {
-                self.places.insert(field.name().clone(), self.columns.len());
-                self.columns.push((field.as_ref().clone(), 1));
+                self.places.insert(field.name().clone(), self.fields.len());
+                self.fields.push((field.as_ref().clone(), 1));
                 self.annotations.push(annotations);
                 continue;
             };
@@ -170,7 +170,7 @@ impl Columns {
         field: &arrow::datatypes::Field,
         (role, sensitivity): (super::Role, super::Sensitivity),
     ) -> Result<()> {
-        let ((known, count), annotations) = (&mut self.columns[place], &mut self.annotations[place]);
+        let ((known, count), annotations) = (&mut self.fields[place], &mut self.annotations[place]);
         *count += 1;
         let differs = |what: &str, a: String, b: String| Error::schema(field.name(), format!("one {what}: {a}"), b);
         let Some(data_type) = meet(known.data_type(), field.data_type()) else {
@@ -190,7 +190,7 @@ impl Columns {
     }
 
     fn finish(self) -> Result<Schema> {
-        let fields = self.columns.into_iter().map(|(field, count)| {
+        let fields = self.fields.into_iter().map(|(field, count)| {
             let nullable = field.is_nullable() || count < self.schemas;
             field.with_nullable(nullable)
         });

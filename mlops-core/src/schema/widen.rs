@@ -33,7 +33,7 @@ pub(super) fn widens(from: &DataType, to: &DataType) -> bool {
         return false;
     }
     match (from, to) {
-        (Null, _) => true,
+        (Null, _) | (Float16, Float32 | Float64) | (Float32, Float64) => true,
         (Dictionary(_, values), to) => widens(values, to),
         (from, Dictionary(_, values)) => widens(from, values),
         (from, to) if from.is_integer() && to.is_integer() => {
@@ -42,7 +42,6 @@ pub(super) fn widens(from: &DataType, to: &DataType) -> bool {
         }
         (from, Float32) if from.is_integer() => whole(from).1 <= 16,
         (from, Float64) if from.is_integer() => whole(from).1 <= 32,
-        (Float16, Float32 | Float64) | (Float32, Float64) => true,
         (Date32, Timestamp(unit, zone)) => ticks(*unit) <= ticks(TimeUnit::Microsecond) && is_utc(zone.as_deref()),
         (Timestamp(from, naive), Timestamp(to, zone)) => {
             let finer = ticks(*from) <= ticks(*to) && (*to != TimeUnit::Nanosecond || from == to);

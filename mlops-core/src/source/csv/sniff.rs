@@ -131,22 +131,29 @@ fn header(cut: &Cut) -> (bool, bool) {
         let kind = cells.fold(Guess::Nothing, Guess::join);
         let is_text = |kind: &Guess| matches!(kind, Guess::Text | Guess::Mixed | Guess::Nothing);
         match (name, &kind) {
-            (_, kind) if is_text(kind) => {}
-            (Guess::Text, _) => votes += 1,
-            (Guess::Nothing, _) => {}
+            (Guess::Text, kind) if !is_text(kind) => votes += 1,
+            (Guess::Text | Guess::Nothing, _) => {}
+            (_, kind) if is_text(kind) || is_year(&cut.first[column]) => {}
             _ => votes -= 1,
         }
     }
     let mut names: Vec<&String> = cut.first.iter().collect();
     names.sort_unstable();
     let twice = names.windows(2).any(|pair| pair[0] == pair[1] && !pair[0].is_empty());
-    let is_value = |kind: &Guess| !matches!(kind, Guess::Text | Guess::Mixed | Guess::Nothing);
+    let is_value = |(kind, name): (&Guess, &String)| {
+        !matches!(kind, Guess::Text | Guess::Mixed | Guess::Nothing) && !is_year(name)
+    };
     match votes {
         _ if twice => (false, true),
-        0 if first.iter().any(is_value) => (false, below.is_empty()),
+        0 if first.iter().zip(&cut.first).any(is_value) => (false, below.is_empty()),
         0 => (true, false),
         votes => (votes > 0, true),
     }
+}
+
+/// Wide tables have years for names: `country,2019,2020`.
+fn is_year(name: &str) -> bool {
+    name.len() == 4 && name.parse().is_ok_and(|year: u16| (1800..2200).contains(&year))
 }
 
 #[cfg(test)]
@@ -190,6 +197,12 @@ mod tests {
         check("2024-01-01;x\n2024-01-02;y\n", b';', b'"', false, (true, true));
         check("x,x\ny,z\n", b',', b'"', false, (true, true));
         check("1,An\n", b',', b'"', false, (true, true));
+        check("2019,5\n2020,6\n", b',', b'"', false, (true, true));
+    }
+
+    #[test]
+    fn years_are_names_of_columns_where_no_other_column_says_otherwise() {
+        check("country,2019,2020\nVN,1,2.5\n", b',', b'"', true, (true, false));
     }
 
     #[test]

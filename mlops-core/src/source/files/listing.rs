@@ -47,7 +47,7 @@ pub(super) fn list(place: &Path) -> Result<Listing> {
     match fs::metadata(place) {
         Ok(metadata) if metadata.is_dir() => listing.folder(place, 0)?,
         Ok(_) => {
-            listing.root = place.parent().unwrap_or(Path::new("")).to_owned();
+            place.parent().unwrap_or(Path::new("")).clone_into(&mut listing.root);
             listing.add(place)?;
         }
         Err(_) if place.to_str().is_some_and(is_pattern) => listing.pattern(place)?,

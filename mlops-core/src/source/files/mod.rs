@@ -161,7 +161,7 @@ impl FilesSourceBuilder {
         let values = listing.files.iter().map(|file| (file.path.as_path(), file.values.as_slice()));
         let partitions = partition::columns(values, given.as_ref())?;
         let (schema, stored) = match format {
-            Some(format) => self.columns(format, &listing.files, given, &partitions)?,
+            Some(format) => columns(format, &listing.files, given, &partitions)?,
             None => (given.unwrap_or(partitions.clone()), Vec::new()),
         };
         let parts = listing.files.iter().zip(stored).map(|(Found { path, values, .. }, stored)| {
@@ -170,63 +170,62 @@ impl FilesSourceBuilder {
         let parts = parts.collect::<Result<Arc<[Part]>>>()?;
         Ok(FilesSource { settings: self, root: listing.root, format, schema, partitions, parts, sniffs })
     }
+}
 
-    /// The schema of the source, and the columns that each file is read with.
-    fn columns(
-        &self,
-        format: FileFormat,
-        files: &[Found],
-        given: Option<Schema>,
-        partitions: &Schema,
-    ) -> Result<(Schema, Vec<Schema>)> {
-        let wanted = given.as_ref().map(|schema| partition::without(schema, partitions)).transpose()?;
-        let mut stored = Vec::with_capacity(files.len());
-        for file in files {
-            let schema = self.stored(format, &file.path, wanted.as_ref())?;
-            if let Some(twice) = schema.names().find(|name| partitions.index_of(name).is_ok()) {
-                let reason = format!("column `{twice}` is in the file and in the name of its folder");
-                return Err(Error::invalid_data(shown(&file.path), reason));
-            }
-            // Thousands of files mostly share one schema.
-            let known = stored.last().filter(|last| **last == schema).cloned();
-            stored.push(known.unwrap_or(schema));
+/// The schema of the source, and the columns that each file is read with.
+fn columns(
+    format: FileFormat,
+    files: &[Found],
+    given: Option<Schema>,
+    partitions: &Schema,
+) -> Result<(Schema, Vec<Schema>)> {
+    let wanted = given.as_ref().map(|schema| partition::without(schema, partitions)).transpose()?;
+    let mut stored = Vec::with_capacity(files.len());
+    for file in files {
+        let schema = stored_columns(format, &file.path, wanted.as_ref())?;
+        if let Some(twice) = schema.names().find(|name| partitions.index_of(name).is_ok()) {
+            let reason = format!("column `{twice}` is in the file and in the name of its folder");
+            return Err(Error::invalid_data(shown(&file.path), reason));
         }
-        let all = match wanted {
-            Some(wanted) => wanted,
-            None if is_text(format) => {
-                let stored = with_floats(&stored)?;
-                without_nothing(&Schema::reconcile(distinct(&stored))?)?
-            }
-            None => Schema::reconcile(distinct(&stored))?,
-        };
-        for (file, stored) in files.iter().zip(&mut stored) {
-            if is_text(format) {
-                *stored = typed_like(stored, &all, format)?;
-            }
-            scan::reader(stored, &all).map_err(|e| in_part(&file.path, e))?;
-        }
-        let schema = match given {
-            Some(given) => given,
-            None => joined(&all, partitions)?,
-        };
-        Ok((schema, stored))
+        // Thousands of files mostly share one schema.
+        let known = stored.last().filter(|last| **last == schema).cloned();
+        stored.push(known.unwrap_or(schema));
     }
-
-    /// The columns of one file by itself; of type `Null` where it has no value to tell the type by.
-    fn stored(&self, format: FileFormat, path: &Path, wanted: Option<&Schema>) -> Result<Schema> {
-        match (format, wanted) {
-            // Lines may lack any key, so nothing is gained by looking at them.
-            (FileFormat::JsonLines, Some(wanted)) => Ok(wanted.clone()),
-            (FileFormat::JsonLines, None) => {
-                let source = JsonSource::open(path)?;
-                guessed(&source.schema()?, source.inference().map(super::InferenceReport::undetermined))
-            }
-            (FileFormat::Csv | FileFormat::Tsv, _) => {
-                let source = csv(format, path, wanted.is_none()).build()?;
-                guessed(&source.schema()?, source.inference().map(super::InferenceReport::undetermined))
-            }
-            _ => format.source(path)?.schema(),
+    let all = match wanted {
+        Some(wanted) => wanted,
+        None if is_text(format) => {
+            let stored = with_floats(&stored)?;
+            without_nothing(&Schema::reconcile(distinct(&stored))?)?
         }
+        None => Schema::reconcile(distinct(&stored))?,
+    };
+    for (file, stored) in files.iter().zip(&mut stored) {
+        if is_text(format) {
+            *stored = typed_like(stored, &all, format)?;
+        }
+        scan::reader(stored, &all).map_err(|e| in_part(&file.path, e))?;
+    }
+    let schema = match given {
+        Some(given) => given,
+        None => joined(&all, partitions)?,
+    };
+    Ok((schema, stored))
+}
+
+/// The columns of one file by itself; of type `Null` where it has no value to tell the type by.
+fn stored_columns(format: FileFormat, path: &Path, wanted: Option<&Schema>) -> Result<Schema> {
+    match (format, wanted) {
+        // Lines may lack any key, so nothing is gained by looking at them.
+        (FileFormat::JsonLines, Some(wanted)) => Ok(wanted.clone()),
+        (FileFormat::JsonLines, None) => {
+            let source = JsonSource::open(path)?;
+            guessed(&source.schema()?, source.inference().map(super::InferenceReport::undetermined))
+        }
+        (FileFormat::Csv | FileFormat::Tsv, _) => {
+            let source = csv(format, path, wanted.is_none()).build()?;
+            guessed(&source.schema()?, source.inference().map(super::InferenceReport::undetermined))
+        }
+        _ => format.source(path)?.schema(),
     }
 }
 
@@ -287,7 +286,7 @@ fn without_nothing(schema: &Schema) -> Result<Schema> {
     retyped(schema, |field| (*field.data_type() == DataType::Null).then_some(DataType::Utf8))
 }
 
-/// The columns of a text file as `all` has them; further ones stay, to be refused with the file's name.
+/// The columns of a text file as `all` has them; further ones are left out here and refused when the file is read.
 fn typed_like(stored: &Schema, all: &Schema, format: FileFormat) -> Result<Schema> {
     if format == FileFormat::JsonLines {
         return Ok(all.clone());

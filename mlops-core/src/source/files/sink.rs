@@ -28,7 +28,8 @@ const OPEN_FILES_DEFAULT: usize = 64;
 const OPEN_FILES_MAX: usize = 4_096;
 
 /// A folder of files, one or more for each combination of values of some columns, which become the names of folders:
-/// `year=2026/month=1/part-00000.parquet`. [`FilesSource`](super::FilesSource) and every engine that knows Hive's layout read it.
+/// `year=2026/month=1/part-00000.parquet`. [`FilesSource`](super::FilesSource) and engines that know Hive's layout read it; those that take
+/// every file below a folder for data, as polars does, want a pattern (`**/*.parquet`).
 ///
 /// Rows of one combination keep their order. A number of files is open at once; where rows go back and forth between more
 /// combinations than that, some get several files. The schema lies beside the files as `_schema.arrow`.
@@ -332,6 +333,12 @@ fn put(staging: TempDir, folder: &Path) -> Result<()> {
         drop(staging);
         return sync_dir(above(folder));
     }
+    rename_over(staging, folder)
+}
+
+/// Puts `staging` in the place of `folder`, which is moved aside first.
+fn rename_over(staging: TempDir, folder: &Path) -> Result<()> {
+    let failed = |e: std::io::Error| Error::io(folder, e);
     let aside = self::staging(folder)?;
     let old = aside.path().join("old");
     fs::rename(folder, &old).map_err(failed)?;
@@ -353,4 +360,34 @@ fn exchange(one: &Path, other: &Path) -> bool {
 #[cfg(not(target_os = "linux"))]
 fn exchange(_: &Path, _: &Path) -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_an_exchange_the_old_folder_moves_aside_and_vanishes() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("t");
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("old"), "").unwrap();
+        let new = staging(&folder).unwrap();
+        fs::write(new.path().join("new"), "").unwrap();
+        rename_over(new, &folder).unwrap();
+        let names = |folder: &Path| fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>();
+        assert_eq!((names(root.path()), names(&folder)), (vec!["t".into()], vec!["new".into()]));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn folders_are_exchanged_in_one_step() {
+        let root = tempfile::tempdir().unwrap();
+        let (one, other) = (root.path().join("one"), root.path().join("other"));
+        fs::create_dir(&one).unwrap();
+        fs::create_dir_all(other.join("below")).unwrap();
+        assert!(exchange(&one, &other));
+        assert!(one.join("below").is_dir() && !other.join("below").exists());
+        assert!(!exchange(&one, &root.path().join("no")));
+    }
 }

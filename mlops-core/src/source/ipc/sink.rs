@@ -112,13 +112,13 @@ impl DataSink for IpcSink {
         let stored = ArrowSchema::new_with_metadata(fields, schema.arrow().metadata().clone());
         let file = AtomicFile::create(&self.path)?;
         let options = self.options()?;
-        let writer = guard_write(&self.path, || match self.layout {
+        let layout = guard_write(&self.path, || match self.layout {
             IpcLayout::File => FileWriter::try_new_with_options(file, &stored, options).map(Layout::File),
             IpcLayout::Stream => StreamWriter::try_new_with_options(file, &stored, options).map(Layout::Stream),
         })?;
         Ok(Box::new(Writer {
             path: self.path.clone(),
-            writer,
+            layout,
             schema: schema.clone(),
             stored: Schema::new(stored)?,
             rows: 0,
@@ -134,7 +134,7 @@ enum Layout {
 
 struct Writer {
     path: PathBuf,
-    writer: Layout,
+    layout: Layout,
     schema: Schema,
     stored: Schema,
     rows: u64,
@@ -151,10 +151,10 @@ impl SinkWriter for Writer {
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let columns = columns.collect::<Result<_>>()?;
         let stored = RecordBatch::try_new_with_options(self.stored.arrow().clone(), columns, &options)?;
-        let writer = &mut self.writer;
+        let layout = &mut self.layout;
         for start in (0..stored.num_rows()).step_by(BLOCK_ROWS_MAX) {
             let piece = stored.slice(start, BLOCK_ROWS_MAX.min(stored.num_rows() - start));
-            guard_write(&self.path, || match writer {
+            guard_write(&self.path, || match layout {
                 Layout::File(writer) => writer.write(&piece),
                 Layout::Stream(writer) => writer.write(&piece),
             })?;
@@ -165,10 +165,10 @@ impl SinkWriter for Writer {
     }
 
     fn commit(self: Box<Self>) -> Result<Written> {
-        let Self { path, writer, rows, spoilt, .. } = *self;
+        let Self { path, layout, rows, spoilt, .. } = *self;
         spoilt.ensure_whole()?;
         // Both finish what is open before they give the file back.
-        let file = guard_write(&path, || match writer {
+        let file = guard_write(&path, || match layout {
             Layout::File(writer) => writer.into_inner(),
             Layout::Stream(writer) => writer.into_inner(),
         })?;

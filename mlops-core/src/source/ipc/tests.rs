@@ -1,8 +1,8 @@
 use std::fs;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, DictionaryArray, Int64Array, StringArray};
-use arrow::datatypes::{DataType, Field, Int32Type, Schema as ArrowSchema};
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int64Array, StringArray};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema as ArrowSchema, TimestampMicrosecondType};
 use arrow::ipc::CompressionType;
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 
@@ -159,5 +159,23 @@ fn other_content_is_no_arrow() {
     for other in [&b""[..], b"id\n1\n", b"PAR1aaaaaaaaaaaaaaaaaaPAR1", b"ARROW1", b"ARROW1\0\0ARROW1", b"FEA1xxxx"] {
         fs::write(&path, other).unwrap();
         assert!(matches!(read(&path), Err(Error::InvalidData { .. })), "{other:?}");
+    }
+}
+
+/// Written by pyarrow 26.0.1: `write_feather(t, compression="lz4")` and `ipc.new_stream` with zstd, of a table with a dictionary, a list and
+/// times: `id` 1, 2, null; `kind` a, null, a; `list` [1.5], [], null; `at` 0, 1, null; and its first row once more.
+#[test]
+fn packed_files_of_pyarrow_are_read() {
+    for name in ["pyarrow-26-lz4.feather", "pyarrow-26-zstd.arrows"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        let batch = read(&path).unwrap().to_batch().unwrap();
+        assert_eq!(batch.num_rows(), 4, "{name}");
+        assert_eq!(batch.column(0).as_ref(), &Int64Array::from(vec![Some(1), Some(2), None, Some(1)]) as &dyn Array);
+        let kinds = arrow::compute::cast(batch.column(1), &DataType::Utf8).unwrap();
+        assert_eq!(kinds.as_ref(), &StringArray::from(vec![Some("a"), None, Some("a"), Some("a")]) as &dyn Array);
+        let lists = batch.column(2).as_list::<i32>();
+        assert_eq!((lists.value_length(0), lists.value_length(1), lists.is_null(2)), (1, 0, true));
+        let times = batch.column(3).as_primitive::<TimestampMicrosecondType>();
+        assert_eq!(times.iter().collect::<Vec<_>>(), [Some(0), Some(1), None, Some(0)]);
     }
 }
