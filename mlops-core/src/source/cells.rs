@@ -13,6 +13,7 @@ use arrow::compute::kernels::cast_utils::Parser;
 use arrow::compute::{CastOptions, cast_with_options, filter};
 use arrow::datatypes::{DataType, Date32Type, Field, TimeUnit};
 
+use super::instant::{plain_date, plain_time};
 use super::is_text;
 use super::json::{Json, Members};
 use crate::time::EventTime;
@@ -363,12 +364,12 @@ fn single_float(text: &str) -> Option<f32> {
 pub(super) fn date(text: &str) -> Option<i32> {
     let bytes = text.as_bytes();
     let shaped = bytes.len() == 10 && bytes[4] == b'-' && bytes[7] == b'-';
-    if shaped { Date32Type::parse(text) } else { None }
+    if shaped { plain_date(bytes).or_else(|| Date32Type::parse(text)) } else { None }
 }
 
 /// Microseconds since the epoch, if `unit` can hold them.
 pub(super) fn time(text: &str, unit: TimeUnit) -> Option<i64> {
-    let micros = EventTime::parse(text).ok()?.as_micros();
+    let micros = plain_time(text.as_bytes()).or_else(|| Some(EventTime::parse(text).ok()?.as_micros()))?;
     let whole = match unit {
         TimeUnit::Second => micros % 1_000_000 == 0,
         TimeUnit::Millisecond => micros % 1_000 == 0,

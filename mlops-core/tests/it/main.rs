@@ -4,6 +4,8 @@ mod bad_input;
 mod catalog;
 mod clean;
 mod data_kits;
+mod files;
+mod hostile;
 #[cfg(feature = "polars")]
 mod interop;
 mod kits;
