@@ -1,19 +1,30 @@
 //! What data there is: entries per data set, with owner, schema, sensitivity, digest and provenance.
 //!
-//! Entry points: [`Entry::of`] describes a data set, [`CatalogExt::register`] puts it where others find it,
-//! [`CatalogExt::open_as`] reads what was found, [`Lineage::of`] tells what was made from what. Default: [`FileCatalog`].
+//! Entry points: [`Entry::of`] describes a data set, [`CatalogExt::register`] puts it where others find it with
+//! [`CatalogExt::search_as`], [`CatalogExt::open_as`] reads what was found, [`Lineage::of`] tells what was made from what.
+//! Default: [`FileCatalog`].
 
+mod access;
+mod document;
 mod entry;
 mod ext;
 mod file;
+mod freshness;
 mod lineage;
 mod memory;
+mod search;
+mod statistics;
 
-pub use entry::{Column, Entry, Readers};
+pub use access::{Readers, Seen, guarded};
+pub use document::ENTRY_BYTES_MAX;
+pub use entry::{Column, Entry};
 pub use ext::{CONFLICT_TRIES_MAX, CatalogExt};
-pub use file::{ENTRY_BYTES_MAX, FileCatalog};
+pub use file::FileCatalog;
+pub use freshness::{Freshness, Refresh};
 pub use lineage::{LINEAGE_SIZE_MAX, Lineage, LineageEdge, LineageNode, Reached, Trace};
 pub use memory::MemoryCatalog;
+pub use search::{HITS_DEFAULT, HITS_MAX, Hit, QUERY_BYTES_MAX, Query};
+pub use statistics::{ColumnStatistics, Statistics};
 
 use std::fmt::{self, Debug};
 

@@ -46,6 +46,9 @@ fn entry(text: &str, content: &str) -> Entry {
         created: EventTime::from_secs(1_704_067_200),
         modified: EventTime::from_secs(1_704_067_200),
         tags: vec!["gold".to_owned()],
+        statistics: None,
+        refresh: None,
+        license: None,
     }
 }
 
@@ -257,7 +260,7 @@ fn documents_that_are_not_what_was_written_are_named() {
     let other = documents(root).into_iter().find(|path| *path != document).unwrap();
     let text = fs::read_to_string(&document).unwrap();
     assert!(
-        text.starts_with("{\n  \"format\": 1,\n  \"revision\": 1,\n  \"entry\": {\n    \"name\": \"customers\","),
+        text.starts_with("{\n  \"format\": 2,\n  \"revision\": 1,\n  \"entry\": {\n    \"name\": \"customers\","),
         "{text}"
     );
 
@@ -268,7 +271,7 @@ fn documents_that_are_not_what_was_written_are_named() {
         ("cut off", text[..text.len() / 2].to_owned(), corrupt, "EOF"),
         ("no JSON", "PAR1".to_owned(), corrupt, "line 1"),
         ("other JSON", "[]".to_owned(), corrupt, "format"),
-        ("a later format", text.replace("\"format\": 1", "\"format\": 2"), foreign, "format 2"),
+        ("a later format", text.replace("\"format\": 2", "\"format\": 3"), foreign, "format 3"),
         ("changed by hand", text.replace("\"rows\": 12", "\"rows\": 13"), corrupt, "check"),
         ("a field more", text.replace("\"rows\": 12", "\"rows\": 12, \"more\": 1"), corrupt, "check"),
         ("another entry", fs::read_to_string(&other).unwrap(), corrupt, "`offers`"),

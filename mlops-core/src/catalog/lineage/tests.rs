@@ -34,6 +34,9 @@ fn put(catalog: &MemoryCatalog, name: &str, content: &str, parents: Option<&[&st
         created: EventTime::EPOCH,
         modified: EventTime::EPOCH,
         tags: Vec::new(),
+        statistics: None,
+        refresh: None,
+        license: None,
     };
     let revision = catalog.get(&name).map_or(Revision(0), |(_, revision)| revision);
     catalog.put(&entry, revision).unwrap();
