@@ -13,6 +13,8 @@ mod freshness;
 mod lineage;
 mod memory;
 mod search;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod statistics;
 
 pub use access::{Readers, Seen, guarded};
@@ -24,6 +26,8 @@ pub use freshness::{Freshness, Refresh};
 pub use lineage::{LINEAGE_SIZE_MAX, Lineage, LineageEdge, LineageNode, Reached, Trace};
 pub use memory::MemoryCatalog;
 pub use search::{HITS_DEFAULT, HITS_MAX, Hit, QUERY_BYTES_MAX, Query};
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteCatalog;
 pub use statistics::{ColumnStatistics, Statistics};
 
 use std::fmt::{self, Debug};
