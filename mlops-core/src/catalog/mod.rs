@@ -23,7 +23,9 @@ pub use entry::{Column, Entry};
 pub use ext::{CONFLICT_TRIES_MAX, CatalogExt};
 pub use file::FileCatalog;
 pub use freshness::{Freshness, Refresh};
-pub use lineage::{LINEAGE_SIZE_MAX, Lineage, LineageEdge, LineageNode, Reached, Trace};
+pub use lineage::{
+    DRAWN_EDGES_MAX, DRAWN_NODES_MAX, LINEAGE_SIZE_MAX, Lineage, LineageEdge, LineageNode, Reached, Trace,
+};
 pub use memory::MemoryCatalog;
 pub use search::{HITS_DEFAULT, HITS_MAX, Hit, QUERY_BYTES_MAX, Query};
 #[cfg(feature = "sqlite")]
