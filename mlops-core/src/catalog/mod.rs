@@ -12,6 +12,7 @@ mod file;
 mod freshness;
 mod lineage;
 mod memory;
+pub mod openlineage;
 mod search;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -7,6 +7,7 @@ mod data_kits;
 #[cfg(feature = "polars")]
 mod interop;
 mod kits;
+mod openlineage;
 mod pipeline;
 mod rank;
 mod sources;
