@@ -5,6 +5,7 @@
 //! Default: [`FileCatalog`].
 
 mod access;
+pub mod croissant;
 mod document;
 mod entry;
 mod ext;
