@@ -3,6 +3,7 @@
 mod bad_input;
 mod catalog;
 mod clean;
+mod croissant;
 mod data_kits;
 #[cfg(feature = "polars")]
 mod interop;
