@@ -16,7 +16,7 @@ use crate::Error;
 pub const WAIT_DEFAULT: Duration = Duration::from_secs(5);
 
 /// Longest time that a store waits; a longer one counts as this.
-pub const WAIT_MAX: Duration = Duration::from_secs(86_400);
+pub const WAIT_MAX: Duration = Duration::from_hours(24);
 
 /// First library version without the WAL-reset bug, as SQLite numbers them.
 const LIBRARY_MIN: i32 = 3_051_003;

@@ -9,6 +9,7 @@
 mod context;
 mod field;
 
+use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -226,7 +227,10 @@ fn summed(path: &Path) -> Result<(u64, String)> {
             }
         }
     }
-    let sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut sha256 = String::new();
+    for byte in hasher.finalize() {
+        let _ = write!(sha256, "{byte:02x}"); // writing to a string cannot fail
+    }
     Ok((bytes, sha256))
 }
 

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// use mlops_core::EventTime;
 /// use mlops_core::catalog::{Freshness, Refresh};
 ///
-/// let hour = Duration::from_secs(3_600);
+/// let hour = Duration::from_hours(1);
 /// let daily = Refresh::every(24 * hour)?.with_grace(2 * hour);
 /// let updated = EventTime::EPOCH;
 /// assert!(matches!(daily.judge(updated, updated.plus(26 * hour)), Freshness::Fresh { .. }));

@@ -2,12 +2,13 @@
 //!
 //! Entry points: [`Entry::of`] describes a data set, [`CatalogExt::register`] puts it where others find it with
 //! [`CatalogExt::search_as`], [`CatalogExt::open_as`] reads what was found, [`Lineage::of`] tells what was made from what.
-//! Default: [`FileCatalog`].
+//! [`openlineage`] and [`croissant`] tell it to other systems. Default: [`FileCatalog`].
 
 mod access;
 pub mod croissant;
 mod document;
 mod entry;
+mod escape;
 mod ext;
 mod file;
 mod freshness;

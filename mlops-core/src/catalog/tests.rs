@@ -279,7 +279,7 @@ fn a_profile_of_something_else_is_refused() {
 
 #[test]
 fn freshness_counts_from_what_is_known_of_the_content() {
-    let day = std::time::Duration::from_secs(86_400);
+    let day = std::time::Duration::from_hours(24);
     let mut entry = Entry::of(name("customers"), "crm", &customers(), at(100)).unwrap();
     assert_eq!(entry.freshness(at(1_000_000)), Freshness::Unknown);
     entry = entry.with_refresh(Refresh::every(day).unwrap());

@@ -439,7 +439,7 @@ fn a_catalog_of_format_2_is_read() {
 
 /// An entry with every field of format 2.
 fn profiled() -> Entry {
-    let day = std::time::Duration::from_secs(86_400);
+    let day = std::time::Duration::from_hours(24);
     let numbers = mlops_core::catalog::ColumnStatistics {
         name: "phone".to_owned(),
         nulls: 3,

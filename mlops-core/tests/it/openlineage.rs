@@ -21,6 +21,7 @@ use mlops_core::schema::{Role, Sensitivity};
 use mlops_core::source::SourceInfo;
 use mlops_core::validate::{RowCount, Suite};
 use mlops_core::{Clock, Dataset, Digest, Error, EventTime, ManualClock, Name, Result, Schema};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 /// The official schemas, or none where the shared data is not at hand.
@@ -94,6 +95,17 @@ fn judge(events: &[Event]) {
     for (event, value) in events.iter().zip(&values) {
         assert_eq!(serde_json::from_value::<Event>(value.clone()).unwrap(), *event, "events survive their text");
     }
+    in_order(events);
+    let Some(folder) = schemas() else { return };
+    let judge = Judge::new(&folder);
+    for value in &values {
+        assert_eq!(judge.faults(value), [""; 0], "{value:#}");
+    }
+}
+
+/// Checks the order of the events of each run.
+#[track_caller]
+fn in_order(events: &[Event]) {
     let mut runs: BTreeMap<RunId, Vec<(EventType, EventTime, &str)>> = BTreeMap::new();
     for event in events {
         if let Event::Run(event) = event {
@@ -106,11 +118,6 @@ fn judge(events: &[Event]) {
         assert_eq!(told.iter().filter(|one| one.0 == EventType::Start).count(), 1, "a run starts once: {told:?}");
         assert_eq!(told.iter().filter(|one| one.0.is_last()).count(), 1, "a run ends once: {told:?}");
         assert!(told.iter().all(|one| one.2 == told[0].2) && told.is_sorted_by_key(|one| one.1), "{told:?}");
-    }
-    let Some(folder) = schemas() else { return };
-    let judge = Judge::new(&folder);
-    for value in &values {
-        assert_eq!(judge.faults(value), [""; 0], "{value:#}");
     }
 }
 
@@ -209,6 +216,7 @@ fn a_run_tells_of_every_step_once_and_of_its_own_end() {
         .run_ids(next)
         .nominal_time(EventTime::EPOCH, Some(EventTime::from_secs(86_400)))
         .reads("load", warehouse)
+        .writes("count", Told::named(&origin(), "customers.count"))
         .start(&pipeline(false))
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -235,6 +243,9 @@ fn a_run_tells_of_every_step_once_and_of_its_own_end() {
     assert_eq!(value(3)["run"]["facets"]["parent"]["run"]["runId"], value(0)["run"]["runId"]);
     assert_eq!(value(3)["run"]["facets"]["nominalTime"]["nominalEndTime"], "1970-01-02T00:00:00.000000Z");
     assert_eq!(value(7)["outputs"][0]["outputFacets"]["outputStatistics"]["rowCount"], 3);
+    let counted = run.report().step("count").unwrap().output.clone().unwrap();
+    assert_eq!(value(4)["outputs"][0]["name"], "customers.count");
+    assert_eq!(value(7)["outputs"][1]["facets"]["version"]["datasetVersion"], counted.content.to_string());
     assert_eq!(value(7)["outputs"][0]["outputFacets"]["outputStatistics"]["size"], loaded.bytes);
 
     // What is there already does not run: nothing is told of it but the run.
@@ -310,6 +321,39 @@ fn runs_that_are_stopped_dropped_or_refused_end_once_too() {
         ("daily", Fail),
     ];
     assert_eq!(told_types(&events), expected(&types));
+}
+
+proptest! {
+    #[test]
+    fn every_run_starts_once_and_ends_once_whatever_its_pipeline_says(
+        events in proptest::collection::vec((0_usize..3, 0_u8..7), 0..40),
+        dropped in any::<bool>(),
+    ) {
+        use mlops_core::pipeline::{RunEvent as Said, RunReport, Skip};
+        let (sink, told) = keeping();
+        let recorder = Recorder::builder(origin(), sink, clock()).start(&pipeline(false)).unwrap();
+        let listener = recorder.listener();
+        let (digest, took_us) = (Digest::of("a"), 1);
+        for (step, what) in events {
+            let step = name(["load", "count", "broken"][step]);
+            let error = if what == 4 { format!("cancelled in {step}") } else { "gone".to_owned() };
+            listener(&match what {
+                0 => Said::Started { step, attempt: 1 },
+                1 => Said::Retrying { step, attempt: 1, wait_us: 1, error },
+                2 => Said::Finished { step, digest, took_us },
+                3 | 4 => Said::Failed { step, error },
+                5 => Said::Cached { step, digest },
+                _ => Said::Skipped { step, because: Skip::Cancelled },
+            });
+        }
+        if dropped {
+            drop(recorder);
+        } else {
+            let (pipeline, started) = (name("daily"), EventTime::EPOCH);
+            recorder.finish(&RunReport { pipeline, started, took_us, steps: Vec::new() }).unwrap();
+        }
+        in_order(&std::mem::take(&mut *told.lock().unwrap()));
+    }
 }
 
 #[test]

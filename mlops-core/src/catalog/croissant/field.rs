@@ -4,11 +4,13 @@ use arrow::datatypes::DataType;
 use serde_json::{Value, json};
 
 use crate::catalog::Column;
+use crate::catalog::escape::percent;
 use crate::catalog::openlineage::words_of;
 
 /// The field of `column`; none where Croissant has no word for its type.
 pub(super) fn field(column: &Column, data_type: &DataType) -> Option<Value> {
-    let id = format!("rows/{}", escaped(&column.name));
+    let name = percent(&column.name, |byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+    let id = format!("rows/{name}");
     let mut field = json!({
         "@type": "cr:Field",
         "@id": id,
@@ -29,23 +31,11 @@ fn word(data_type: &DataType) -> Option<&'static str> {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Time32(_) | DataType::Time64(_) => {
             "sc:Text"
         }
-        DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => "sc:Date",
+        DataType::Date32 | DataType::Date64 => "sc:Date",
+        DataType::Timestamp(..) => "sc:DateTime",
         DataType::Dictionary(_, values) => return word(values),
         whole if whole.is_integer() => "sc:Integer",
         number if number.is_numeric() => "sc:Float",
         _ => return None,
     })
-}
-
-/// What can stand in the fragment of an address; the rest of UTF-8 as `%` and two digits.
-fn escaped(name: &str) -> String {
-    let mut id = String::new();
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.') {
-            id.push(char::from(byte));
-        } else {
-            id.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    id
 }

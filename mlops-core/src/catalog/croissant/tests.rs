@@ -77,7 +77,7 @@ fn columns_of_parquet_files_keep_their_meaning_and_those_without_a_word_are_name
     let (value, text) = (croissant.to_value(), croissant.to_text());
     let set = &value["recordSet"][0];
     let types: Vec<&Value> = set["field"].as_array().unwrap().iter().map(|field| &field["dataType"]).collect();
-    assert_eq!(types, ["sc:Integer", "sc:Text", "sc:Date"]);
+    assert_eq!(types, ["sc:Integer", "sc:Text", "sc:DateTime"]);
     assert_eq!(set["description"], "1 rows; not described: voice");
     assert_eq!(set["key"], json!([{"@id": "rows/id"}]));
     assert_eq!(set["field"][1]["description"], "personal");

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use arrow::datatypes::Field;
 use serde::{Deserialize, Serialize};
 
 use super::Dataset;
@@ -110,10 +111,7 @@ impl ColumnLineage {
     /// Columns of one name are one column: the same where the types are equal, a cast where they are not.
     pub fn by_name(input: &Dataset, from: &Schema, to: &Schema) -> Self {
         Self::of(to, |column| {
-            let (before, after) = (from.field(column).ok()?, to.field(column).ok()?);
-            let same = before.data_type() == after.data_type();
-            let cast = || Transformation::direct("TRANSFORMATION", format!("cast to {}", after.data_type()), false);
-            let done = if same { Transformation::identity() } else { cast() };
+            let done = step(from.field(column).ok()?, to.field(column).ok()?);
             Some(InputField::of(input, column, vec![done]))
         })
     }
@@ -127,12 +125,7 @@ impl ColumnLineage {
         let mut lineage = Self::of(to, |column| {
             let (origin, mut done) = history.origin(column)?;
             if done.is_empty() {
-                let types = [from.field(origin).ok()?.data_type(), to.field(column).ok()?.data_type()];
-                let (word, kind) = (format!("cast to {}", types[1]), "TRANSFORMATION");
-                done.push(match types[0] == types[1] {
-                    true => Transformation::identity(),
-                    false => Transformation::direct(kind, word, false),
-                });
+                done.push(step(from.field(origin).ok()?, to.field(column).ok()?));
             }
             Some(InputField::of(input, origin, done))
         });
@@ -175,6 +168,14 @@ impl ColumnLineage {
         };
         Self { fields: to.names().map(field).collect(), dataset: Vec::new() }
     }
+}
+
+/// What became of a column of which nothing else is known.
+fn step(before: &Field, after: &Field) -> Transformation {
+    if before.data_type() == after.data_type() {
+        return Transformation::identity();
+    }
+    Transformation::direct("TRANSFORMATION", format!("cast to {}", after.data_type()), false)
 }
 
 /// The name of a serde value without its settings, such as `mask`.

@@ -9,6 +9,7 @@ use super::{
     Dataset, DatasetEvent, Event, EventSink, EventType, Job, Origin, OutputDataset, OutputFacets, Run, RunEvent,
     RunFacets, RunId,
 };
+use crate::catalog::escape::percent;
 use crate::catalog::{Catalog, Column, Entry, Seen, Statistics};
 use crate::dataset::{Provenance, without_secrets};
 use crate::schema::{Role, Sensitivity};
@@ -123,7 +124,8 @@ pub fn assertions(report: &Report) -> DataQualityAssertions {
 /// data sets that went in; or what the data set is, where it was not made from anything.
 ///
 /// Both events carry the time of the provenance, and a run id that is made of its content: telling them again is telling
-/// the same. Parents that were never registered are told by their digest.
+/// the same. Parents that were never registered are told by their digest. All that entries say is told, whoever may read
+/// them: what strangers may know, [`Dataset::seen`] tells.
 ///
 /// # Errors
 /// What the catalog fails with.
@@ -227,12 +229,12 @@ impl Place {
         if let Some((scheme, rest)) = location.split_once("://") {
             let (authority, name) = rest.split_once('/').unwrap_or((rest, ""));
             let (scheme, namespace) = (scheme.to_owned(), format!("{scheme}://{authority}"));
-            return Some(Self { scheme, namespace, name: name.to_owned(), uri: escaped(&location) });
+            return Some(Self { scheme, namespace, name: name.to_owned(), uri: percent(&location, is_uri_byte) });
         }
         let root = if location.starts_with('/') { "file://" } else { "file:" };
-        // In a path these are letters like any other.
-        let path = location.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
-        let uri = format!("{root}{}", escaped(&path));
+        // In a path some of what addresses are made of is a letter like any other.
+        let path = percent(&location, |byte| is_uri_byte(byte) && !b"%?#".contains(&byte));
+        let uri = format!("{root}{path}");
         Some(Self { scheme: "file".to_owned(), namespace: "file".to_owned(), name: location.into_owned(), uri })
     }
 
@@ -245,17 +247,4 @@ impl Place {
             identifiers: vec![Symlink { namespace: self.namespace, name: self.name, kind: "LOCATION".to_owned() }],
         }
     }
-}
-
-/// Bytes that no URI can hold, as `%` and two digits.
-fn escaped(text: &str) -> String {
-    let mut uri = String::new();
-    for byte in text.bytes() {
-        if is_uri_byte(byte) {
-            uri.push(char::from(byte));
-        } else {
-            uri.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    uri
 }

@@ -8,7 +8,7 @@ use crate::time::EventTime;
 
 const SPEC: &str = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/";
 
-/// Anything that is told.
+/// Anything that is told. Of events that others wrote, what has no place here is not kept.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 #[non_exhaustive]

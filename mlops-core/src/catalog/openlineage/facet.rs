@@ -60,6 +60,7 @@ pub(super) mod rfc3339 {
 
     /// # Errors
     /// For times outside of the years 0 to 9999, which RFC 3339 cannot write.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
     pub(in super::super) fn serialize<S: Serializer>(time: &EventTime, to: S) -> Result<S::Ok, S::Error> {
         let text = time.to_string();
         // Longer or with a sign: another year. Without a date: outside of what calendars reach.
@@ -77,6 +78,7 @@ pub(super) mod rfc3339 {
     pub(in super::super) mod option {
         use super::{Deserialize, Deserializer, EventTime, Serializer, de};
 
+        #[expect(clippy::ref_option, reason = "serde calls it so")]
         pub(in super::super::super) fn serialize<S: Serializer>(
             time: &Option<EventTime>,
             to: S,

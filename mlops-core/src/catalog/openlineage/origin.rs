@@ -58,7 +58,6 @@ impl Origin {
         JobFacets {
             job_type: Some(self.facet(job_type)),
             source_code_location: self.code.clone().map(|code| self.facet(code)),
-            ..JobFacets::default()
         }
     }
 

@@ -118,7 +118,8 @@ impl RecorderBuilder {
         self
     }
 
-    /// The output of `step` is `dataset`. The digest of what it wrote is added.
+    /// The output of `step` is `dataset`, such as [`Dataset::of`] an entry. The end of the run tells the digest of its
+    /// content, by which a catalog knows it; others are told by the digest of the artifact.
     pub fn writes(mut self, step: impl Into<String>, dataset: Dataset) -> Self {
         self.writes.insert(step.into(), dataset);
         self
@@ -309,9 +310,17 @@ impl Shared {
         Job { namespace: self.job.namespace.clone(), name, facets: self.origin.job_facets("TASK") }
     }
 
-    fn output(&self, step: &Name, digest: &Digest) -> Dataset {
-        let named = || Dataset::named(&self.origin, format!("{}.{step}", self.job.name));
-        let mut dataset = self.writes.get(step.as_str()).cloned().unwrap_or_else(named);
+    /// What a step wrote, with the digest of the artifact as its version; what the host named keeps the facets that the host
+    /// gave it.
+    fn output(&self, step: &Name, artifact: &Digest) -> Dataset {
+        let unnamed = || {
+            let dataset = Dataset::named(&self.origin, format!("{}.{step}", self.job.name));
+            self.versioned(dataset, artifact)
+        };
+        self.writes.get(step.as_str()).cloned().unwrap_or_else(unnamed)
+    }
+
+    fn versioned(&self, mut dataset: Dataset, digest: &Digest) -> Dataset {
         dataset.facets.version = Some(self.origin.facet(Version { dataset_version: digest.to_string() }));
         dataset
     }
@@ -321,7 +330,11 @@ impl Shared {
         made.map(|(step, output)| {
             let written = OutputStatistics { row_count: output.rows, size: Some(output.bytes) };
             let output_facets = OutputFacets { output_statistics: Some(self.origin.facet(written)) };
-            OutputDataset { dataset: self.output(step, &output.digest), output_facets }
+            let dataset = match self.writes.get(step.as_str()) {
+                Some(named) => self.versioned(named.clone(), &output.content),
+                None => self.output(step, &output.digest),
+            };
+            OutputDataset { dataset, output_facets }
         })
         .collect()
     }

@@ -43,7 +43,7 @@ fn catalog() -> MemoryCatalog {
     let mut salaries =
         entry("salaries", "hr", "what we call wages", &[("bank_account", Sensitivity::Secret)], &["gold"]);
     salaries.readers = Readers::only(["hr"]);
-    let day = std::time::Duration::from_secs(86_400);
+    let day = std::time::Duration::from_hours(24);
     let entries = [calls.with_refresh(Refresh::every(day).unwrap()), offers, towers, clicks, salaries];
     for entry in entries {
         catalog.register(&entry).unwrap();

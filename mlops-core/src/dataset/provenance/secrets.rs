@@ -135,7 +135,30 @@ fn words(name: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_password_survives_and_twice_is_the_same_as_once(
+            password in "[A-Z][A-Z0-9@/:?#é]{7,20}",
+            user in "[a-z]{0,5}",
+            rest in "[a-z]{1,8}(:[0-9]{2,4})?(/[a-z=&?]{0,12})?",
+        ) {
+            let clean = without_secrets(&format!("s3://{user}:{password}@{rest}")).into_owned();
+            prop_assert!(!clean.contains(&password), "{}", clean);
+            prop_assert_eq!(without_secrets(&clean).into_owned(), clean);
+        }
+
+        #[test]
+        fn any_text_can_be_looked_at(text in "\\PC{0,40}", address in "[a-z]{0,2}://[:@/?=&#a-z\\PC]{0,30}") {
+            for text in [text, address] {
+                let clean = without_secrets(&text).into_owned();
+                prop_assert_eq!(without_secrets(&clean).into_owned(), clean);
+            }
+        }
+    }
 
     #[test]
     fn secrets_are_told_by_the_end_of_their_names() {

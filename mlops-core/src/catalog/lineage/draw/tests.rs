@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::layers;
 use super::*;
 use crate::catalog::lineage::Reached;
@@ -72,7 +74,7 @@ fn a_picture_holds_what_it_shows_and_nothing_can_leave_its_place() {
     for tag in ["svg", "text", "path", "g", "title", "defs", "marker", "style"] {
         let opened = picture.matches(&format!("<{tag}>")).count() + picture.matches(&format!("<{tag} ")).count();
         let closed = picture.matches(&format!("</{tag}>")).count();
-        let alone = if tag == "path" { 1 } else { 0 }; // the tip
+        let alone = usize::from(tag == "path"); // the tip
         assert_eq!(opened - alone, closed, "{tag}");
     }
     assert_eq!(picture, trace.to_svg(), "equal traces give equal pictures");
@@ -92,4 +94,24 @@ fn more_than_can_be_drawn_is_said_and_not_drawn() {
     let dense = trace(40, &dense, "1");
     assert_eq!(dense.to_mermaid().matches("-->").count(), DRAWN_EDGES_MAX);
     assert!(!trace(2, &[(0, 1)], "1").to_svg().contains("not drawn"));
+}
+
+proptest! {
+    #[test]
+    fn every_box_has_one_place_and_edges_without_cycles_lead_right(
+        nodes in 1_usize..30,
+        edges in proptest::collection::vec((0_usize..30, 0_usize..30), 0..80),
+    ) {
+        let edges: Vec<_> = edges.into_iter().map(|(from, to)| (from % nodes, to % nodes)).collect();
+        let column = |layers: &[Vec<usize>], node: usize| layers.iter().position(|layer| layer.contains(&node)).unwrap();
+        let layers = layers::place(nodes, &edges);
+        let mut all: Vec<usize> = layers.concat();
+        all.sort_unstable();
+        prop_assert_eq!(all, (0..nodes).collect::<Vec<_>>());
+        prop_assert!(layers.iter().all(|layer| !layer.is_empty()));
+
+        let acyclic: Vec<_> = edges.into_iter().filter(|(from, to)| from < to).collect();
+        let layers = layers::place(nodes, &acyclic);
+        prop_assert!(acyclic.iter().all(|(from, to)| column(&layers, *from) < column(&layers, *to)));
+    }
 }
