@@ -17,6 +17,8 @@ pub mod profile;
 pub mod rank;
 pub mod schema;
 pub mod source;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 pub mod stats;
 #[cfg(feature = "testkit")]
 pub mod testkit;

@@ -3,8 +3,9 @@
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use serde::{Deserialize, Serialize};
 
-use super::KIND;
-use crate::dataset::Provenance;
+use super::{Freshness, KIND, Readers, Refresh, Statistics};
+use crate::dataset::{Provenance, without_secrets};
+use crate::profile::Profile;
 use crate::schema::{Role, Sensitivity};
 use crate::source::SourceInfo;
 use crate::time::EventTime;
@@ -43,33 +44,6 @@ impl Column {
             }
         };
         schema.arrow().fields().iter().map(column).collect()
-    }
-}
-
-/// Who may read a data set.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum Readers {
-    /// Whoever can reach the catalog.
-    #[default]
-    Everyone,
-    /// These people or services only; the owner, too, only when named.
-    Only(Vec<String>),
-}
-
-impl Readers {
-    /// These people or services only.
-    pub fn only(readers: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self::Only(readers.into_iter().map(Into::into).collect())
-    }
-
-    /// Whether `reader` is one of them.
-    pub fn allow(&self, reader: &str) -> bool {
-        match self {
-            Self::Everyone => true,
-            Self::Only(readers) => readers.iter().any(|allowed| allowed == reader),
-        }
     }
 }
 
@@ -117,23 +91,35 @@ pub struct Entry {
     pub modified: EventTime,
     /// Free labels.
     pub tags: Vec<String>,
+    /// Numbers of its columns, where it was profiled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statistics: Option<Statistics>,
+    /// How often new content is expected, where that was promised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<Refresh>,
+    /// The terms of use, by SPDX id or address, where they were stated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license: Option<String>,
 }
 
 impl Entry {
     /// An entry of what `data` is now: place, columns, rows, content digest and provenance. Everyone may read it until
     /// [`with_readers`](Self::with_readers) says otherwise.
     ///
-    /// Costs one scan, unless digest and rows of `data` are known already.
+    /// Costs one scan, unless digest and rows of `data` are known already. Passwords in the address of the place are left
+    /// out.
     ///
     /// # Errors
     /// What [`Dataset::info`] and [`Dataset::digest`] say.
     pub fn of(name: Name, owner: impl Into<String>, data: &Dataset, now: EventTime) -> Result<Self> {
+        let mut source = data.info()?;
+        source.location = without_secrets(&source.location).into_owned();
         Ok(Self {
             name,
             owner: owner.into(),
             description: String::new(),
             readers: Readers::default(),
-            source: data.info()?,
+            source,
             columns: Column::all(data.schema()),
             rows: data.num_rows()?,
             digest: data.digest()?,
@@ -141,6 +127,9 @@ impl Entry {
             created: now,
             modified: now,
             tags: Vec::new(),
+            statistics: None,
+            refresh: None,
+            license: None,
         })
     }
 
@@ -165,6 +154,48 @@ impl Entry {
     /// With a further label.
     pub fn with_tag(mut self, tag: impl Into<String>) -> Self {
         self.tags.push(tag.into());
+        self
+    }
+
+    /// With the numbers of `profile`, which was taken of these rows at `taken`. Values of columns that tell about a person
+    /// or are secret are left out, whatever the profile shows.
+    ///
+    /// # Errors
+    /// [`Error::Schema`] when the profile is of other columns, [`Error::Invalid`] when it saw another number of rows.
+    pub fn with_profile(mut self, profile: &Profile, taken: EventTime) -> Result<Self> {
+        if profile.rows() != self.rows {
+            return Err(Error::invalid("rows of the profile", profile.rows(), "the rows of the entry"));
+        }
+        self.statistics = Some(Statistics::of(profile, &self.columns, taken)?);
+        Ok(self)
+    }
+
+    /// With a promise of how often new content comes.
+    pub fn with_refresh(mut self, refresh: Refresh) -> Self {
+        self.refresh = Some(refresh);
+        self
+    }
+
+    /// With terms of use, by SPDX id or address.
+    pub fn with_license(mut self, license: impl Into<String>) -> Self {
+        self.license = Some(license.into());
+        self
+    }
+
+    /// When its content last changed: as its place says, or else when it was made, or else when the entry was changed.
+    pub fn updated(&self) -> EventTime {
+        let made = || self.provenance.as_ref().map(|provenance| provenance.at);
+        self.source.modified.or_else(made).unwrap_or(self.modified)
+    }
+
+    /// Whether its content came in time, as of `now`: counted from [`updated`](Self::updated).
+    pub fn freshness(&self, now: EventTime) -> Freshness {
+        self.refresh.map_or(Freshness::Unknown, |refresh| refresh.judge(self.updated(), now))
+    }
+
+    /// The same without secrets among the parameters of its provenance.
+    pub(super) fn redacted(mut self) -> Self {
+        self.provenance = self.provenance.map(Provenance::redacted);
         self
     }
 
@@ -199,18 +230,6 @@ impl Entry {
                 None => Ok(schema),
             }
         })
-    }
-
-    /// Checks that `reader` may read the data set.
-    ///
-    /// # Errors
-    /// [`Error::Forbidden`] when the entry names its readers and `reader` is none of them.
-    pub fn ensure_readable_by(&self, reader: &str) -> Result<()> {
-        if self.readers.allow(reader) {
-            return Ok(());
-        }
-        let what = format!("{KIND} `{}`", self.name);
-        Err(Error::Forbidden { who: format!("`{reader}`"), action: "read", what })
     }
 
     /// Checks that `data` is the content that this entry is about. Costs one scan, unless its digest is known already.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Catalog, Entry, Revision};
+use super::{Catalog, Entry, Hit, Query, Revision, Seen, search};
+#[cfg(doc)]
+use crate::dataset::Provenance;
 use crate::source::{CsvSource, DataSource, JsonSource, ParquetSource};
 use crate::{Dataset, Error, Name, Result};
 
@@ -15,6 +17,8 @@ pub trait CatalogExt: Catalog {
     ///
     /// The time of the first registration is kept. Where everything but the times is as it was already, nothing is put
     /// and the present revision is given: registering again, after a crash or a lost answer, changes nothing.
+    ///
+    /// Secrets among the parameters of its provenance are left out, as [`Provenance::redacted`] says.
     ///
     /// # Errors
     /// [`Error::Conflict`] when others were faster [`CONFLICT_TRIES_MAX`] times, and what the catalog fails with.
@@ -38,6 +42,7 @@ pub trait CatalogExt: Catalog {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     fn register(&self, entry: &Entry) -> Result<Revision> {
+        let entry = entry.clone().redacted();
         retried(|| match self.get(&entry.name) {
             Ok((found, revision)) => {
                 let mut next = entry.clone();
@@ -45,7 +50,7 @@ pub trait CatalogExt: Catalog {
                 let unchanged = Entry { modified: found.modified, ..next.clone() } == found;
                 if unchanged { Ok(revision) } else { self.put(&next, revision) }
             }
-            Err(Error::NotFound { .. }) => self.put(entry, Revision(0)),
+            Err(Error::NotFound { .. }) => self.put(&entry, Revision(0)),
             Err(error) => Err(error),
         })
     }
@@ -61,11 +66,32 @@ pub trait CatalogExt: Catalog {
             let (found, revision) = self.get(name)?;
             let mut next = found.clone();
             change(&mut next);
+            next = next.redacted();
             if next.name != found.name {
                 return Err(Error::invalid("name", &next.name, "the name that the entry has already"));
             }
             if next == found { Ok(revision) } else { self.put(&next, revision) }
         })
+    }
+
+    /// What `reader` may know of the entry of `name`: all of it, or its name and owner.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no entry, and what the catalog fails with.
+    fn look_as(&self, name: &Name, reader: &str) -> Result<Seen> {
+        let (entry, revision) = self.get(name)?;
+        Ok(Seen::by(reader, entry, revision))
+    }
+
+    /// The entries that `query` asks for, as far as `reader` may know them, the best first and then by name.
+    ///
+    /// An entry that the reader may not read is found by its name and its owner alone: no query tells what stands in it.
+    /// Costs a read of the latest revision of every entry; memory is bounded by the limit of the query.
+    ///
+    /// # Errors
+    /// What the catalog fails with.
+    fn search_as(&self, query: &Query, reader: &str) -> Result<Vec<Hit>> {
+        search::run(self, query, reader)
     }
 
     /// The data set of `name`, for `reader`, from the local CSV (commas, header), JSON-lines or Parquet file that its entry
@@ -105,7 +131,7 @@ fn retried(mut attempt: impl FnMut() -> Result<Revision>) -> Result<Revision> {
     attempt()
 }
 
-fn readable<C: Catalog + ?Sized>(catalog: &C, name: &Name, reader: &str) -> Result<Entry> {
+pub(super) fn readable<C: Catalog + ?Sized>(catalog: &C, name: &Name, reader: &str) -> Result<Entry> {
     let (entry, _) = catalog.get(name)?;
     entry.ensure_readable_by(reader)?;
     Ok(entry)

@@ -12,17 +12,13 @@
 //! waits, and two branches that change the same entry meet in a merge conflict. Documents are never written again:
 //! history is all of them. A name is data: no path is made of one.
 
-mod document;
-
-pub use document::ENTRY_BYTES_MAX;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Catalog, Entry, KIND, Revision, ensure_unchanged, not_found};
+use super::{Catalog, Entry, KIND, Revision, document, ensure_unchanged, not_found};
 use crate::file::{AtomicFile, create_dir_all_synced, sync_dir, write_bytes};
 use crate::{Digest, Error, Name, Result};
 
@@ -108,7 +104,7 @@ impl FileCatalog {
     /// Reads revision `number` of the data set in folder `key`.
     fn read(&self, key: &str, number: u64) -> Result<Entry> {
         let path = self.folder(key).join(file_name(number));
-        let (found, entry) = document::read(&path)?;
+        let (found, entry) = document::read_file(&path)?;
         if found != number {
             return Err(Error::corrupt(path.display().to_string(), format!("it holds revision {found}")));
         }

@@ -1,15 +1,17 @@
 //! What was made from what: the graph over the provenance of everything that a catalog remembers.
 
 mod cycles;
+mod draw;
 mod trace;
 
+pub use draw::{DRAWN_EDGES_MAX, DRAWN_NODES_MAX};
 pub use trace::{Reached, Trace};
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Catalog, KIND};
+use super::{Catalog, Entry, KIND};
 use crate::time::EventTime;
 use crate::{Digest, Error, Name, Result};
 
@@ -32,6 +34,12 @@ impl LineageNode {
     /// Whether something was made from it that is known, but it is not.
     pub fn is_missing(&self) -> bool {
         self.names.is_empty()
+    }
+
+    fn add(&mut self, name: &Name) {
+        if let Err(place) = self.names.binary_search(name) {
+            self.names.insert(place, name.clone());
+        }
     }
 }
 
@@ -119,15 +127,25 @@ impl Lineage {
     /// # Errors
     /// [`Error::Invalid`] when there are more, and what the catalog fails with.
     pub fn bounded(catalog: &dyn Catalog, size_max: usize) -> Result<Self> {
+        Self::gather(catalog, size_max, |_| true)
+    }
+
+    /// Reads what `catalog` remembers of the data sets whose present entry `may_know` lets through, then the names of the
+    /// others.
+    fn gather(catalog: &dyn Catalog, size_max: usize, may_know: impl Fn(&Entry) -> bool) -> Result<Self> {
         let mut graph = Self::default();
-        let mut edges = BTreeSet::new();
+        let (mut edges, mut sealed) = (BTreeSet::new(), Vec::new());
         for name in catalog.list()? {
-            for entry in catalog.history(&name)? {
+            let history = catalog.history(&name)?;
+            if !history.last().is_some_and(&may_know) {
+                let digests: BTreeSet<Digest> = history.iter().map(|entry| entry.digest).collect();
+                sealed.push((name, digests));
+                continue;
+            }
+            for entry in history {
                 let node = graph.node(entry.digest);
                 node.rows = Some(entry.rows);
-                if let Err(place) = node.names.binary_search(&name) {
-                    node.names.insert(place, name.clone());
-                }
+                node.add(&name);
                 let Some(made) = entry.provenance else { continue };
                 for parent in made.parents {
                     graph.node(parent);
@@ -144,12 +162,28 @@ impl Lineage {
                 }
             }
         }
+        for (name, digests) in sealed {
+            for digest in digests {
+                if let Some(node) = graph.nodes.get_mut(&digest) {
+                    node.add(&name);
+                }
+            }
+        }
         graph.edges = edges.into_iter().collect();
         for (index, edge) in graph.edges.iter().enumerate() {
             graph.from.entry(edge.parent).or_default().push(index);
             graph.into.entry(edge.child).or_default().push(index);
         }
         Ok(graph)
+    }
+
+    /// As [`of`](Self::of), as far as `reader` may know it: of a data set that it may not read, the graph has the name alone,
+    /// and that only where something that it may read was made from it.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn seen_by(catalog: &dyn Catalog, reader: &str) -> Result<Self> {
+        Self::gather(catalog, LINEAGE_SIZE_MAX, |entry| entry.readers.allow(reader))
     }
 
     fn node(&mut self, digest: Digest) -> &mut LineageNode {

@@ -1,19 +1,39 @@
 //! What data there is: entries per data set, with owner, schema, sensitivity, digest and provenance.
 //!
-//! Entry points: [`Entry::of`] describes a data set, [`CatalogExt::register`] puts it where others find it,
-//! [`CatalogExt::open_as`] reads what was found, [`Lineage::of`] tells what was made from what. Default: [`FileCatalog`].
+//! Entry points: [`Entry::of`] describes a data set, [`CatalogExt::register`] puts it where others find it with
+//! [`CatalogExt::search_as`], [`CatalogExt::open_as`] reads what was found, [`Lineage::of`] tells what was made from what.
+//! [`openlineage`] and [`croissant`] tell it to other systems. Default: [`FileCatalog`].
 
+mod access;
+pub mod croissant;
+mod document;
 mod entry;
+mod escape;
 mod ext;
 mod file;
+mod freshness;
 mod lineage;
 mod memory;
+pub mod openlineage;
+mod search;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod statistics;
 
-pub use entry::{Column, Entry, Readers};
+pub use access::{Readers, Seen, guarded};
+pub use document::ENTRY_BYTES_MAX;
+pub use entry::{Column, Entry};
 pub use ext::{CONFLICT_TRIES_MAX, CatalogExt};
-pub use file::{ENTRY_BYTES_MAX, FileCatalog};
-pub use lineage::{LINEAGE_SIZE_MAX, Lineage, LineageEdge, LineageNode, Reached, Trace};
+pub use file::FileCatalog;
+pub use freshness::{Freshness, Refresh};
+pub use lineage::{
+    DRAWN_EDGES_MAX, DRAWN_NODES_MAX, LINEAGE_SIZE_MAX, Lineage, LineageEdge, LineageNode, Reached, Trace,
+};
 pub use memory::MemoryCatalog;
+pub use search::{HITS_DEFAULT, HITS_MAX, Hit, QUERY_BYTES_MAX, Query};
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteCatalog;
+pub use statistics::{ColumnStatistics, Statistics};
 
 use std::fmt::{self, Debug};
 

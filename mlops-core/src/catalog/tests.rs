@@ -230,3 +230,100 @@ fn other_places_are_opened_with_a_source() {
     let refused = catalog.open_with(&name("held"), "anyone", Arc::new(other));
     assert!(matches!(refused, Err(Error::Schema { .. })), "{refused:?}");
 }
+
+/// A profile of the two customers.
+fn profile() -> crate::profile::Profile {
+    let batch = customers().to_batch().unwrap();
+    let mut profiler =
+        crate::profile::Profiler::new(&batch.schema(), &crate::profile::ProfileOptions::default()).unwrap();
+    profiler.update(&batch).unwrap();
+    profiler.finish()
+}
+
+#[test]
+fn an_entry_carries_the_numbers_of_a_profile_but_no_value_of_a_person() {
+    let entry = Entry::of(name("customers"), "crm", &customers(), at(5)).unwrap();
+    let mut personal = entry.clone();
+    personal.columns[2].sensitivity = Sensitivity::Personal;
+    let entry = entry.with_profile(&profile(), at(6)).unwrap();
+    let statistics = entry.statistics.as_ref().unwrap();
+    assert_eq!((statistics.profile, statistics.taken), (Digest::of(profile().to_bytes()), at(6)));
+    // Of 0.5 and 2: mean 1.25, deviation sqrt(2 * 0.75²) = 1.0606601717798212.
+    let spent = statistics.column("spent").unwrap();
+    assert_eq!((spent.min, spent.max, spent.mean, spent.distinct), (Some(0.5), Some(2.0), Some(1.25), Some(2)));
+    assert!((spent.standard_deviation.unwrap() - 1.0606601717798212).abs() < 1e-12);
+    let phone = statistics.column("phone").unwrap();
+    assert_eq!((phone.nulls, phone.min, phone.quartiles), (1, None, None));
+
+    let hidden = personal.with_profile(&profile(), at(6)).unwrap().statistics.unwrap();
+    let spent = hidden.column("spent").unwrap();
+    assert_eq!(
+        (spent.min, spent.max, spent.mean, spent.standard_deviation, spent.quartiles),
+        (None, None, None, None, None)
+    );
+    assert!(!serde_json::to_string(&hidden).unwrap().contains("0.5"));
+}
+
+#[test]
+fn a_profile_of_something_else_is_refused() {
+    let entry = Entry::of(name("customers"), "crm", &customers(), at(5)).unwrap();
+    let mut fewer = entry.clone();
+    fewer.columns.pop();
+    assert!(matches!(fewer.with_profile(&profile(), at(6)), Err(Error::Schema { column, .. }) if column == "spent"));
+    let mut renamed = entry.clone();
+    renamed.columns[0].name = "key".to_owned();
+    assert!(matches!(renamed.with_profile(&profile(), at(6)), Err(Error::Schema { column, .. }) if column == "key"));
+    let more = Entry { rows: 3, ..entry };
+    assert!(matches!(more.with_profile(&profile(), at(6)), Err(Error::Invalid { value, .. }) if value == "2"));
+}
+
+#[test]
+fn freshness_counts_from_what_is_known_of_the_content() {
+    let day = std::time::Duration::from_hours(24);
+    let mut entry = Entry::of(name("customers"), "crm", &customers(), at(100)).unwrap();
+    assert_eq!(entry.freshness(at(1_000_000)), Freshness::Unknown);
+    entry = entry.with_refresh(Refresh::every(day).unwrap());
+    assert_eq!((entry.updated(), entry.freshness(at(86_500))), (at(100), Freshness::Fresh { age_us: 86_400_000_000 }));
+    entry.provenance = Some(made_from(Vec::new()));
+    assert_eq!(entry.updated(), at(1));
+    entry.source.modified = Some(at(2));
+    assert_eq!(entry.updated(), at(2), "the place knows best");
+    assert!(matches!(entry.freshness(at(86_403)), Freshness::Late { overdue_us: 1_000_000, .. }));
+}
+
+#[test]
+fn secrets_do_not_get_into_data_sets_or_catalogs() {
+    let secret = || {
+        let mut made = made_from(Vec::new());
+        made.parameters = serde_json::json!({"password": "hunter2", "from": "https://a:hunter2@host/"});
+        made
+    };
+    let data = customers().with_provenance(secret());
+    assert!(!format!("{:?}", data.provenance()).contains("hunter2"));
+    let catalog = MemoryCatalog::new();
+    let mut entry = Entry::of(name("customers"), "crm", &customers(), at(1)).unwrap();
+    entry.provenance = Some(secret());
+    catalog.register(&entry).unwrap();
+    assert_eq!(catalog.register(&entry).unwrap(), Revision(1), "registering is idempotent with secrets, too");
+    catalog.update(&entry.name, |entry| entry.provenance = Some(secret())).unwrap();
+    assert!(!format!("{:?}", catalog.history(&entry.name).unwrap()).contains("hunter2"));
+}
+
+#[test]
+fn a_permission_that_is_taken_back_ends_what_was_opened_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("c.parquet");
+    customers().write_to(&ParquetSink::new(&place)).unwrap();
+    let data = customers().with_provenance(made_from(Vec::new()));
+    let source = crate::source::SourceInfo::new("parquet", place.display().to_string());
+    let entry = Entry::of(name("customers"), "crm", &data, at(1)).unwrap().with_source(source);
+    let catalog = Arc::new(MemoryCatalog::new());
+    catalog.register(&entry.with_readers(Readers::only(["billing"]))).unwrap();
+    let refused = guarded(catalog.clone(), &name("customers"), "sales");
+    assert!(matches!(refused, Err(Error::Forbidden { .. })), "{refused:?}");
+    let opened = guarded(catalog.clone(), &name("customers"), "billing").unwrap();
+    assert_eq!((opened.to_batch().unwrap().num_rows(), opened.provenance()), (2, data.provenance()));
+    catalog.update(&name("customers"), |entry| entry.readers = Readers::only(["sales"])).unwrap();
+    let error = opened.to_batch().unwrap_err();
+    assert!(matches!(&error, Error::Forbidden { who, .. } if who == "`billing`"), "{error}");
+}

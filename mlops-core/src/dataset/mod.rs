@@ -4,7 +4,7 @@ mod content;
 mod provenance;
 
 pub use content::ContentHasher;
-pub use provenance::Provenance;
+pub use provenance::{Provenance, REDACTED, without_secrets};
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -121,9 +121,10 @@ impl Dataset {
         Ok(Self { provenance: self.provenance.clone(), ..Self::of(schema, Rows::Source(Arc::new(annotated))) })
     }
 
-    /// The same rows with a statement of what they were made from.
+    /// The same rows with a statement of what they were made from, less the secrets among its parameters: see
+    /// [`Provenance::redacted`].
     pub fn with_provenance(mut self, provenance: Provenance) -> Self {
-        self.provenance = Some(Arc::new(provenance));
+        self.provenance = Some(Arc::new(provenance.redacted()));
         self
     }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Barrier;
+use std::time::Duration;
 
-use crate::catalog::{Catalog, Column, Entry, Readers, Revision};
+use crate::catalog::{Catalog, Column, ColumnStatistics, Entry, Readers, Refresh, Revision, Statistics};
 use crate::dataset::Provenance;
 use crate::schema::{Role, Sensitivity};
 use crate::source::SourceInfo;
@@ -76,7 +77,27 @@ fn entry(text: &str, number: u64) -> Entry {
         created: EventTime::from_micros(-1),
         modified: EventTime::from_secs(i64::try_from(number).expect("kits count small")),
         tags: vec![String::new(), format!("tag {number}")],
+        statistics: Some(statistics(number)),
+        refresh: Some(
+            Refresh::every(Duration::from_micros(number + 1)).expect("a good period").with_grace(Duration::MAX),
+        ),
+        license: Some("CC-BY-4.0 \u{a9}".to_owned()),
     }
+}
+
+fn statistics(number: u64) -> Statistics {
+    let column = ColumnStatistics {
+        name: format!("cột {number}"),
+        nulls: number,
+        nan: u64::MAX,
+        distinct: None,
+        min: Some(-1.0 / 3.0),
+        max: Some(f64::MAX),
+        mean: Some(5e-324),
+        standard_deviation: None,
+        quartiles: Some([0.1, 0.2, 0.30000000000000004]),
+    };
+    Statistics { profile: digest(number), taken: EventTime::MIN, rows: number, columns: vec![column] }
 }
 
 fn put(catalog: &dyn Catalog, entry: &Entry, expected: u64) -> Revision {
@@ -98,6 +119,7 @@ fn an_empty_catalog_knows_nothing(catalog: &dyn Catalog) {
 
 fn entries_come_back_as_they_were_put<C: Catalog>(catalog: &C, again: &impl Fn(&C) -> C) {
     let mut bare = Entry { columns: Vec::new(), provenance: None, tags: Vec::new(), ..entry("bare", 2) };
+    (bare.statistics, bare.refresh, bare.license) = (None, None, None);
     bare.readers = Readers::Everyone;
     bare.source.size_bytes = None;
     bare.source.modified = None;

@@ -3,12 +3,14 @@
 mod bad_input;
 mod catalog;
 mod clean;
+mod croissant;
 mod data_kits;
 mod files;
 mod hostile;
 #[cfg(feature = "polars")]
 mod interop;
 mod kits;
+mod openlineage;
 mod pipeline;
 mod rank;
 mod sources;

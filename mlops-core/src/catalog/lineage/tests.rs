@@ -34,6 +34,9 @@ fn put(catalog: &MemoryCatalog, name: &str, content: &str, parents: Option<&[&st
         created: EventTime::EPOCH,
         modified: EventTime::EPOCH,
         tags: Vec::new(),
+        statistics: None,
+        refresh: None,
+        license: None,
     };
     let revision = catalog.get(&name).map_or(Revision(0), |(_, revision)| revision);
     catalog.put(&entry, revision).unwrap();
@@ -206,4 +209,26 @@ proptest! {
             prop_assert_eq!(cycles, expected);
         }
     }
+}
+
+#[test]
+fn a_reader_sees_names_of_what_it_may_not_read_only_where_that_went_into_what_it_may() {
+    let catalog = MemoryCatalog::new();
+    put(&catalog, "raw", "raw", None);
+    put(&catalog, "secret", "secret", Some(&["raw"]));
+    put(&catalog, "open", "open", Some(&["secret"]));
+    put(&catalog, "hidden", "hidden", Some(&["open"]));
+    for sealed in ["secret", "hidden"] {
+        let name = Name::new(sealed).unwrap();
+        let (mut entry, revision) = catalog.get(&name).unwrap();
+        entry.readers = Readers::only(["Lan"]);
+        catalog.put(&entry, revision).unwrap();
+    }
+    let known = ["raw", "secret", "open", "hidden"];
+    let seen = Lineage::seen_by(&catalog, "mina").unwrap();
+    assert_eq!(seen.nodes().count(), 3, "nothing that mina may read mentions `hidden`");
+    assert_eq!(contents(&seen.ancestors(&digest("open")).unwrap(), &known).len(), 2, "how `secret` was made is sealed");
+    let node = seen.nodes().find(|node| node.digest == digest("secret")).unwrap();
+    assert_eq!((node.names.as_slice(), node.rows), ([Name::new("secret").unwrap()].as_slice(), None));
+    assert_eq!(Lineage::seen_by(&catalog, "Lan").unwrap().edges().len(), 3);
 }

@@ -1,15 +1,11 @@
 //! The part of a lineage graph that can be reached from one content.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Direction, Lineage, LineageEdge, LineageNode, cycles};
 use crate::Digest;
-
-/// Letters of a label's free text in a drawing.
-const LABEL_CHARS: usize = 40;
 
 /// A content, and how far it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,52 +70,4 @@ impl Trace {
     pub fn is_sound(&self) -> bool {
         self.missing.is_empty() && self.cycles.is_empty()
     }
-
-    /// A Mermaid flow chart, from parents to children. The start has a thick border, what is missing a dashed one.
-    ///
-    /// Viewers draw some hundred edges (Mermaid's own default is 500).
-    pub fn to_mermaid(&self) -> String {
-        let mut text = "flowchart LR\n".to_owned();
-        let mut places = BTreeMap::new();
-        for (place, Reached { node, .. }) in self.nodes.iter().enumerate() {
-            places.insert(node.digest, place);
-            let _ = writeln!(text, "    n{place}[\"{}\"]", label(node));
-        }
-        for edge in &self.edges {
-            let (from, to) = (places[&edge.parent], places[&edge.child]);
-            let words = escaped(&format!("{} {}", edge.operation, edge.code_version));
-            let _ = writeln!(text, "    n{from} -->|\"{}\"| n{to}", words.trim_end());
-        }
-        text.push_str("    style n0 stroke-width:3px\n");
-        for digest in &self.missing {
-            let _ = writeln!(text, "    style n{} stroke-dasharray:4 3", places[digest]);
-        }
-        text
-    }
-}
-
-fn label(node: &LineageNode) -> String {
-    let digest = node.digest.short();
-    match node.names.as_slice() {
-        [] => format!("not registered<br/>{digest}"),
-        [first, rest @ ..] => {
-            let others = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-            let rows = node.rows.unwrap_or_default();
-            format!("{first}{others}<br/>{rows} rows<br/>{digest}")
-        }
-    }
-}
-
-/// Free text between quotes of Mermaid, which takes entities with `#` for `&`.
-fn escaped(text: &str) -> String {
-    let mut shown = String::new();
-    for c in text.chars().take(LABEL_CHARS) {
-        match c {
-            'A'..='Z' | 'a'..='z' | '0'..='9' | ' ' | '.' | '-' | '_' | '+' | ':' | '/' => shown.push(c),
-            other => {
-                let _ = write!(shown, "#{};", u32::from(other));
-            }
-        }
-    }
-    shown
 }

@@ -13,7 +13,11 @@ use crate::{Digest, Error, Result};
 /// Bytes of one entry's document at the most.
 pub const ENTRY_BYTES_MAX: u64 = 16 << 20;
 
-const FORMAT: u64 = 1;
+/// Format of documents as they are written. Format 1 knew neither statistics nor refresh periods nor licences.
+const FORMAT: u64 = 2;
+const FORMATS: std::ops::RangeInclusive<u64> = 1..=FORMAT;
+/// Format of `catalog.json`, which stands for the layout of the folder.
+const LAYOUT: u64 = 1;
 const KIND: &str = "mlops catalog";
 
 #[derive(Serialize, Deserialize)]
@@ -45,14 +49,16 @@ struct Stored {
 
 /// The content of `catalog.json`.
 pub(super) fn marker() -> String {
-    format!("{{\n  \"format\": {FORMAT},\n  \"kind\": \"{KIND}\"\n}}\n")
+    format!("{{\n  \"format\": {LAYOUT},\n  \"kind\": \"{KIND}\"\n}}\n")
 }
 
 /// # Errors
 /// [`Error::InvalidData`] for a later layout, [`Error::Corrupt`] for anything else that is not [`marker`].
 pub(super) fn check_marker(path: &Path) -> Result<()> {
-    let marker: Marker = serde_json::from_value(parse(path)?).map_err(|e| damaged(path, e))?;
-    if marker.kind == KIND { Ok(()) } else { Err(damaged(path, "not the marker of a catalog")) }
+    let what = path.display().to_string();
+    let value = parse(&what, &bytes_of(path)?, LAYOUT..=LAYOUT)?;
+    let marker: Marker = serde_json::from_value(value).map_err(|e| Error::corrupt(&what, e))?;
+    if marker.kind == KIND { Ok(()) } else { Err(Error::corrupt(what, "not the marker of a catalog")) }
 }
 
 /// The document of `entry` as `revision`: indented JSON, the format first, the check last.
@@ -70,45 +76,53 @@ pub(super) fn write(entry: &Entry, revision: Revision) -> Result<String> {
     Ok(text)
 }
 
-/// Revision and entry of the document at `path`.
+/// Revision and entry of the document in the file at `path`.
 ///
 /// # Errors
-/// [`Error::InvalidData`] for a later layout, [`Error::Corrupt`] when the bytes are not those that were written.
-pub(super) fn read(path: &Path) -> Result<(u64, Entry)> {
-    let mut value = parse(path)?;
+/// As [`read`], and [`Error::Io`] when the file cannot be read.
+pub(super) fn read_file(path: &Path) -> Result<(u64, Entry)> {
+    read(&path.display().to_string(), &bytes_of(path)?)
+}
+
+/// Revision and entry of a document whose bytes are called `what` in errors.
+///
+/// # Errors
+/// [`Error::InvalidData`] for a later format, [`Error::Corrupt`] when the bytes are not those that were written.
+pub(super) fn read(what: &str, bytes: &[u8]) -> Result<(u64, Entry)> {
+    let mut value = parse(what, bytes, FORMATS)?;
     let stated = value.get("check").cloned();
     let content = value.as_object_mut().map(|members| members.remove("check"));
     if content.is_none() || stated != Some(Value::String(check(&value).to_string())) {
-        return Err(damaged(path, "its check does not fit its content"));
+        return Err(Error::corrupt(what, "its check does not fit its content"));
     }
     if let (Some(members), Some(stated)) = (value.as_object_mut(), stated) {
         members.insert("check".to_owned(), stated);
     }
-    let stored: Stored = serde_json::from_value(value).map_err(|e| damaged(path, e))?;
+    let stored: Stored = serde_json::from_value(value).map_err(|e| Error::corrupt(what, e))?;
     Ok((stored.revision.0, stored.entry))
 }
 
-/// The JSON at `path`, if it says that it is of our format.
-fn parse(path: &Path) -> Result<Value> {
-    let failed = |e| Error::io(path, e);
+fn bytes_of(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(ENTRY_BYTES_MAX + 1).read_to_end(&mut bytes)).map_err(failed)?;
-    if bytes.len() as u64 > ENTRY_BYTES_MAX {
-        return Err(damaged(path, "longer than 16 MiB"));
-    }
-    let value: Value = serde_json::from_slice(&bytes).map_err(|e| damaged(path, e))?;
-    match value.get("format").and_then(Value::as_u64) {
-        Some(FORMAT) => Ok(value),
-        Some(other) => {
-            let reason = format!("written in format {other}, and this version reads format {FORMAT}");
-            Err(Error::invalid_data(path.display().to_string(), reason))
-        }
-        None => Err(damaged(path, "it does not begin with a format number")),
-    }
+    let file = File::open(path);
+    file.and_then(|file| file.take(ENTRY_BYTES_MAX + 1).read_to_end(&mut bytes)).map_err(|e| Error::io(path, e))?;
+    Ok(bytes)
 }
 
-fn damaged(path: &Path, reason: impl std::fmt::Display) -> Error {
-    Error::corrupt(path.display().to_string(), reason)
+/// The JSON in `bytes`, if it says that it is of one of our `formats`.
+fn parse(what: &str, bytes: &[u8], formats: std::ops::RangeInclusive<u64>) -> Result<Value> {
+    if bytes.len() as u64 > ENTRY_BYTES_MAX {
+        return Err(Error::corrupt(what, "longer than 16 MiB"));
+    }
+    let value: Value = serde_json::from_slice(bytes).map_err(|e| Error::corrupt(what, e))?;
+    match value.get("format").and_then(Value::as_u64) {
+        Some(found) if formats.contains(&found) => Ok(value),
+        Some(other) => {
+            let reason = format!("written in format {other}, and this version reads up to format {}", formats.end());
+            Err(Error::invalid_data(what, reason))
+        }
+        None => Err(Error::corrupt(what, "it does not begin with a format number")),
+    }
 }
 
 /// Digest of a JSON value that depends on neither white space nor the order of keys: tools may lay the text out anew.
