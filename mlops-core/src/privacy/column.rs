@@ -7,8 +7,9 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 
 use super::context::{Strength, Strengths};
-use super::detect::{Detector, Scratch};
-use super::{Kind, phone};
+use super::detect::Detector;
+use super::scan::Scratch;
+use super::{Kind, card, date, geo, net, phone, plate, tax};
 use crate::{Error, Result};
 
 /// What a column holds.
@@ -28,14 +29,23 @@ impl ColumnVerdict {
     const NOTHING: Self = Self { kind: None, matched: 0, examined: 0, confidence: 0.0 };
 }
 
-/// Share of random numbers of the right length that have the form of `kind`.
+/// Share of random values of the right length that have the form of `kind`.
 const fn chance(kind: Kind) -> f64 {
     match kind {
         Kind::Cccd => 0.015,
         Kind::Cmnd => 0.38,
         Kind::Phone => 0.05,
-        Kind::Email => 0.0,
+        Kind::TaxCode => 0.09,
+        Kind::BankCard => 0.03,
+        Kind::Passport => 0.2,
+        Kind::Plate => 0.1,
+        _ => 0.0,
     }
+}
+
+/// Whether a column of values of `kind` is never personal by its values alone: too much else looks alike.
+const fn needs_a_name(kind: Kind) -> bool {
+    matches!(kind, Kind::Cmnd | Kind::SocialInsurance | Kind::Passport | Kind::BirthDate)
 }
 
 /// Least bare confidence with which a value counts for a column whose name does not speak.
@@ -85,10 +95,10 @@ impl Detector {
     }
 
     /// Bits of the kinds that the whole of `text` could be of.
-    pub(super) fn kinds_of_whole(&self, text: &str, prior: Strengths, scratch: &mut Scratch) -> u8 {
+    pub(super) fn kinds_of_whole(&self, text: &str, prior: Strengths, scratch: &mut Scratch) -> u32 {
         let from = text.len() - text.trim_start().len();
         let to = text.trim_end().len();
-        let [only] = self.candidates(text, scratch) else { return 0 };
+        let [only] = self.candidates(text, prior, scratch) else { return 0 };
         let opened = only.start == from || (only.start == from + 1 && text[from..].starts_with('('));
         if !opened || only.end != to {
             return 0;
@@ -107,7 +117,7 @@ fn confidence(kind: Kind, prior: Strength, matched: u64, examined: u64) -> f64 {
         return 0.98 * share.sqrt();
     }
     let weight = match (kind, prior) {
-        (Kind::Cmnd, _) => 0.4,
+        (kind, _) if needs_a_name(kind) => 0.4,
         (_, Strength::None) => 0.97,
         (_, _) => 0.98,
     };
@@ -189,8 +199,34 @@ pub(super) fn form_of(detector: &Detector, text: &str, said: Option<Kind>) -> Op
         Kind::Email => trimmed
             .find('@')
             .is_some_and(|at| super::mail::around(trimmed, at).is_some_and(|found| found.bytes == (0..trimmed.len()))),
+        Kind::TaxCode => tax::canonical(trimmed).is_some(),
+        Kind::SocialInsurance => digits(10) && Kind::SocialInsurance.normalise(trimmed).len() == 10,
+        Kind::Passport => matches!(trimmed.len(), 8 | 9) && plate::passport_start(trimmed, 1..trimmed.len()) == Some(0),
+        Kind::Plate => {
+            trimmed.starts_with(|c: char| c.is_ascii_digit())
+                && plate::at(trimmed, 0).is_some_and(|f| f.end == trimmed.len())
+        }
+        Kind::BankCard => card::canonical(trimmed).is_some(),
+        Kind::Iban => trimmed.is_ascii() && card::iban_at(trimmed, 0) == Some(trimmed.len()),
+        Kind::IpAddress => net::canonical_ip(trimmed).is_some(),
+        Kind::MacAddress => net::canonical_mac(trimmed).is_some(),
+        Kind::Coordinates => geo::canonical(trimmed).is_some(),
+        Kind::BirthDate => date::whole(trimmed).is_some(),
+        Kind::PersonName | Kind::PostalAddress => said == Some(kind),
     };
     let bare_nine = digits(9) && !trimmed.starts_with('+');
-    let by_form = [Kind::Email, Kind::Cccd, Kind::Cmnd, Kind::Phone].into_iter();
-    said.filter(|kind| is(*kind)).or_else(|| by_form.filter(|k| *k != Kind::Phone || !bare_nine).find(|k| is(*k)))
+    // What has a check digit or a shape of its own; the others are only what somebody said that they are.
+    let by_form = [
+        Kind::Email,
+        Kind::Cccd,
+        Kind::Cmnd,
+        Kind::Phone,
+        Kind::BankCard,
+        Kind::Iban,
+        Kind::IpAddress,
+        Kind::MacAddress,
+        Kind::Plate,
+    ];
+    let mut by_form = by_form.into_iter().filter(|k| *k != Kind::Phone || !bare_nine);
+    said.filter(|kind| is(*kind)).or_else(|| by_form.find(|k| is(*k)))
 }

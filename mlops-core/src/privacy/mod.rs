@@ -21,22 +21,36 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod address;
+mod card;
 mod cccd;
 mod column;
 mod context;
+mod date;
+mod detail;
 mod detect;
 mod fold;
+mod forms;
+mod geo;
 mod key;
 mod kind;
 mod mail;
+mod name;
+mod net;
 mod number;
 mod phone;
+mod plate;
 mod policy;
+mod scan;
+mod tax;
 #[cfg(test)]
 mod tests;
+mod vocabulary;
+mod words;
 
 pub use cccd::{AGE_YEARS_MAX, Birthplace, Cccd, Sex};
 pub use column::ColumnVerdict;
+pub use detail::Detail;
 pub use detect::{Detector, DetectorBuilder, Finding};
 pub use key::{KEY_BYTES_MIN, PseudonymKey, TOKEN_CHARS};
 pub use kind::Kind;

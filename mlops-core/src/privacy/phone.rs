@@ -90,6 +90,23 @@ fn retired(b: u8, c: u8) -> bool {
     matches!((b, c), (b'2', _) | (b'6', b'2'..=b'9') | (b'8', b'6' | b'8') | (b'9', b'9'))
 }
 
+/// Who gave the number out: the carrier of a mobile prefix, which keeps its name when the number moves to another carrier.
+///
+/// Blocks as in libphonenumber's carrier data for VN (python `phonenumbers` 9.0.43).
+pub(super) fn carrier(number: &str) -> Option<&'static str> {
+    let digits = canonical(number)?;
+    Some(match digits.as_bytes().get(1..3)? {
+        [b'3', b'2'..=b'9'] | [b'8', b'6'] | [b'9', b'6'..=b'8'] => "Viettel",
+        [b'7', b'0' | b'6'..=b'9'] | [b'8', b'9'] | [b'9', b'0' | b'3'] => "MobiFone",
+        [b'8', b'1'..=b'5' | b'8'] | [b'9', b'1' | b'4'] => "VinaPhone",
+        [b'5', b'2' | b'6' | b'8'] | [b'9', b'2'] => "Vietnamobile",
+        [b'5' | b'9', b'9'] => "Gmobile",
+        [b'8', b'7'] => "Itel",
+        [b'5', b'5'] => "Wintel",
+        _ => return None,
+    })
+}
+
 /// `0` and the national number, when `text` is a telephone number and nothing else.
 pub(super) fn canonical(text: &str) -> Option<String> {
     let text = text.strip_prefix('(').unwrap_or(text);

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema as ArrowSchema};
 use serde::{Deserialize, Serialize};
 
 use super::column::{Texts, as_text, form_of, is_text};
-use super::detect::Scratch;
+use super::scan::Scratch;
 use super::{Detector, Kind, PseudonymKey};
 use crate::{Error, Result};
 
