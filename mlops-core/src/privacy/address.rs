@@ -147,8 +147,8 @@ impl Places {
         if let Some(end) = glued_unit(&word) {
             return Some((end, word.end, true));
         }
-        // After a house number the street needs no word: `12 Nguyễn Trãi`.
-        (before == Part::House.bit() && word.capital)
+        // After a house number the street needs no word: `12 Nguyễn Trãi`, `hẻm 51 Cao Thắng`.
+        (before != 0 && before & !(Part::House.bit() | Part::Hamlet.bit()) == 0 && word.capital)
             .then(|| name(text, word.start))
             .flatten()
             .map(|end| (Part::Street, end, false))

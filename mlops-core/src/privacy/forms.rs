@@ -103,7 +103,13 @@ fn place(text: &str, run_start: usize) -> Option<Found> {
         return None;
     }
     let found = geo::pair_at(text, start)?;
-    let bare = if found.telling { 0.75 } else { 0.1 };
+    // Two small numbers are seldom a place: around 0, 0 there is sea.
+    let small = found.latitude.abs() < 10.0 && found.longitude.abs() < 10.0;
+    let bare = match (found.telling, small) {
+        (true, false) => 0.75,
+        (true, true) => 0.4,
+        (false, _) => 0.1,
+    };
     Some(Found { bytes: start..found.end, reading: Reading::new(Kind::Coordinates, bare, 0.8, 0.97) })
 }
 

@@ -130,8 +130,11 @@ impl Written<'_> {
         if !whole || !tax::is_valid(self.digits) {
             return None;
         }
-        let bare = if branch && self.grouped() { 0.7 } else { 0.15 };
-        Some(Reading::new(Kind::TaxCode, bare, bare.max(0.5), 0.98))
+        let new = Reading::new;
+        Some(match branch && self.grouped() {
+            true => Reading { against: 0.55, ..new(Kind::TaxCode, 0.8, 0.8, 0.98) },
+            false => new(Kind::TaxCode, 0.15, 0.5, 0.98),
+        })
     }
 
     /// Any ten digits: nothing but a word tells.
@@ -252,7 +255,8 @@ pub(super) fn is_amount(before: &str, after: &str) -> bool {
 pub(super) fn is_part_of_code(before: &str, after: &str) -> bool {
     let mut back = before.chars().rev();
     let joined = match back.next() {
-        Some('_' | '#') => back.next().is_some_and(char::is_alphanumeric),
+        Some('#') => true,
+        Some('_') => back.next().is_some_and(char::is_alphanumeric),
         Some('-') => back.next().is_some_and(|c| c.is_ascii_uppercase() || c.is_ascii_digit()),
         Some('/') => {
             let digits = before[..before.len() - 1].chars().rev().take(13).take_while(|c| digit(*c).is_some()).count();

@@ -339,9 +339,10 @@ impl<'t, 's> Scanner<'t, 's> {
             let readings = Written { groups, digits: &digits[..filled] }.readings(self.detector.year);
             let readings = readings.map(|r| r.filter(|r| self.detector.looks_for(r.kind)));
             let weight = readings.iter().flatten().map(|r| r.confidence(self.said_before(r.kind))).fold(0.0, f64::max);
-            // Groups that fit together by chance must not swallow a number that starts within them.
+            // Groups that fit together by chance must not swallow a number that starts within them; of equally likely
+            // numbers the longer one is meant: a tax code with its branch.
             let floor = if index > 0 { GROUPED_FLOOR } else { 0.0 };
-            if weight > best.as_ref().map_or(floor, |b| b.2.max(floor)) {
+            if weight > floor && best.as_ref().is_none_or(|b| weight >= b.2) {
                 best = Some((index + 1, readings, weight));
             }
         }

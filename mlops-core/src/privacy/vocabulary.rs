@@ -148,7 +148,7 @@ pub(super) const WORDS: [(Label, &str); 20] = [
     ),
     (
         Label::UNIT,
-        "so nha, duong, pho, ngo, ngach, hem, kiet, thon, xom, ap, khu pho, to dan pho, khu dan cu, khu do \
+        "so nha, duong, pho, to, ngo, ngach, hem, kiet, thon, xom, ap, khu pho, to dan pho, khu dan cu, khu do \
          thi, chung cu, toa nha, can ho, phuong, xa, thi tran, quan, huyen, thi xa, p, q, tt, quoc lo, tinh \
          lo, dai lo",
     ),

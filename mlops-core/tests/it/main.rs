@@ -8,6 +8,7 @@ mod data_kits;
 mod interop;
 mod kits;
 mod pipeline;
+mod privacy;
 mod rank;
 mod sources;
 mod stages;
