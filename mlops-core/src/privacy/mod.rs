@@ -21,7 +21,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod action;
 mod address;
+mod audit;
 mod card;
 mod cccd;
 mod column;
@@ -32,6 +34,7 @@ mod detect;
 mod fold;
 mod forms;
 mod geo;
+mod guard;
 mod key;
 mod kind;
 mod mail;
@@ -39,19 +42,30 @@ mod name;
 mod net;
 mod number;
 mod phone;
+mod plan;
 mod plate;
+mod policies;
 mod policy;
 mod scan;
+#[cfg(feature = "fpe")]
+mod shape;
 mod tax;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
 mod words;
 
+pub use action::{Action, KEEP_LAST_MAX, Level, SHIFT_DAYS_MAX};
+pub use audit::{Audit, Treated};
 pub use cccd::{AGE_YEARS_MAX, Birthplace, Cccd, Sex};
 pub use column::ColumnVerdict;
 pub use detail::Detail;
 pub use detect::{Detector, DetectorBuilder, Finding};
+pub use guard::{Guard, SAMPLE_ROWS};
 pub use key::{KEY_BYTES_MIN, PseudonymKey, TOKEN_CHARS};
 pub use kind::Kind;
-pub use policy::{Action, Audit, KEEP_LAST_MAX, Plan, Policy, PolicyBuilder, Treated, Treatment};
+pub use plan::{Plan, Treatment};
+pub use policies::{POLICIES_BYTES_MAX, Policies};
+pub use policy::{Policy, PolicyBuilder};
+#[cfg(feature = "fpe")]
+pub use shape::SHAPE_DIGITS_MIN;

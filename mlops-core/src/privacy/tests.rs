@@ -361,7 +361,7 @@ fn a_policy_treats_columns_and_texts_and_the_audit_counts() {
     assert_eq!(out.column_by_name("age").unwrap().data_type(), &DataType::Int64);
 
     assert_eq!(audit.rows, 3);
-    assert_eq!(audit.treated["note"], Treated { cells: 2, kinds: [(P, 2), (E, 1)].into(), other: 0 });
+    assert_eq!(audit.treated["note"], Treated { cells: 2, kinds: [(P, 2), (E, 1)].into(), other: 0, unfit: 0 });
     assert_eq!(audit.treated["cccd"].cells, 2);
     assert!(audit.dropped.contains("secret") && audit.unscanned.contains("blob"));
     let mut sum = audit.clone();
