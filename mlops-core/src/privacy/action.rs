@@ -178,8 +178,11 @@ impl Level {
                 _ => detector.lexicon.places.province_of(value).map(str::to_owned),
             },
             Self::AgeBand { years } => {
-                let number =
-                    value.parse::<f64>().ok().filter(|_| kind != Some(Kind::Cccd)).map(|age| age.floor() as i64);
+                let number = value
+                    .parse::<f64>()
+                    .ok()
+                    .filter(|age| age.is_finite() && kind != Some(Kind::Cccd))
+                    .map(|age| age.floor() as i64);
                 let age = number.or_else(|| birth_year().map(|year| i64::from(detector.year - year)))?;
                 let years = i64::from(years);
                 let from = age.div_euclid(years) * years;

@@ -1,10 +1,12 @@
 //! Whole columns: where the name and the agreement of the values are the context.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray, StringArray};
-use arrow::compute::cast;
+use arrow::array::{Array, AsArray, StringArray, UInt64Array};
+use arrow::compute::{cast, take};
 use arrow::datatypes::DataType;
+use serde::Serialize;
 
 use super::context::{Strength, Strengths};
 use super::detect::Detector;
@@ -13,7 +15,7 @@ use super::{Kind, card, date, geo, net, phone, plate, tax};
 use crate::{Error, Result};
 
 /// What a column holds.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct ColumnVerdict {
     /// The kind that most values are of, if any is sure enough.
     pub kind: Option<Kind>,
@@ -23,6 +25,15 @@ pub struct ColumnVerdict {
     pub examined: u64,
     /// How sure the verdict is, in `0..=1`; 0 without a kind.
     pub confidence: f64,
+}
+
+/// What a column holds as a whole and inside of its texts.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct ColumnSurvey {
+    /// The kind that the column is of.
+    pub verdict: ColumnVerdict,
+    /// Values in which each kind was found, be they of it wholly or texts that hold it.
+    pub holding: BTreeMap<Kind, u64>,
 }
 
 impl ColumnVerdict {
@@ -80,6 +91,53 @@ impl Detector {
             }
         }
         Ok(self.verdict(prior, examined, &matched))
+    }
+
+    /// Judges the column `name` by at most `rows` of its `values`, evenly spaced, or by all; tells as well what stands inside
+    /// of texts that are of no kind as a whole, such as phone numbers in notes.
+    ///
+    /// * `values`: as for [`scan_column`](Self::scan_column). The same rows are looked at every time.
+    ///
+    /// # Errors
+    /// Those of [`scan_column`](Self::scan_column), and [`Error::Invalid`] when `rows` is 0.
+    ///
+    /// # Examples
+    /// ```
+    /// use mlops_core::arrow::array::StringArray;
+    /// use mlops_core::privacy::{Detector, Kind};
+    ///
+    /// let detector = Detector::builder().today(2026).build()?;
+    /// let notes = StringArray::from(vec!["gọi 0912345678", "không có gì", "thư an@x.vn"]);
+    /// let survey = detector.survey_column("note", &notes, Some(1_000))?;
+    /// assert_eq!((survey.verdict.kind, survey.holding[&Kind::Phone]), (None, 1));
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
+    pub fn survey_column(&self, name: &str, values: &dyn Array, rows: Option<usize>) -> Result<ColumnSurvey> {
+        let most = rows.unwrap_or(usize::MAX);
+        if most == 0 {
+            return Err(Error::invalid("rows", 0, "1 or more"));
+        }
+        let sampled;
+        let values = if values.len() > most {
+            let picks = (0..most).map(|i| (i as u128 * values.len() as u128 / most as u128) as u64);
+            sampled = take(values, &UInt64Array::from_iter_values(picks), None)?;
+            sampled.as_ref()
+        } else {
+            values
+        };
+        let verdict = self.scan_column(name, values)?;
+        let mut holding = BTreeMap::new();
+        let prior = self.lexicon.of_column(name)?;
+        if let Some(column) = Texts::of(name, values, prior)? {
+            let mut scratch = Scratch::default();
+            for text in column.iter().flatten() {
+                let kinds = self.spans(&text, prior, &mut scratch).fold(0, |bits, span| bits | span.kind.bit());
+                for kind in Kind::ALL.into_iter().filter(|kind| kinds & kind.bit() != 0) {
+                    *holding.entry(kind).or_default() += 1;
+                }
+            }
+        }
+        Ok(ColumnSurvey { verdict, holding })
     }
 
     fn verdict(&self, prior: Strengths, examined: u64, matched: &[u64; Kind::ALL.len()]) -> ColumnVerdict {

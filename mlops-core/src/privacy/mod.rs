@@ -23,6 +23,7 @@
 
 mod action;
 mod address;
+mod anonymity;
 mod audit;
 mod card;
 mod cccd;
@@ -56,9 +57,10 @@ mod vocabulary;
 mod words;
 
 pub use action::{Action, KEEP_LAST_MAX, Level, SHIFT_DAYS_MAX};
+pub use anonymity::{Anonymity, AnonymityBuilder, AnonymityReport};
 pub use audit::{Audit, Treated};
 pub use cccd::{AGE_YEARS_MAX, Birthplace, Cccd, Sex};
-pub use column::ColumnVerdict;
+pub use column::{ColumnSurvey, ColumnVerdict};
 pub use detail::Detail;
 pub use detect::{Detector, DetectorBuilder, Finding};
 pub use guard::{Guard, SAMPLE_ROWS};

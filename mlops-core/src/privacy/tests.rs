@@ -1,3 +1,5 @@
+mod guarding;
+
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
