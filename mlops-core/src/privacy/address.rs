@@ -173,6 +173,11 @@ impl Places {
         best
     }
 
+    /// Whether the words from byte `start` to `end` are the name of a province.
+    pub(super) fn starts(&self, text: &str, start: usize, end: usize) -> bool {
+        words::at(text, start).and_then(|word| self.province(text, &word)).is_some_and(|found| found.0 >= end)
+    }
+
     /// Name of the last province that stands in an address.
     pub(super) fn province_of(&self, text: &str) -> Option<&'static str> {
         let mut found = None;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::context::{Strength, Strengths};
 use super::detect::Detector;
-use super::scan::Scratch;
+use super::scan::{Candidate, Scratch};
 use super::{Kind, card, date, geo, net, phone, plate, tax};
 use crate::{Error, Result};
 
@@ -76,19 +76,27 @@ impl Detector {
     /// # Errors
     /// [`Error::Schema`] naming the column when its strings take more than 2 GiB.
     pub fn scan_column(&self, name: &str, values: &dyn Array) -> Result<ColumnVerdict> {
-        let prior = self.lexicon.of_column(name)?;
+        self.survey(name, values, |_| {})
+    }
+
+    /// Judges a column, and shows the candidates of each value that is not blank.
+    fn survey(&self, name: &str, values: &dyn Array, mut each: impl FnMut(&[Candidate])) -> Result<ColumnVerdict> {
+        let prior = self.lexicon.of_column(name);
         let Some(column) = Texts::of(name, values, prior)? else { return Ok(ColumnVerdict::NOTHING) };
         let mut scratch = Scratch::default();
         let (mut examined, mut matched) = (0_u64, [0_u64; Kind::ALL.len()]);
         for text in column.iter().flatten() {
-            if text.trim().is_empty() {
+            let trimmed = text.trim();
+            if trimmed.is_empty() {
                 continue;
             }
             examined += 1;
-            let whole = self.kinds_of_whole(&text, prior, &mut scratch);
+            let candidates = self.candidates(&text, prior, &mut scratch);
+            let whole = kinds_of_whole(&text, trimmed, candidates, prior);
             for kind in Kind::ALL.into_iter().filter(|kind| whole & kind.bit() != 0) {
                 matched[kind.index()] += 1;
             }
+            each(candidates);
         }
         Ok(self.verdict(prior, examined, &matched))
     }
@@ -125,18 +133,16 @@ impl Detector {
         } else {
             values
         };
-        let verdict = self.scan_column(name, values)?;
-        let mut holding = BTreeMap::new();
-        let prior = self.lexicon.of_column(name)?;
-        if let Some(column) = Texts::of(name, values, prior)? {
-            let mut scratch = Scratch::default();
-            for text in column.iter().flatten() {
-                let kinds = self.spans(&text, prior, &mut scratch).fold(0, |bits, span| bits | span.kind.bit());
-                for kind in Kind::ALL.into_iter().filter(|kind| kinds & kind.bit() != 0) {
-                    *holding.entry(kind).or_default() += 1;
-                }
+        let prior = self.lexicon.of_column(name);
+        let mut holding = [0_u64; Kind::ALL.len()];
+        let verdict = self.survey(name, values, |candidates| {
+            let sure = candidates.iter().filter_map(|c| c.verdict(prior)).filter(|(_, sure)| *sure >= self.threshold());
+            let kinds = sure.fold(0, |bits, (kind, _)| bits | kind.bit());
+            for kind in Kind::ALL.into_iter().filter(|kind| kinds & kind.bit() != 0) {
+                holding[kind.index()] += 1;
             }
-        }
+        })?;
+        let holding = Kind::ALL.into_iter().map(|kind| (kind, holding[kind.index()])).filter(|(_, n)| *n > 0).collect();
         Ok(ColumnSurvey { verdict, holding })
     }
 
@@ -151,19 +157,18 @@ impl Detector {
         }
         best
     }
+}
 
-    /// Bits of the kinds that the whole of `text` could be of.
-    pub(super) fn kinds_of_whole(&self, text: &str, prior: Strengths, scratch: &mut Scratch) -> u32 {
-        let from = text.len() - text.trim_start().len();
-        let to = text.trim_end().len();
-        let [only] = self.candidates(text, prior, scratch) else { return 0 };
-        let opened = only.start == from || (only.start == from + 1 && text[from..].starts_with('('));
-        if !opened || only.end != to {
-            return 0;
-        }
-        let counts = |bare: f64, kind: Kind| bare >= COUNTS_BARE || prior[kind.index()] == Strength::Strong;
-        only.readings.iter().flatten().filter(|r| counts(r.bare, r.kind)).fold(0, |bits, r| bits | r.kind.bit())
+/// Bits of the kinds that the whole of `text`, which is `trimmed` and blanks, could be of.
+fn kinds_of_whole(text: &str, trimmed: &str, candidates: &[Candidate], prior: Strengths) -> u32 {
+    let [only] = candidates else { return 0 };
+    let from = text.len() - text.trim_start().len();
+    let opened = only.start == from || (only.start == from + 1 && trimmed.starts_with('('));
+    if !opened || only.end != from + trimmed.len() {
+        return 0;
     }
+    let counts = |bare: f64, kind: Kind| bare >= COUNTS_BARE || prior[kind.index()] == Strength::Strong;
+    only.readings.iter().flatten().filter(|r| counts(r.bare, r.kind)).fold(0, |bits, r| bits | r.kind.bit())
 }
 
 fn confidence(kind: Kind, prior: Strength, matched: u64, examined: u64) -> f64 {

@@ -4,16 +4,16 @@
 //! counted in *steps* — folded letters, with every gap (spaces, digits, punctuation) as one — so that distance does not
 //! depend on the form of the diacritics or the length of numbers.
 
-use aho_corasick::automaton::{Automaton, StateID};
+use aho_corasick::automaton::Automaton;
 use aho_corasick::{Anchored, MatchKind, dfa::DFA};
 
 use std::collections::BTreeMap;
 
 use super::Kind;
 use super::address::Places;
-use super::fold::{Folded, fold};
+use super::fold::{Folded, OTHER_LETTER, fold};
 use super::name::{Names, RARE_SURNAMES, SURNAMES};
-use super::vocabulary::{Label, WORDS};
+use super::vocabulary::{Bearing, Label, WORDS};
 use super::words;
 use crate::{Error, Result};
 
@@ -40,11 +40,21 @@ pub(super) enum Strength {
 /// Strength per kind, by [`Kind::index`].
 pub(super) type Strengths = [Strength; Kind::ALL.len()];
 
+/// Symbols that a state has a next one for: the gap, 26 letters, and [`OTHER_LETTER`], each by its last five bits.
+const SYMBOLS: usize = 32;
+/// The state in which no word can end before the next gap.
+const ROOT: u16 = 0;
+/// Marks states in which no word ends.
+const NO_WORD: u16 = u16::MAX;
+
 /// The word list as an automaton, with the lists that candidates are read with.
 pub(super) struct Lexicon {
-    dfa: DFA,
-    /// What each pattern says, and of how many words it is.
-    labels: Vec<(Label, usize)>,
+    /// Next state by state and symbol. Small, so that it stays in the cache.
+    table: Vec<u16>,
+    /// The longest word that ends in a state.
+    ends: Vec<u16>,
+    /// What each word says, of how many words it is, and of how many letters with a gap on both sides.
+    labels: Vec<(Label, usize, usize)>,
     pub(super) names: Names,
     pub(super) places: Places,
 }
@@ -65,17 +75,18 @@ impl Lexicon {
             }
         }
         let patterns: Vec<_> = all.keys().map(|word| format!(" {word} ")).collect();
-        let labels = all.iter().map(|(word, label)| (*label, word.split(' ').count())).collect();
-        let dfa = DFA::builder()
-            .match_kind(MatchKind::Standard)
-            .build(&patterns)
-            .map_err(|e| Error::external("aho-corasick", e))?;
-        Ok(Self { dfa, labels, names: Names::new(), places: Places::new(super::cccd::provinces()) })
+        let labels = all.iter().map(|(word, label)| (*label, word.split(' ').count(), word.len() + 2)).collect();
+        let (table, ends) = tabulate(&patterns)?;
+        Ok(Self { table, ends, labels, names: Names::new(), places: Places::new(super::cccd::provinces()) })
+    }
+
+    fn next(&self, state: u16, symbol: u8) -> u16 {
+        self.table[usize::from(state) * SYMBOLS + usize::from(symbol) % SYMBOLS]
     }
 
     /// What a column's name says: `so_dien_thoai`, `customerPhone`, `Số CMND`.
-    pub(super) fn of_column(&self, name: &str) -> Result<Strengths> {
-        let mut tracker = Tracker::new(self)?;
+    pub(super) fn of_column(&self, name: &str) -> Strengths {
+        let mut tracker = Tracker::new(self);
         let mut strengths = Strengths::default();
         let mut lower = false;
         for c in name.chars() {
@@ -94,8 +105,37 @@ impl Lexicon {
             // `customer_id` is no identity number: only words that mean a kind outright still speak.
             strengths.iter_mut().filter(|s| **s == Strength::Weak).for_each(|s| *s = Strength::None);
         }
-        Ok(strengths)
+        strengths
     }
+}
+
+/// The automaton over `patterns` as a table of states by the last five bits of a symbol, and the longest pattern per state.
+fn tabulate(patterns: &[String]) -> Result<(Vec<u16>, Vec<u16>)> {
+    let outside = |e| Error::external("aho-corasick", e);
+    let dfa = DFA::builder().match_kind(MatchKind::Standard).build(patterns).map_err(outside)?;
+    let start = dfa.start_state(Anchored::No).map_err(|e| Error::external("aho-corasick", e))?;
+    let symbols: Vec<u8> = (b'a'..=b'z').chain([b' ', OTHER_LETTER]).collect();
+    let (mut numbers, mut order) = (BTreeMap::from([(start.as_usize(), ROOT)]), vec![start]);
+    let (mut table, mut ends) = (Vec::new(), Vec::new());
+    let mut at = 0;
+    while let Some(&state) = order.get(at) {
+        table.resize((at + 1) * SYMBOLS, ROOT);
+        for symbol in &symbols {
+            let next = dfa.next_state(Anchored::No, state, *symbol);
+            let new = u16::try_from(order.len()).ok().filter(|new| *new < NO_WORD);
+            let new = new.ok_or_else(|| Error::invalid("words", order.len(), "a list of fewer than 65535 states"))?;
+            let number = *numbers.entry(next.as_usize()).or_insert_with(|| {
+                order.push(next);
+                new
+            });
+            table[at * SYMBOLS + usize::from(*symbol) % SYMBOLS] = number;
+        }
+        let matches = if dfa.is_match(state) { dfa.match_len(state) } else { 0 };
+        let longest = (0..matches).map(|i| dfa.match_pattern(state, i)).max_by_key(|pattern| dfa.pattern_len(*pattern));
+        ends.push(longest.map_or(NO_WORD, |pattern| pattern.as_usize() as u16));
+        at += 1;
+    }
+    Ok((table, ends))
 }
 
 /// A word of the list that is not against, and where.
@@ -137,7 +177,7 @@ impl Hit {
 /// The state of one pass: which words were last seen.
 #[derive(Debug)]
 pub(super) struct Tracker {
-    state: StateID,
+    state: u16,
     step: usize,
     in_gap: bool,
     last: [Option<(usize, Strength)>; Kind::ALL.len()],
@@ -147,10 +187,9 @@ pub(super) struct Tracker {
 }
 
 impl Tracker {
-    pub(super) fn new(lexicon: &Lexicon) -> Result<Self> {
-        let start = lexicon.dfa.start_state(Anchored::No).map_err(|e| Error::external("aho-corasick", e))?;
-        let state = lexicon.dfa.next_state(Anchored::No, start, b' ');
-        Ok(Self { state, step: 0, in_gap: true, last: [None; Kind::ALL.len()], against: None, alone: None })
+    pub(super) fn new(lexicon: &Lexicon) -> Self {
+        let state = lexicon.next(ROOT, b' ');
+        Self { state, step: 0, in_gap: true, last: [None; Kind::ALL.len()], against: None, alone: None }
     }
 
     /// Whether the last character parted two words.
@@ -166,9 +205,27 @@ impl Tracker {
     /// Takes one folded letter. Words end at gaps, so none is found here.
     #[inline]
     pub(super) fn letter(&mut self, lexicon: &Lexicon, letter: u8) {
-        self.state = lexicon.dfa.next_state(Anchored::No, self.state, letter);
+        self.state = lexicon.next(self.state, letter);
         self.step += 1;
         self.in_gap = false;
+    }
+
+    /// Takes the ASCII letters of `bytes` from `at` on, of either case; returns where they end.
+    #[inline]
+    pub(super) fn letters(&mut self, lexicon: &Lexicon, bytes: &[u8], at: usize) -> usize {
+        let (mut state, mut end) = (self.state, at);
+        while state != ROOT
+            && let Some(letter) = bytes.get(end).filter(|b| b.is_ascii_alphabetic())
+        {
+            state = lexicon.next(state, *letter);
+            end += 1;
+        }
+        // Every word of the list starts behind a gap: in the root state the rest of this one cannot matter.
+        end += bytes[end..].iter().take_while(|b| b.is_ascii_alphabetic()).count();
+        self.state = if end > at { state } else { self.state };
+        self.step += end - at;
+        self.in_gap = false;
+        end
     }
 
     /// Takes a gap and returns the word of the list that ended at it.
@@ -179,25 +236,26 @@ impl Tracker {
         }
         self.in_gap = true;
         self.step += 1;
-        self.state = lexicon.dfa.next_state(Anchored::No, self.state, b' ');
-        if lexicon.dfa.is_match(self.state) { self.word(lexicon) } else { None }
+        self.state = lexicon.next(self.state, b' ');
+        match lexicon.ends[usize::from(self.state)] {
+            NO_WORD => None,
+            word => self.word(lexicon, word),
+        }
     }
 
-    fn word(&mut self, lexicon: &Lexicon) -> Option<Hit> {
-        let matches = (0..lexicon.dfa.match_len(self.state)).map(|i| lexicon.dfa.match_pattern(self.state, i));
-        let longest = matches.max_by_key(|pattern| lexicon.dfa.pattern_len(*pattern))?;
-        let (label, words) = *lexicon.labels.get(longest.as_usize())?;
-        if label.against {
+    fn word(&mut self, lexicon: &Lexicon, word: u16) -> Option<Hit> {
+        let (label, words, length) = *lexicon.labels.get(usize::from(word))?;
+        if label.bearing == Bearing::Against {
             self.against = Some(self.step);
             return None;
         }
-        let start = (self.step + 1).saturating_sub(lexicon.dfa.pattern_len(longest));
+        let start = (self.step + 1).saturating_sub(length);
         let hit = Hit { label, words, start, end: self.step };
         if hit.speaks() {
             for kind in Kind::ALL.into_iter().filter(|kind| (label.strong | label.weak) & kind.bit() != 0) {
                 self.last[kind.index()] = Some((self.step, hit.strength(kind)));
             }
-            if label.alone {
+            if label.bearing == Bearing::Alone {
                 self.alone = Some((self.step, label.strong));
             }
         }
@@ -240,7 +298,7 @@ mod tests {
 
     #[track_caller]
     fn check(name: &str, kind: Kind, expected: Strength) {
-        assert_eq!(Lexicon::new().unwrap().of_column(name).unwrap()[kind.index()], expected, "{name}");
+        assert_eq!(Lexicon::new().unwrap().of_column(name)[kind.index()], expected, "{name}");
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Found {
             out.push_str(&text[from..place.start]);
             let padded = text[place.clone()].starts_with('0') || place.len() >= 2;
             let width = if padded { place.len() } else { 1 };
-            out.push_str(&format!("{value:0width$}"));
+            out.push_str(format!("{value:0width$}").as_str());
             from = place.end;
         }
         out.push_str(&text[from..]);

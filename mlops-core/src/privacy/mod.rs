@@ -1,8 +1,14 @@
-//! Personal data: found in texts and columns, and masked, redacted or made into pseudonyms by a policy.
+//! Personal data: found in texts and columns, treated by a policy, and measured in what is left.
 //!
-//! Entry points: [`Detector`] finds, [`Policy`] says what is done, [`Policy::apply`] does it and hands back an [`Audit`]
-//! that counts and never quotes. The Vietnamese identity numbers have no check digit, so a number alone is not enough: words
-//! around it, the column's name or the agreement of a column's values decide.
+//! * [`Detector`] finds sixteen [kinds](Kind) in one pass: [`Detector::detect`] in a text, [`Detector::scan_column`] and
+//!   [`Detector::survey_column`] in columns; [`Detector::scrub`] is what log lines and messages go through.
+//! * [`Policy`] says what is done ([`Action`]: mask, token, encryption that keeps the shape, broader values, shifted dates …),
+//!   [`Policies`] says it per purpose; [`Policy::apply`] does it and hands back an [`Audit`] that counts and never quotes,
+//!   [`Policy::guard`] puts it in front of a source, and [`Plan::annotate`] tells profiles and checks what they must hide.
+//! * [`Anonymity`] measures how well rows hide among each other.
+//!
+//! The Vietnamese identity numbers have no check digit, so a number alone is not enough: words around it, the column's name
+//! or the agreement of a column's values decide.
 //!
 //! No raw value ever stands in an error, a log line or the `Debug` form of a type of this module.
 //!

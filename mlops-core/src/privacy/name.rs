@@ -115,7 +115,8 @@ impl Names {
         }
         let company = company(text, start, end);
         let plain = text[start..end].is_ascii();
-        Some((end, reading(common, count, middle, plain, surname.capital, company)))
+        let form = form(common, count, middle, plain);
+        Some((end, reading(form, common, surname.capital, company)))
     }
 
     /// Whether a word is a surname, and if so whether it is seldom anything else.
@@ -134,23 +135,22 @@ impl Names {
     }
 }
 
-fn reading(common: bool, count: usize, middle: bool, plain: bool, capital: bool, company: Company) -> Reading {
-    let form: f64 = match (common, count) {
-        (true, _) if middle && count >= 2 => 0.9,
+/// How surely the syllables alone make a name.
+fn form(common: bool, count: usize, middle: bool, plain: bool) -> f64 {
+    match (common, count) {
+        (true, 2..) if middle => 0.9,
         (true, 3) => 0.85,
         (true, 2) => 0.75,
         (true, _) => 0.45,
         (false, 2..) if middle => 0.8,
         (false, 3) => 0.65,
-        (false, 2) => {
-            if plain {
-                0.4
-            } else {
-                0.6
-            }
-        }
+        (false, 2) if plain => 0.4,
+        (false, 2) => 0.6,
         (false, _) => 0.2,
-    };
+    }
+}
+
+fn reading(form: f64, common: bool, capital: bool, company: Company) -> Reading {
     if !capital {
         return Reading::new(Kind::PersonName, 0.05, 0.1, if common { 0.8 } else { 0.6 });
     }

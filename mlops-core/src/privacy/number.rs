@@ -130,10 +130,10 @@ impl Written<'_> {
         if !whole || !tax::is_valid(self.digits) {
             return None;
         }
-        let new = Reading::new;
-        Some(match branch && self.grouped() {
-            true => Reading { against: 0.55, ..new(Kind::TaxCode, 0.8, 0.8, 0.98) },
-            false => new(Kind::TaxCode, 0.15, 0.5, 0.98),
+        Some(if branch && self.grouped() {
+            Reading { against: 0.55, ..Reading::new(Kind::TaxCode, 0.8, 0.8, 0.98) }
+        } else {
+            Reading::new(Kind::TaxCode, 0.15, 0.5, 0.98)
         })
     }
 

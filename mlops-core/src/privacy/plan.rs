@@ -200,7 +200,7 @@ impl Desk<'_> {
         if matches!(action, Action::ShiftDate { .. }) && values.data_type().is_temporal() {
             return self.moved(name, values, action, numbers);
         }
-        let prior = self.tools.detector.lexicon.of_column(name)?;
+        let prior = self.tools.detector.lexicon.of_column(name);
         let column = match Texts::of(name, values, prior)? {
             Some(column) => column,
             None => Texts::plain(as_text(name, values)?),
@@ -261,7 +261,7 @@ impl Desk<'_> {
     /// Treats what is found inside the values.
     fn text(&mut self, name: &str, values: &ArrayRef, numbers: &mut Treated) -> Result<ArrayRef> {
         let detector = self.tools.detector;
-        let prior = detector.lexicon.of_column(name)?;
+        let prior = detector.lexicon.of_column(name);
         let column = as_text(name, values)?;
         let mut out = StringBuilder::with_capacity(column.len(), column.value_data().len());
         let mut treated = String::new();

@@ -92,7 +92,7 @@ pub(super) struct Scanner<'t, 's> {
 impl<'t, 's> Scanner<'t, 's> {
     /// Fills `scratch` with the candidates of `text`.
     pub(super) fn run(detector: &'t Detector, text: &'t str, prior: Strengths, scratch: &'s mut Scratch) {
-        let Ok(tracker) = Tracker::new(&detector.lexicon) else { return };
+        let tracker = Tracker::new(&detector.lexicon);
         let names_expected = prior[Kind::PersonName.index()] == Strength::Strong;
         let scanner =
             Scanner { text, detector, tracker, scratch, settled_end: None, word_start: 0, covered: 0, names_expected };
@@ -150,7 +150,11 @@ impl<'t, 's> Scanner<'t, 's> {
         }
         if hit.label.surname && self.detector.looks_for(Kind::PersonName) {
             let small = self.names_expected || self.said_before(Kind::PersonName) == Strength::Strong;
-            if let Some((end, reading)) = lexicon.names.at(self.text, self.word_start, small) {
+            let named = lexicon.names.at(self.text, self.word_start, small);
+            // `Hồ Chí Minh` and `Hà Nam` are provinces first.
+            if let Some((end, reading)) =
+                named.filter(|(end, _)| !lexicon.places.starts(self.text, self.word_start, *end))
+            {
                 self.cover(self.word_start..end, reading);
             }
         }
@@ -170,17 +174,12 @@ impl<'t, 's> Scanner<'t, 's> {
         self.push(bytes, [Some(reading), None, None], false);
     }
 
-    fn letters(&mut self, mut at: usize) -> usize {
+    fn letters(&mut self, at: usize) -> usize {
         self.settle(0);
         if self.tracker.in_gap() {
             self.word_start = at;
         }
-        let bytes = self.text.as_bytes();
-        while let Some(byte) = bytes.get(at).filter(|b| b.is_ascii_alphabetic()) {
-            self.tracker.letter(&self.detector.lexicon, byte.to_ascii_lowercase());
-            at += 1;
-        }
-        at
+        self.tracker.letters(&self.detector.lexicon, self.text.as_bytes(), at)
     }
 
     fn wide(&mut self, at: usize) -> usize {

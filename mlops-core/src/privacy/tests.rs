@@ -187,6 +187,19 @@ fn addresses_are_found_without_any_word() {
 }
 
 #[test]
+fn provinces_are_no_people_and_say_nothing_of_a_column() {
+    for text in ["Hồ Chí Minh", "Ho Chi Minh", "TP. Hồ Chí Minh", "Hà Nam", "Thái Bình", "Lâm Đồng", "Cao Bằng"]
+    {
+        check(text, &[]);
+    }
+    let homes = ["Hồ Chí Minh", "Hà Nội", "Đà Nẵng", "Hà Nam", "Cần Thơ", "Thái Nguyên"];
+    check_column("province", &StringArray::from(homes.repeat(20)), None);
+    let people = ["Nguyễn Văn An", "Trần Thị Bích", "Lê Hoàng Nam", "phạm minh đức", "VÕ THỊ SÁU"];
+    check_column("ho_ten", &StringArray::from(people.repeat(4)), Some(Kind::PersonName));
+    check_column("x1", &StringArray::from(people[..3].repeat(20)), Some(Kind::PersonName));
+}
+
+#[test]
 fn byte_and_char_spans_agree_after_wide_characters() {
     let text = "Số điện thoại của bà Tư 👵 là 0912345678 ạ, thư: tu@x.vn";
     let found = detector().detect(text);
@@ -232,6 +245,20 @@ fn hostile_sizes_are_read_in_one_pass() {
         ("\u{301}".repeat(300_000), 0),
         ("a".repeat(1_000_000) + "@x.vn", 0),
         (".".repeat(500_000) + "@" + &"-.".repeat(250_000), 0),
+        (":".repeat(500_000), 0),
+        ("ab:".repeat(300_000), 0),
+        ("ab-".repeat(300_000), 0),
+        ("1.2.3.4.".repeat(100_000), 0),
+        ("10.1234, ".repeat(100_000), 50_000),
+        ("29A-".repeat(200_000), 0),
+        ("DE89 ".repeat(200_000), 0),
+        ("12/12/".repeat(150_000), 0),
+        ("1 tháng ".repeat(100_000), 0),
+        ("12 Lê Lợi, ".repeat(60_000), 60_000),
+        ("ngõ 1 ".repeat(100_000), 100_000),
+        ("Phường Bến ".repeat(60_000), 60_000),
+        ("Nguyễn ".repeat(100_000), 100_000),
+        ("x".repeat(1_000_000) + " 1", 0),
     ] {
         assert!(detector.detect(&text).len() <= most);
     }

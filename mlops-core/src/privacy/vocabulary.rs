@@ -4,6 +4,18 @@
 
 use super::Kind;
 
+/// How a word bears on the next number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(super) enum Bearing {
+    /// It speaks for the kinds that it names.
+    #[default]
+    For,
+    /// The number is of a kind that it names, or of none.
+    Alone,
+    /// The number is nothing personal.
+    Against,
+}
+
 /// What a word says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Label {
@@ -11,10 +23,7 @@ pub(super) struct Label {
     pub(super) strong: u32,
     /// Kinds that it could mean.
     pub(super) weak: u32,
-    /// The next number is nothing personal.
-    pub(super) against: bool,
-    /// The next number is of a kind that the word names, or of none.
-    pub(super) alone: bool,
+    pub(super) bearing: Bearing,
     /// It is a surname as well.
     pub(super) surname: bool,
     /// It may open a part of a postal address.
@@ -22,12 +31,12 @@ pub(super) struct Label {
 }
 
 impl Label {
-    const AGAINST: Self = Self { against: true, ..Self::strong(0) };
+    const AGAINST: Self = Self { bearing: Bearing::Against, ..Self::strong(0) };
     const UNIT: Self = Self { address: true, ..Self::strong(0) };
     pub(super) const SURNAME: Self = Self { surname: true, ..Self::strong(0) };
 
     const fn strong(bits: u32) -> Self {
-        Self { strong: bits, weak: 0, against: false, alone: false, surname: false, address: false }
+        Self { strong: bits, weak: 0, bearing: Bearing::For, surname: false, address: false }
     }
 
     const fn weakly(self, bits: u32) -> Self {
@@ -35,16 +44,15 @@ impl Label {
     }
 
     const fn alone(self) -> Self {
-        Self { alone: true, ..self }
+        Self { bearing: Bearing::Alone, ..self }
     }
 
     /// What a word says that stands in two lists.
-    pub(super) const fn and(self, other: Self) -> Self {
+    pub(super) fn and(self, other: Self) -> Self {
         Self {
             strong: self.strong | other.strong,
             weak: self.weak | other.weak,
-            against: self.against || other.against,
-            alone: self.alone || other.alone,
+            bearing: self.bearing.max(other.bearing),
             surname: self.surname || other.surname,
             address: self.address || other.address,
         }
@@ -76,7 +84,7 @@ pub(super) const WORDS: [(Label, &str); 20] = [
     (
         Label::strong(Kind::TaxCode.bit()).alone(),
         "mst, ma so thue, masothue, mst ca nhan, mst cn, tax code, tax id, taxcode, taxid, tax number, tax \
-         no, tin, vat number, vat no, vat code",
+         no, vat number, vat no, vat code",
     ),
     (
         Label::strong(Kind::SocialInsurance.bit()).alone(),
@@ -113,8 +121,9 @@ pub(super) const WORDS: [(Label, &str); 20] = [
     ),
     (
         Label::strong(Kind::BirthDate.bit()),
-        "ngay sinh, ngaysinh, sinh ngay, nam sinh, sinh nam, ngay thang nam sinh, sinh, dob, date of birth, \
-         dateofbirth, birth date, birthdate, birthday, birth, born, born on, sinh nhat, d o b, ns",
+        "ngay sinh, ngaysinh, sinh ngay, nam sinh, sinh nam, ngay thang nam sinh, dob, date of birth, \
+         dateofbirth, birth date, birthdate, birthday, birth, born, born on, sinh nhat, d o b, ns, nu sinh, \
+         con sinh, chau sinh, be sinh",
     ),
     (
         Label::strong(Kind::PersonName.bit()),
