@@ -1,4 +1,4 @@
-//! Speed of the detector and of pseudonyms: `cargo bench -p mlops-core --bench privacy`.
+//! Speed of the detector with all kinds, of pseudonyms and of the anonymity measure: `cargo bench -p mlops-core --bench privacy`.
 
 #![allow(missing_docs, reason = "criterion's macros write an undocumented function")]
 
@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use mlops_core::arrow::array::{ArrayRef, RecordBatch, StringArray};
-use mlops_core::privacy::{Action, Detector, Kind, Policy, PseudonymKey};
+use mlops_core::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use mlops_core::privacy::{Action, Anonymity, Detector, Kind, Policy, PseudonymKey};
 
 /// Deterministic numbers below `bound`.
 struct Numbers(u64);
@@ -38,6 +38,27 @@ fn dense(bytes: usize) -> String {
     text
 }
 
+/// Contact lines: a name, an address and four numbers each.
+fn contacts(bytes: usize) -> String {
+    let (mut text, mut numbers) = (String::new(), Numbers(3));
+    let names = ["Nguyễn Văn An", "Trần Thị Bích Ngọc", "Lê Hoàng Nam", "Phạm Minh Đức"];
+    while text.len() < bytes {
+        let (name, a, b) = (names[numbers.below(4) as usize], numbers.below(10_000_000), numbers.below(400));
+        let line = writeln!(
+            text,
+            "{name}, {b} Lê Lợi, phường {}, quận {}, TP.HCM. Sinh ngày 0{}/1{}/1990, xe 51G-{:03}.{:02}, 091{a:07}",
+            1 + b % 15,
+            1 + b % 12,
+            1 + b % 9,
+            b % 3,
+            b % 1_000,
+            b % 100,
+        );
+        assert!(line.is_ok());
+    }
+    text
+}
+
 /// Vietnamese sentences, one number every few hundred bytes.
 fn prose(bytes: usize) -> String {
     let (mut text, mut numbers) = (String::new(), Numbers(2));
@@ -55,9 +76,12 @@ fn bench(c: &mut Criterion) {
     let detector = Detector::builder().today(2026).build().expect("valid settings");
     let key = PseudonymKey::new((0..32).collect()).expect("32 bytes");
     let mut group = c.benchmark_group("privacy");
-    for (name, text) in
-        [("dense text", dense(1_000_000)), ("prose", prose(1_000_000)), ("digits", "9".repeat(1_000_000))]
-    {
+    for (name, text) in [
+        ("dense text", dense(1_000_000)),
+        ("prose", prose(1_000_000)),
+        ("contacts", contacts(1_000_000)),
+        ("digits", "9".repeat(1_000_000)),
+    ] {
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function(name, |b| b.iter(|| black_box(detector.detect(black_box(&text)).len())));
     }
@@ -79,6 +103,24 @@ fn bench(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     group.bench_function("one token", |b| {
         b.iter(|| black_box(key.token(Some(Kind::Phone), black_box("+84 912 345 678"))));
+    });
+    group.bench_function("one encryption", |b| {
+        b.iter(|| black_box(key.encrypt(Kind::Cccd, black_box("001099012345")).expect("twelve digits")));
+    });
+
+    let age = Int64Array::from_iter_values((0..100_000).map(|i| i * 7919 % 60));
+    let home = StringArray::from_iter_values((0..100_000).map(|i| format!("province {}", i * 104_729 % 63)));
+    let plan = StringArray::from_iter_values((0..100_000).map(|i| format!("plan {}", i % 7)));
+    let columns: [(&str, ArrayRef); 3] = [("age", Arc::new(age)), ("home", Arc::new(home)), ("plan", Arc::new(plan))];
+    let rows = RecordBatch::try_from_iter(columns).expect("three columns");
+    group.throughput(Throughput::Elements(rows.num_rows() as u64));
+    group.bench_function("anonymity of three columns", |b| {
+        b.iter(|| {
+            let builder = Anonymity::builder().quasi_identifiers(["age", "home"]).sensitive("plan");
+            let mut anonymity = builder.build().expect("valid settings");
+            anonymity.update(black_box(&rows)).expect("columns are there");
+            black_box(anonymity.finish().k)
+        });
     });
     group.finish();
 }

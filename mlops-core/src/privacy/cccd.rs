@@ -69,6 +69,11 @@ const PROVINCES: [(u16, &str); 63] = [
     (96, "Cà Mau"),
 ];
 
+/// Names of the 63 provinces.
+pub(super) fn provinces() -> impl Iterator<Item = &'static str> {
+    PROVINCES.into_iter().map(|(_, name)| name)
+}
+
 /// Oldest age, in years, that a number is believed to tell.
 pub const AGE_YEARS_MAX: i32 = 120;
 

@@ -4,11 +4,17 @@
 //! counted in *steps* — folded letters, with every gap (spaces, digits, punctuation) as one — so that distance does not
 //! depend on the form of the diacritics or the length of numbers.
 
-use aho_corasick::automaton::{Automaton, StateID};
+use aho_corasick::automaton::Automaton;
 use aho_corasick::{Anchored, MatchKind, dfa::DFA};
 
+use std::collections::BTreeMap;
+
 use super::Kind;
-use super::fold::{Folded, fold};
+use super::address::Places;
+use super::fold::{Folded, OTHER_LETTER, fold};
+use super::name::{Names, RARE_SURNAMES, SURNAMES};
+use super::vocabulary::{Bearing, Label, WORDS};
+use super::words;
 use crate::{Error, Result};
 
 /// Steps before a value in which a word speaks for it.
@@ -34,233 +40,53 @@ pub(super) enum Strength {
 /// Strength per kind, by [`Kind::index`].
 pub(super) type Strengths = [Strength; Kind::ALL.len()];
 
-/// What a word says.
-#[derive(Clone, Copy, Debug)]
-struct Label {
-    strong: u8,
-    weak: u8,
-    against: bool,
-}
+/// Symbols that a state has a next one for: the gap, 26 letters, and [`OTHER_LETTER`], each by its last five bits.
+const SYMBOLS: usize = 32;
+/// The state in which no word can end before the next gap.
+const ROOT: u16 = 0;
+/// Marks states in which no word ends.
+const NO_WORD: u16 = u16::MAX;
 
-const CCCD: Label = Label { strong: Kind::Cccd.bit(), weak: Kind::Cmnd.bit(), against: false };
-const IDENTITY: Label = Label { strong: Kind::Cccd.bit() | Kind::Cmnd.bit(), weak: 0, against: false };
-const ID: Label = Label { strong: 0, weak: Kind::Cccd.bit() | Kind::Cmnd.bit(), against: false };
-const PHONE: Label = Label { strong: Kind::Phone.bit(), weak: 0, against: false };
-const EMAIL: Label = Label { strong: Kind::Email.bit(), weak: 0, against: false };
-const AGAINST: Label = Label { strong: 0, weak: 0, against: true };
-
-/// Folded words; where two end at one place the longer one speaks.
-const WORDS: [(Label, &[&str]); 6] = [
-    (
-        CCCD,
-        &[
-            "cccd",
-            "can cuoc",
-            "cancuoc",
-            "can cuoc cong dan",
-            "dinh danh",
-            "dinh danh ca nhan",
-            "ddcn",
-            "citizen id",
-            "citizenid",
-            "citizen identity",
-        ],
-    ),
-    (
-        IDENTITY,
-        &[
-            "cmnd",
-            "cmt",
-            "cmtnd",
-            "chung minh",
-            "chung minh thu",
-            "chung minh nhan dan",
-            "giay to tuy than",
-            "cmnd cccd",
-            "identity card",
-            "identity number",
-            "identity no",
-            "id card",
-            "id number",
-            "id no",
-            "idcard",
-            "national id",
-            "nationalid",
-            "personal id",
-            "identification number",
-            "socccd",
-            "socmnd",
-            "so giay to",
-            "identitycard",
-        ],
-    ),
-    (ID, &["id", "identity", "identification", "so id"]),
-    (
-        PHONE,
-        &[
-            "sdt",
-            "dt",
-            "dien thoai",
-            "dienthoai",
-            "sodienthoai",
-            "so dt",
-            "dtdd",
-            "di dong",
-            "didong",
-            "tel",
-            "telephone",
-            "phone",
-            "phones",
-            "phonenumber",
-            "phoneno",
-            "mobile",
-            "mobileno",
-            "mobilephone",
-            "mob",
-            "cell",
-            "cellphone",
-            "msisdn",
-            "zalo",
-            "viber",
-            "whatsapp",
-            "wa me",
-            "call",
-            "goi",
-            "alo",
-            "lien he",
-            "lienhe",
-            "lh",
-            "contact",
-            "sms",
-            "nhan tin",
-            "so may",
-            "may ban",
-            "hotline",
-            "fax",
-        ],
-    ),
-    (EMAIL, &["email", "e mail", "mail", "emailaddress", "thu dien tu", "hop thu", "gmail"]),
-    (
-        AGAINST,
-        &[
-            "order",
-            "orders",
-            "order id",
-            "order no",
-            "order number",
-            "orderid",
-            "don hang",
-            "ma don",
-            "ma don hang",
-            "van don",
-            "ma van don",
-            "tracking",
-            "tracking number",
-            "tracking no",
-            "invoice",
-            "invoice no",
-            "hoa don",
-            "so hoa don",
-            "giao dich",
-            "ma giao dich",
-            "transaction",
-            "transaction id",
-            "txn",
-            "trace",
-            "trace id",
-            "reference",
-            "ref",
-            "ref no",
-            "tham chieu",
-            "ma tham chieu",
-            "timestamp",
-            "version",
-            "phien ban",
-            "build",
-            "sku",
-            "barcode",
-            "ma vach",
-            "ma hang",
-            "ma san pham",
-            "product",
-            "product id",
-            "serial",
-            "serial no",
-            "imei",
-            "so tai khoan",
-            "stk",
-            "tai khoan",
-            "account",
-            "account no",
-            "account number",
-            "account id",
-            "mst",
-            "ma so thue",
-            "tax code",
-            "tax id",
-            "bhxh",
-            "bao hiem",
-            "hop dong",
-            "so hop dong",
-            "contract",
-            "price",
-            "amount",
-            "total",
-            "so tien",
-            "don gia",
-            "gia ban",
-            "customer id",
-            "customerid",
-            "user id",
-            "userid",
-            "session id",
-            "request id",
-            "item id",
-            "offer id",
-            "event id",
-            "ma loi",
-            "error",
-            "port",
-            "voucher",
-            "coupon",
-            "ma khach hang",
-            "ma kh",
-            "ticket",
-            "checksum",
-            "hash",
-            "uuid",
-            "offset",
-            "revision",
-            "batch",
-            "lot",
-        ],
-    ),
-];
-
-/// The word list as an automaton.
+/// The word list as an automaton, with the lists that candidates are read with.
 pub(super) struct Lexicon {
-    dfa: DFA,
-    labels: Vec<Label>,
+    /// Next state by state and symbol. Small, so that it stays in the cache.
+    table: Vec<u16>,
+    /// The longest word that ends in a state.
+    ends: Vec<u16>,
+    /// What each word says, of how many words it is, and of how many letters with a gap on both sides.
+    labels: Vec<(Label, usize, usize)>,
+    pub(super) names: Names,
+    pub(super) places: Places,
 }
 
 impl Lexicon {
     pub(super) fn new() -> Result<Self> {
-        let mut patterns = Vec::new();
-        let mut labels = Vec::new();
+        let mut all: BTreeMap<String, Label> = BTreeMap::new();
+        let mut add = |word: &str, label: Label| {
+            let known = all.entry(word.to_owned()).or_default();
+            *known = known.and(label);
+        };
         for (label, words) in WORDS {
-            patterns.extend(words.iter().map(|word| format!(" {word} ")));
-            labels.extend(words.iter().map(|_| label));
+            words.split(", ").for_each(|word| add(word, label));
         }
-        let dfa = DFA::builder()
-            .match_kind(MatchKind::Standard)
-            .build(&patterns)
-            .map_err(|e| Error::external("aho-corasick", e))?;
-        Ok(Self { dfa, labels })
+        for surname in SURNAMES.split_whitespace().chain(RARE_SURNAMES.split_whitespace()) {
+            if let Some(folded) = words::at(surname, 0) {
+                add(&String::from_utf8_lossy(folded.folded()), Label::SURNAME);
+            }
+        }
+        let patterns: Vec<_> = all.keys().map(|word| format!(" {word} ")).collect();
+        let labels = all.iter().map(|(word, label)| (*label, word.split(' ').count(), word.len() + 2)).collect();
+        let (table, ends) = tabulate(&patterns)?;
+        Ok(Self { table, ends, labels, names: Names::new(), places: Places::new(super::cccd::provinces()) })
+    }
+
+    fn next(&self, state: u16, symbol: u8) -> u16 {
+        self.table[usize::from(state) * SYMBOLS + usize::from(symbol) % SYMBOLS]
     }
 
     /// What a column's name says: `so_dien_thoai`, `customerPhone`, `Số CMND`.
-    pub(super) fn of_column(&self, name: &str) -> Result<Strengths> {
-        let mut tracker = Tracker::new(self)?;
+    pub(super) fn of_column(&self, name: &str) -> Strengths {
+        let mut tracker = Tracker::new(self);
         let mut strengths = Strengths::default();
         let mut lower = false;
         for c in name.chars() {
@@ -279,14 +105,45 @@ impl Lexicon {
             // `customer_id` is no identity number: only words that mean a kind outright still speak.
             strengths.iter_mut().filter(|s| **s == Strength::Weak).for_each(|s| *s = Strength::None);
         }
-        Ok(strengths)
+        strengths
     }
 }
 
-/// A word that speaks for kinds, and where.
+/// The automaton over `patterns` as a table of states by the last five bits of a symbol, and the longest pattern per state.
+fn tabulate(patterns: &[String]) -> Result<(Vec<u16>, Vec<u16>)> {
+    let outside = |e| Error::external("aho-corasick", e);
+    let dfa = DFA::builder().match_kind(MatchKind::Standard).build(patterns).map_err(outside)?;
+    let start = dfa.start_state(Anchored::No).map_err(|e| Error::external("aho-corasick", e))?;
+    let symbols: Vec<u8> = (b'a'..=b'z').chain([b' ', OTHER_LETTER]).collect();
+    let (mut numbers, mut order) = (BTreeMap::from([(start.as_usize(), ROOT)]), vec![start]);
+    let (mut table, mut ends) = (Vec::new(), Vec::new());
+    let mut at = 0;
+    while let Some(&state) = order.get(at) {
+        table.resize((at + 1) * SYMBOLS, ROOT);
+        for symbol in &symbols {
+            let next = dfa.next_state(Anchored::No, state, *symbol);
+            let new = u16::try_from(order.len()).ok().filter(|new| *new < NO_WORD);
+            let new = new.ok_or_else(|| Error::invalid("words", order.len(), "a list of fewer than 65535 states"))?;
+            let number = *numbers.entry(next.as_usize()).or_insert_with(|| {
+                order.push(next);
+                new
+            });
+            table[at * SYMBOLS + usize::from(*symbol) % SYMBOLS] = number;
+        }
+        let matches = if dfa.is_match(state) { dfa.match_len(state) } else { 0 };
+        let longest = (0..matches).map(|i| dfa.match_pattern(state, i)).max_by_key(|pattern| dfa.pattern_len(*pattern));
+        ends.push(longest.map_or(NO_WORD, |pattern| pattern.as_usize() as u16));
+        at += 1;
+    }
+    Ok((table, ends))
+}
+
+/// A word of the list that is not against, and where.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hit {
-    label: Label,
+    pub(super) label: Label,
+    /// How many words it is of.
+    pub(super) words: usize,
     /// Step at which the word starts.
     pub(super) start: usize,
     /// Step after the word.
@@ -304,6 +161,11 @@ impl Hit {
         }
     }
 
+    /// Whether it names any kind.
+    pub(super) const fn speaks(&self) -> bool {
+        self.label.strong | self.label.weak != 0
+    }
+
     fn raise(&self, strengths: &mut Strengths) {
         for kind in Kind::ALL {
             let slot = &mut strengths[kind.index()];
@@ -315,18 +177,24 @@ impl Hit {
 /// The state of one pass: which words were last seen.
 #[derive(Debug)]
 pub(super) struct Tracker {
-    state: StateID,
+    state: u16,
     step: usize,
     in_gap: bool,
     last: [Option<(usize, Strength)>; Kind::ALL.len()],
     against: Option<usize>,
+    /// The last word after which a number is of its kinds or of none.
+    alone: Option<(usize, u32)>,
 }
 
 impl Tracker {
-    pub(super) fn new(lexicon: &Lexicon) -> Result<Self> {
-        let start = lexicon.dfa.start_state(Anchored::No).map_err(|e| Error::external("aho-corasick", e))?;
-        let state = lexicon.dfa.next_state(Anchored::No, start, b' ');
-        Ok(Self { state, step: 0, in_gap: true, last: [None; Kind::ALL.len()], against: None })
+    pub(super) fn new(lexicon: &Lexicon) -> Self {
+        let state = lexicon.next(ROOT, b' ');
+        Self { state, step: 0, in_gap: true, last: [None; Kind::ALL.len()], against: None, alone: None }
+    }
+
+    /// Whether the last character parted two words.
+    pub(super) const fn in_gap(&self) -> bool {
+        self.in_gap
     }
 
     /// Steps so far.
@@ -337,12 +205,30 @@ impl Tracker {
     /// Takes one folded letter. Words end at gaps, so none is found here.
     #[inline]
     pub(super) fn letter(&mut self, lexicon: &Lexicon, letter: u8) {
-        self.state = lexicon.dfa.next_state(Anchored::No, self.state, letter);
+        self.state = lexicon.next(self.state, letter);
         self.step += 1;
         self.in_gap = false;
     }
 
-    /// Takes a gap and returns the word for a kind that ended at it.
+    /// Takes the ASCII letters of `bytes` from `at` on, of either case; returns where they end.
+    #[inline]
+    pub(super) fn letters(&mut self, lexicon: &Lexicon, bytes: &[u8], at: usize) -> usize {
+        let (mut state, mut end) = (self.state, at);
+        while state != ROOT
+            && let Some(letter) = bytes.get(end).filter(|b| b.is_ascii_alphabetic())
+        {
+            state = lexicon.next(state, *letter);
+            end += 1;
+        }
+        // Every word of the list starts behind a gap: in the root state the rest of this one cannot matter.
+        end += bytes[end..].iter().take_while(|b| b.is_ascii_alphabetic()).count();
+        self.state = if end > at { state } else { self.state };
+        self.step += end - at;
+        self.in_gap = false;
+        end
+    }
+
+    /// Takes a gap and returns the word of the list that ended at it.
     #[inline]
     pub(super) fn gap(&mut self, lexicon: &Lexicon) -> Option<Hit> {
         if self.in_gap {
@@ -350,24 +236,27 @@ impl Tracker {
         }
         self.in_gap = true;
         self.step += 1;
-        self.state = lexicon.dfa.next_state(Anchored::No, self.state, b' ');
-        if lexicon.dfa.is_match(self.state) { self.word(lexicon) } else { None }
+        self.state = lexicon.next(self.state, b' ');
+        match lexicon.ends[usize::from(self.state)] {
+            NO_WORD => None,
+            word => self.word(lexicon, word),
+        }
     }
 
-    fn word(&mut self, lexicon: &Lexicon) -> Option<Hit> {
-        let matches = (0..lexicon.dfa.match_len(self.state)).map(|i| lexicon.dfa.match_pattern(self.state, i));
-        let longest = matches.max_by_key(|pattern| lexicon.dfa.pattern_len(*pattern))?;
-        let label = *lexicon.labels.get(longest.as_usize())?;
-        if label.against {
+    fn word(&mut self, lexicon: &Lexicon, word: u16) -> Option<Hit> {
+        let (label, words, length) = *lexicon.labels.get(usize::from(word))?;
+        if label.bearing == Bearing::Against {
             self.against = Some(self.step);
             return None;
         }
-        let hit =
-            Hit { label, start: (self.step + 1).saturating_sub(lexicon.dfa.pattern_len(longest)), end: self.step };
-        for kind in Kind::ALL {
-            let strength = hit.strength(kind);
-            if strength != Strength::None {
-                self.last[kind.index()] = Some((self.step, strength));
+        let start = (self.step + 1).saturating_sub(length);
+        let hit = Hit { label, words, start, end: self.step };
+        if hit.speaks() {
+            for kind in Kind::ALL.into_iter().filter(|kind| (label.strong | label.weak) & kind.bit() != 0) {
+                self.last[kind.index()] = Some((self.step, hit.strength(kind)));
+            }
+            if label.bearing == Bearing::Alone {
+                self.alone = Some((self.step, label.strong));
             }
         }
         Some(hit)
@@ -385,9 +274,10 @@ impl Tracker {
         (distance <= BEFORE_STEPS && self.against.is_none_or(|against| against < at)).then_some((strength, distance))
     }
 
-    /// Whether a word such as `order` stands closely before the next value.
-    pub(super) fn speaks_against(&self) -> bool {
-        self.against.is_some_and(|at| self.step - at <= AGAINST_STEPS)
+    /// Whether a word such as `order`, or one that names other numbers only, stands closely before the next value.
+    pub(super) fn speaks_against(&self, kind: Kind) -> bool {
+        let near = |at: usize| self.step - at <= AGAINST_STEPS;
+        self.against.is_some_and(near) || self.alone.is_some_and(|(at, kinds)| near(at) && kinds & kind.bit() == 0)
     }
 
     /// A number was read. A word against is used up by it, and so are the words before that one.
@@ -395,6 +285,7 @@ impl Tracker {
     /// A number counts as a step, so that only so many numbers can stand between a word and the one it speaks about.
     pub(super) fn number_read(&mut self) {
         self.step += 1;
+        self.alone = None;
         if let Some(against) = self.against.take() {
             self.last.iter_mut().filter(|l| l.is_some_and(|(at, _)| at < against)).for_each(|l| *l = None);
         }
@@ -407,7 +298,7 @@ mod tests {
 
     #[track_caller]
     fn check(name: &str, kind: Kind, expected: Strength) {
-        assert_eq!(Lexicon::new().unwrap().of_column(name).unwrap()[kind.index()], expected, "{name}");
+        assert_eq!(Lexicon::new().unwrap().of_column(name)[kind.index()], expected, "{name}");
     }
 
     #[test]
@@ -435,7 +326,10 @@ mod tests {
     #[test]
     fn no_pattern_is_written_in_letters_that_cannot_occur() {
         for (_, words) in WORDS {
-            assert!(words.iter().all(|w| w.bytes().all(|b| b.is_ascii_lowercase() || b == b' ')));
+            for word in words.split(", ") {
+                let plain = word.bytes().all(|b| b.is_ascii_lowercase() || b == b' ');
+                assert!(plain && word.trim() == word && !word.contains("  ") && !word.is_empty(), "{word:?}");
+            }
         }
     }
 }

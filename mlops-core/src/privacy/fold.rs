@@ -47,6 +47,61 @@ pub(super) fn is_letter(c: char) -> bool {
     matches!(fold(c), Folded::Letter(_) | Folded::Mark)
 }
 
+/// Vietnamese vowels: without tone, then grave, acute, hook above, tilde, dot below.
+const VOWELS: [[char; 6]; 12] = [
+    ['a', 'à', 'á', 'ả', 'ã', 'ạ'],
+    ['ă', 'ằ', 'ắ', 'ẳ', 'ẵ', 'ặ'],
+    ['â', 'ầ', 'ấ', 'ẩ', 'ẫ', 'ậ'],
+    ['e', 'è', 'é', 'ẻ', 'ẽ', 'ẹ'],
+    ['ê', 'ề', 'ế', 'ể', 'ễ', 'ệ'],
+    ['i', 'ì', 'í', 'ỉ', 'ĩ', 'ị'],
+    ['o', 'ò', 'ó', 'ỏ', 'õ', 'ọ'],
+    ['ô', 'ồ', 'ố', 'ổ', 'ỗ', 'ộ'],
+    ['ơ', 'ờ', 'ớ', 'ở', 'ỡ', 'ợ'],
+    ['u', 'ù', 'ú', 'ủ', 'ũ', 'ụ'],
+    ['ư', 'ừ', 'ứ', 'ử', 'ữ', 'ự'],
+    ['y', 'ỳ', 'ý', 'ỷ', 'ỹ', 'ỵ'],
+];
+
+/// `c` with a combining mark, where Vietnamese has such a letter.
+fn composed(c: char, mark: char) -> Option<char> {
+    let (row, column) =
+        VOWELS.iter().enumerate().find_map(|(r, row)| row.iter().position(|v| *v == c).map(|i| (r, i)))?;
+    let other = |from: char, to: char| {
+        (VOWELS[row][0] == from).then(|| VOWELS.iter().find(|r| r[0] == to).map(|r| r[column]))?
+    };
+    match mark {
+        '\u{302}' => [('a', 'â'), ('e', 'ê'), ('o', 'ô')].into_iter().find_map(|(from, to)| other(from, to)),
+        '\u{306}' => other('a', 'ă'),
+        '\u{31b}' => [('o', 'ơ'), ('u', 'ư')].into_iter().find_map(|(from, to)| other(from, to)),
+        tone if column == 0 => {
+            let tones = ['\u{300}', '\u{301}', '\u{309}', '\u{303}', '\u{323}'];
+            tones.iter().position(|t| *t == tone).map(|i| VOWELS[row][i + 1])
+        }
+        _ => None,
+    }
+}
+
+/// Lower case, Vietnamese letters composed, runs of spaces as one.
+pub(super) fn composed_lower(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars().flat_map(char::to_lowercase) {
+        let c = if c.is_whitespace() { ' ' } else { c };
+        match out.chars().next_back() {
+            Some(' ') if c == ' ' => {}
+            Some(last) => match composed(last, c) {
+                Some(whole) => {
+                    out.pop();
+                    out.push(whole);
+                }
+                None => out.push(c),
+            },
+            None => out.push(c),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,5 +128,14 @@ mod tests {
         let plain = "aaaaaaaaaaaaaaaaaeeeeeeeeeeeiiiiiooooooooooooooooouuuuuuuuuuuyyyyyd";
         assert_eq!(folded(all), plain);
         assert_eq!(folded(&all.to_uppercase()), plain);
+    }
+
+    #[test]
+    fn decomposed_letters_are_composed_in_any_order_of_marks() {
+        for text in ["NGUYỄN", "Nguye\u{302}\u{303}n", "nguye\u{303}\u{302}n"] {
+            assert_eq!(composed_lower(text), "nguyễn");
+        }
+        assert_eq!(composed_lower("Đặng  Thi\u{323}\tTu\u{31b}\u{300}"), "đặng thị từ");
+        assert_eq!(composed_lower("b\u{301}"), "b\u{301}");
     }
 }

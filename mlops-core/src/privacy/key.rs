@@ -14,8 +14,11 @@ pub const KEY_BYTES_MIN: usize = 32;
 /// Length of a token in hexadecimal digits.
 pub const TOKEN_CHARS: usize = 32;
 
-/// Parts these tokens from any other use of the key.
-const DOMAIN: &[u8] = b"mlops.privacy.token.1\0";
+/// Part the uses of one key from each other.
+const TOKENS: &[u8] = b"mlops.privacy.token.1\0";
+const SHIFTS: &[u8] = b"mlops.privacy.shift.1\0";
+#[cfg(feature = "fpe")]
+const SHAPES: &[u8] = b"mlops.privacy.shape.1\0";
 
 /// The host's secret that turns values into tokens.
 ///
@@ -24,6 +27,8 @@ const DOMAIN: &[u8] = b"mlops.privacy.token.1\0";
 /// from the data.
 pub struct PseudonymKey {
     mac: Hmac<Sha256>,
+    #[cfg(feature = "fpe")]
+    pub(super) shape: super::shape::Shape,
 }
 
 impl PseudonymKey {
@@ -40,8 +45,18 @@ impl PseudonymKey {
         if bytes.len() < KEY_BYTES_MIN || bytes.iter().all(|b| Some(b) == bytes.first()) {
             return Err(refuse());
         }
-        let mac = Hmac::new_from_slice(&bytes).map_err(|_| refuse())?;
-        Ok(Self { mac })
+        let mac = Hmac::<Sha256>::new_from_slice(&bytes).map_err(|_| refuse())?;
+        #[cfg(feature = "fpe")]
+        let shape = {
+            let mut derived = mac.clone();
+            derived.update(SHAPES);
+            super::shape::Shape::new(&Zeroizing::new(derived.finalize().into_bytes().into()))?
+        };
+        Ok(Self {
+            mac,
+            #[cfg(feature = "fpe")]
+            shape,
+        })
     }
 
     /// Token of `value`: the first 128 bits of HMAC-SHA-256, as 32 lower-case hexadecimal digits.
@@ -52,13 +67,7 @@ impl PseudonymKey {
     /// # Source
     /// RFC 2104; truncation to half of the output as its section 5 allows.
     pub fn token(&self, kind: Option<Kind>, value: &str) -> String {
-        let canonical = kind.map_or(value.into(), |kind| kind.normalise(value));
-        let mut mac = self.mac.clone();
-        mac.update(DOMAIN);
-        mac.update(kind.map_or("value", Kind::as_str).as_bytes());
-        mac.update(&[0]);
-        mac.update(canonical.as_bytes());
-        let bytes = mac.finalize().into_bytes();
+        let bytes = self.digest(TOKENS, kind, value);
         let mut token = String::with_capacity(TOKEN_CHARS);
         for byte in bytes.iter().take(TOKEN_CHARS / 2) {
             for nibble in [byte >> 4, byte & 15] {
@@ -66,6 +75,24 @@ impl PseudonymKey {
             }
         }
         token
+    }
+
+    /// Days by which the dates of `subject` move: the same in every table, in `-days_max..=days_max`, never 0.
+    pub(super) fn shift_days(&self, kind: Option<Kind>, subject: &str, days_max: u16) -> i64 {
+        let bytes = self.digest(SHIFTS, kind, subject);
+        let number = bytes.iter().take(8).fold(0_u64, |n, b| (n << 8) | u64::from(*b));
+        let days = (number % (2 * u64::from(days_max.max(1)))) as i64 - i64::from(days_max.max(1));
+        if days >= 0 { days + 1 } else { days }
+    }
+
+    fn digest(&self, domain: &[u8], kind: Option<Kind>, value: &str) -> [u8; 32] {
+        let canonical = kind.map_or(value.into(), |kind| kind.normalise(value));
+        let mut mac = self.mac.clone();
+        mac.update(domain);
+        mac.update(kind.map_or("value", Kind::as_str).as_bytes());
+        mac.update(&[0]);
+        mac.update(canonical.as_bytes());
+        mac.finalize().into_bytes().into()
     }
 }
 
@@ -95,6 +122,18 @@ mod tests {
         assert_eq!(key(0).token(Some(Kind::Phone), "+84 912 345 678"), "a73128fb3a614fcfdd6868b58a0c596a");
         // … b"value\0An"
         assert_eq!(key(0).token(None, "An"), "d6a54b463c351eb70a52224b358dcfcf");
+    }
+
+    #[test]
+    fn dates_of_one_subject_move_alike_and_never_stay() {
+        let key = key(0);
+        let days: Vec<_> = (0..2_000).map(|i| key.shift_days(None, &i.to_string(), 3)).collect();
+        assert!(days.iter().all(|d| (-3..=3).contains(d) && *d != 0));
+        assert!([-3, -2, -1, 1, 2, 3].iter().all(|d| days.iter().filter(|n| *n == d).count() > 250));
+        assert_eq!(
+            key.shift_days(Some(Kind::Phone), "0912345678", 30),
+            key.shift_days(Some(Kind::Phone), "+84 912 345 678", 30)
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::cccd::{Birthplace, Cccd};
 use super::context::Strength;
 use super::kind::{digit, is_blank, is_dash};
 use super::phone::{self, Form, Line};
+use super::{card, tax};
 
 /// Most digit groups that one number is written in.
 pub(super) const GROUPS_MAX: usize = 7;
@@ -71,7 +72,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    const fn new(kind: Kind, bare: f64, weak: f64, strong: f64) -> Self {
+    pub(super) const fn new(kind: Kind, bare: f64, weak: f64, strong: f64) -> Self {
         Self { kind, bare, weak, strong, against: bare * 0.4 }
     }
 
@@ -90,8 +91,11 @@ impl Reading {
     }
 }
 
-/// Everything that a number could be; at most two kinds share a length.
-pub(super) type Readings = [Option<Reading>; 2];
+/// Most kinds that one number can be of.
+pub(super) const READINGS_MAX: usize = 3;
+
+/// Everything that a number could be.
+pub(super) type Readings = [Option<Reading>; READINGS_MAX];
 
 /// The groups of one number.
 pub(super) struct Written<'a> {
@@ -105,10 +109,51 @@ impl Written<'_> {
     pub(super) fn readings(&self, year: i32) -> Readings {
         let plus = self.groups.first().is_some_and(|g| g.plus);
         match self.digits.len() {
-            9 if !plus => [self.cmnd(), self.phone(plus)],
-            12 if !plus => [self.cccd(year), self.phone(plus)],
-            _ => [self.phone(plus), None],
+            9 if !plus => [self.cmnd(), self.phone(plus), None],
+            10 if !plus => [self.phone(plus), self.tax_code(), self.insurance()],
+            12 if !plus => [self.cccd(year), self.phone(plus), None],
+            13 if !plus => [self.tax_code(), self.phone(plus), None],
+            14 if !plus => [self.phone(plus), self.card(), None],
+            15.. if !plus => [self.card(), None, None],
+            _ => [self.phone(plus), None, None],
         }
+    }
+
+    /// One of eleven numbers has the check digit: only the form with a branch tells by itself.
+    fn tax_code(&self) -> Option<Reading> {
+        let branch = self.digits.len() == 13;
+        let whole = match self.groups {
+            [_] => true,
+            [head, tail] => head.digits == 10 && tail.digits == 3 && tail.gap == Gap::Dash,
+            _ => false,
+        };
+        if !whole || !tax::is_valid(self.digits) {
+            return None;
+        }
+        Some(if branch && self.grouped() {
+            Reading { against: 0.55, ..Reading::new(Kind::TaxCode, 0.8, 0.8, 0.98) }
+        } else {
+            Reading::new(Kind::TaxCode, 0.15, 0.5, 0.98)
+        })
+    }
+
+    /// Any ten digits: nothing but a word tells.
+    fn insurance(&self) -> Option<Reading> {
+        let same = self.digits.iter().all(|d| *d == self.digits[0]);
+        (!same && !self.grouped()).then(|| Reading::new(Kind::SocialInsurance, 0.02, 0.1, 0.9))
+    }
+
+    /// As one run, or in groups as cards show them: of four, or 4-6-5 and 4-6-4.
+    fn card(&self) -> Option<Reading> {
+        let groups = self.groups.iter().map(|g| g.digits);
+        let fours = groups.clone().rev().skip(1).all(|n| n == 4);
+        let shown = fours || groups.eq([4, 6, self.digits.len() as u8 - 10]);
+        if (self.grouped() && !shown) || !self.is_even() {
+            return None;
+        }
+        card::scheme(self.digits)?;
+        let bare = if self.grouped() { 0.9 } else { 0.75 };
+        Some(Reading::new(Kind::BankCard, bare, 0.9, 0.99))
     }
 
     fn grouped(&self) -> bool {
@@ -210,7 +255,8 @@ pub(super) fn is_amount(before: &str, after: &str) -> bool {
 pub(super) fn is_part_of_code(before: &str, after: &str) -> bool {
     let mut back = before.chars().rev();
     let joined = match back.next() {
-        Some('_' | '#') => back.next().is_some_and(char::is_alphanumeric),
+        Some('#') => true,
+        Some('_') => back.next().is_some_and(char::is_alphanumeric),
         Some('-') => back.next().is_some_and(|c| c.is_ascii_uppercase() || c.is_ascii_digit()),
         Some('/') => {
             let digits = before[..before.len() - 1].chars().rev().take(13).take_while(|c| digit(*c).is_some()).count();

@@ -90,6 +90,23 @@ fn retired(b: u8, c: u8) -> bool {
     matches!((b, c), (b'2', _) | (b'6', b'2'..=b'9') | (b'8', b'6' | b'8') | (b'9', b'9'))
 }
 
+/// Who gave the number out: the carrier of a mobile prefix, which keeps its name when the number moves to another carrier.
+///
+/// Blocks as in libphonenumber's carrier data for VN (python `phonenumbers` 9.0.43); `099`, which several carriers share,
+/// is not told.
+pub(super) fn carrier(number: &str) -> Option<&'static str> {
+    let digits = canonical(number)?;
+    Some(match digits.as_bytes().get(1..3)? {
+        [b'3', b'2'..=b'9'] | [b'8', b'6'] | [b'9', b'6'..=b'8'] => "Viettel",
+        [b'7', b'0' | b'6'..=b'9'] | [b'8', b'9'] | [b'9', b'0' | b'3'] => "MobiFone",
+        [b'8', b'1'..=b'5' | b'7' | b'8'] | [b'9', b'1' | b'4'] => "VinaPhone",
+        [b'5', b'2' | b'6' | b'8'] | [b'9', b'2'] => "Vietnamobile",
+        [b'5', b'9'] => "Gmobile",
+        [b'5', b'5'] => "Reddi",
+        _ => return None,
+    })
+}
+
 /// `0` and the national number, when `text` is a telephone number and nothing else.
 pub(super) fn canonical(text: &str) -> Option<String> {
     let text = text.strip_prefix('(').unwrap_or(text);
@@ -141,5 +158,24 @@ mod tests {
         {
             assert_eq!(canonical(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn carriers_are_those_of_libphonenumber() {
+        // Python phonenumbers 9.0.43, `carrier.name_for_number`, for the national numbers …1234567.
+        for (prefixes, name) in [
+            ("032 033 034 035 036 037 038 039 086 096 097 098", "Viettel"),
+            ("070 076 077 078 079 0898 090 093", "MobiFone"),
+            ("081 082 083 084 085 087 088 091 094", "VinaPhone"),
+            ("0522 056 058 092", "Vietnamobile"),
+            ("059", "Gmobile"),
+            ("0559", "Reddi"),
+        ] {
+            for prefix in prefixes.split(' ') {
+                assert_eq!(carrier(&format!("{prefix:1<10}")), Some(name), "{prefix}");
+            }
+        }
+        assert_eq!(carrier("0993123456"), None);
+        assert_eq!(carrier("02438251234"), None);
     }
 }

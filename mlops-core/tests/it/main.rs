@@ -12,6 +12,7 @@ mod interop;
 mod kits;
 mod openlineage;
 mod pipeline;
+mod privacy;
 mod rank;
 mod sources;
 mod stages;
