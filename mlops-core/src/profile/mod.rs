@@ -4,22 +4,41 @@
 //! ([`Profile::to_html`], [`Profile::summary`]), the reference of a drift check ([`Profile::compare`]) and the state of a
 //! monitoring window. It is stored as JSON (serde) or as compact bytes ([`Profile::to_bytes`]), both versioned.
 
+mod alert;
+mod answers;
+mod calendar;
+mod characters;
 mod codec;
 mod column;
+mod diff;
 mod few;
 mod html;
 mod number;
 mod options;
+mod personal;
 mod profiler;
+mod relations;
+mod rows;
+mod semantic;
+mod sequence;
 mod summary;
 mod text;
 
 use serde::{Deserialize, Serialize};
 
+pub use alert::{Alert, AlertKind};
+pub use calendar::WeekHours;
+pub use characters::CharacterStats;
 pub use column::{ColumnKind, ColumnProfile};
+pub use diff::{ColumnDiff, Pair, ProfileDiff};
 pub use few::ValueCount;
 pub use options::{ProfileOptions, ProfileOptionsBuilder};
+pub use personal::Personal;
 pub use profiler::Profiler;
+pub use relations::{Interval, Related, RelatedKind, Relations};
+pub use rows::{Cell, RowProfiler};
+pub use semantic::{Meaning, Semantic};
+pub use sequence::Sequence;
 pub use summary::{ColumnSummary, TopValue};
 pub use text::LengthStats;
 
@@ -38,14 +57,16 @@ use crate::{Error, Result};
 pub struct Profile {
     rows: u64,
     columns: Vec<ColumnProfile>,
+    relations: Option<Relations>,
 }
 
 /// Columns that one profile may have.
 pub(crate) const COLUMNS_MAX: usize = 100_000;
 
 impl Profile {
-    /// The format that is written, in JSON and in bytes.
-    pub const FORMAT: u32 = 1;
+    /// The format that is written, in JSON and in bytes. Format 1 is still read: it knows no signs, order, hours, classes of
+    /// characters, forms and relations.
+    pub const FORMAT: u32 = 2;
 
     /// Rows seen.
     pub fn rows(&self) -> u64 {
@@ -60,6 +81,22 @@ impl Profile {
     /// The profile of one column.
     pub fn column(&self, name: &str) -> Option<&ColumnProfile> {
         self.columns.iter().find(|column| column.name() == name)
+    }
+
+    /// What the columns have to do with each other, and how many rows are copies: a copy, to be asked more than once. `None`
+    /// where [`ProfileOptionsBuilder::related`] did not ask for it, or one of two merged profiles had other columns related.
+    pub fn relations(&self) -> Option<Relations> {
+        self.relations.as_ref().and_then(|relations| relations.settled().ok())
+    }
+
+    /// What is striking about the table, the worst first.
+    pub fn alerts(&self) -> Vec<Alert> {
+        alert::of(self)
+    }
+
+    /// What is different in `other`: columns, counts and distributions.
+    pub fn diff(&self, other: &Self) -> ProfileDiff {
+        ProfileDiff::of(self, other)
     }
 
     /// Adds what `other` has seen. A column that is hidden on one side is hidden in the result.
@@ -77,8 +114,35 @@ impl Profile {
         for (mine, theirs) in self.columns.iter_mut().zip(&other.columns) {
             mine.merge(theirs)?;
         }
+        self.merge_relations(other)?;
         self.rows += other.rows;
         Ok(())
+    }
+
+    fn merge_relations(&mut self, other: &Self) -> Result<()> {
+        let columns = &self.columns;
+        let is_shown = |name: &str| columns.iter().any(|column| column.name() == name && !column.is_hidden());
+        if let (Some(mine), Some(theirs)) = (&mut self.relations, &other.relations) {
+            let mut theirs = theirs.clone();
+            mine.retain(is_shown)?;
+            theirs.retain(is_shown)?;
+            if mine.is_mergeable(&theirs) {
+                return mine.merge(&theirs);
+            }
+        }
+        self.relations = None;
+        Ok(())
+    }
+
+    /// Lets go of all values of the column at `place`, in which a detector found personal data.
+    fn hide(&mut self, place: usize, personal: Personal) {
+        self.columns[place].hide(personal);
+        let name = self.columns[place].name();
+        // Rows that cannot be settled are not kept either: better no relations than a value that should be hidden.
+        let forgotten = self.relations.as_mut().map(|relations| relations.retain(|other| other != name));
+        if forgotten.is_some_and(|result| result.is_err()) {
+            self.relations = None;
+        }
     }
 
     /// Verdict on every column of `self`, the reference, and `current`: see [`drift::compare_profiles`].
@@ -112,7 +176,11 @@ impl Profile {
         codec::from_bytes(bytes)
     }
 
-    fn check(rows: u64, columns: Vec<ColumnProfile>) -> Result<Self> {
+    fn check_format(found: u32) -> Result<()> {
+        if found == 1 { Ok(()) } else { check_format("profile", found, Self::FORMAT) }
+    }
+
+    fn check(rows: u64, columns: Vec<ColumnProfile>, relations: Option<Relations>) -> Result<Self> {
         let corrupt = |reason: String| Err(Error::corrupt("profile", reason));
         if columns.len() > COLUMNS_MAX {
             return corrupt(format!("{} columns", columns.len()));
@@ -123,7 +191,10 @@ impl Profile {
             }
             column.check()?;
         }
-        Ok(Self { rows, columns })
+        if let Some(relations) = &relations {
+            relations.check(rows)?;
+        }
+        Ok(Self { rows, columns, relations })
     }
 }
 
@@ -133,11 +204,14 @@ struct Wire {
     format: u32,
     rows: u64,
     columns: Vec<ColumnProfile>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    relations: Option<Relations>,
 }
 
 impl From<Profile> for Wire {
     fn from(profile: Profile) -> Self {
-        Self { format: Profile::FORMAT, rows: profile.rows, columns: profile.columns }
+        let Profile { rows, columns, relations } = profile;
+        Self { format: Profile::FORMAT, rows, columns, relations }
     }
 }
 
@@ -145,8 +219,8 @@ impl TryFrom<Wire> for Profile {
     type Error = Error;
 
     fn try_from(wire: Wire) -> Result<Self> {
-        check_format("profile", wire.format, Self::FORMAT)?;
-        Self::check(wire.rows, wire.columns)
+        Self::check_format(wire.format)?;
+        Self::check(wire.rows, wire.columns, wire.relations)
     }
 }
 
