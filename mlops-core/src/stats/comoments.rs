@@ -52,8 +52,12 @@ impl Centred {
     fn of(block: &[f64]) -> Self {
         let present: Vec<f64> = block.iter().map(|v| f64::from(u8::from(v.is_finite()))).collect();
         let count: f64 = present.iter().sum();
-        let mean = block.iter().filter(|v| v.is_finite()).map(|v| v / count.max(1.0)).sum::<f64>();
-        let values: Vec<f64> = block.iter().map(|v| if v.is_finite() { v - mean } else { 0.0 }).collect();
+        let rough = block.iter().filter(|v| v.is_finite()).map(|v| v / count.max(1.0)).sum::<f64>();
+        let shifted =
+            |mean: f64| -> Vec<f64> { block.iter().map(|v| if v.is_finite() { v - mean } else { 0.0 }).collect() };
+        // The rounding of a long sum is as large as the spread of values that are nearly equal: sum what is left of it.
+        let mean = rough + shifted(rough).iter().sum::<f64>() / count.max(1.0);
+        let values = shifted(mean);
         let squares = dot(&values, &values);
         Self { mean, values, present, count, squares }
     }
@@ -237,7 +241,7 @@ impl CoMoments {
         let pair = self.pair(a, b)?;
         let scale = pair.squares[0].sqrt() * pair.squares[1].sqrt();
         // Below this, what is left of the squares is the rounding of equal values.
-        let noise = |square: f64, mean: f64| square <= pair.count * (4.0 * f64::EPSILON * mean).powi(2);
+        let noise = |square: f64, mean: f64| square <= pair.count * (16.0 * f64::EPSILON * mean).powi(2);
         let is_flat = noise(pair.squares[0], pair.mean[0]) || noise(pair.squares[1], pair.mean[1]);
         let value = pair.product / scale;
         (pair.count >= 2.0 && !is_flat && value.is_finite()).then(|| value.clamp(-1.0, 1.0))
