@@ -315,3 +315,6 @@ impl ColumnProfile {
         Ok(Some(histogram))
     }
 }
+
+#[cfg(test)]
+mod tests;

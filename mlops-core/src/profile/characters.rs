@@ -139,7 +139,7 @@ mod tests {
             empty: 1,
             blank: 2,
             words: 5,
-            letters: 6,
+            letters: 5,
             digits: 4,
             blanks: 6,
             punctuation: 1,

@@ -168,3 +168,6 @@ fn unseen(seen: &ColumnProfile, other: &ColumnProfile) -> Vec<String> {
     let frequent = top(seen).into_iter().filter(is_frequent);
     frequent.filter(|item| count_of(other, &item.value).high == 0).map(|item| item.value).collect()
 }
+
+#[cfg(test)]
+mod tests;

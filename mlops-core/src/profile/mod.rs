@@ -1,8 +1,16 @@
 //! What a table looks like: one pass over its batches, bounded memory, mergeable, comparable.
 //!
-//! [`Profiler`] takes record batches and gives a [`Profile`]; both merge. The profile is at once a report
-//! ([`Profile::to_html`], [`Profile::summary`]), the reference of a drift check ([`Profile::compare`]) and the state of a
-//! monitoring window. It is stored as JSON (serde) or as compact bytes ([`Profile::to_bytes`]), both versioned.
+//! [`Profiler`] takes record batches, [`RowProfiler`] single rows, and both give a [`Profile`]; profiles merge. A profile is at once a report
+//! ([`Profile::to_html`], [`Profile::summary`], [`Profile::alerts`]), the reference of a drift check ([`Profile::compare`]), one side of
+//! a comparison ([`Profile::diff`]) and the state of a monitoring window. It is stored as JSON (serde) or as compact bytes
+//! ([`Profile::to_bytes`]), both versioned.
+//!
+//! * Exact, whatever the split: rows, nulls, NaN, infinities, zeros, negatives, extremes, lengths, words and classes of characters, hours
+//!   of the week. Exact to rounding: moments and Pearson's correlations.
+//! * Sketches beyond a size that is set: different values, quantiles, frequent values. Each says its error.
+//! * Samples by smallest hash, the same for every order and split: what texts mean, personal data, rank correlations, associations,
+//!   copies of rows. They hold no text.
+//! * Of the order of rows tells [`Sequence`] alone.
 
 mod alert;
 mod answers;
@@ -84,7 +92,7 @@ impl Profile {
     }
 
     /// What the columns have to do with each other, and how many rows are copies: a copy, to be asked more than once. `None`
-    /// where [`ProfileOptionsBuilder::related`] did not ask for it, or one of two merged profiles had other columns related.
+    /// where [`ProfileOptionsBuilder::related`] did not ask for it, or two merged profiles had different columns related or hidden.
     pub fn relations(&self) -> Option<Relations> {
         self.relations.as_ref().and_then(|relations| relations.settled().ok())
     }
@@ -111,27 +119,25 @@ impl Profile {
         for (mine, theirs) in self.columns.iter().zip(&other.columns) {
             mine.check_mergeable(theirs)?;
         }
+        let mut pairs = self.columns.iter().zip(&other.columns);
+        let shows_the_same = pairs.all(|(mine, theirs)| mine.is_hidden() == theirs.is_hidden());
         for (mine, theirs) in self.columns.iter_mut().zip(&other.columns) {
             mine.merge(theirs)?;
         }
-        self.merge_relations(other)?;
+        self.merge_relations(other, shows_the_same)?;
         self.rows += other.rows;
         Ok(())
     }
 
-    fn merge_relations(&mut self, other: &Self) -> Result<()> {
-        let columns = &self.columns;
-        let is_shown = |name: &str| columns.iter().any(|column| column.name() == name && !column.is_hidden());
-        if let (Some(mine), Some(theirs)) = (&mut self.relations, &other.relations) {
-            let mut theirs = theirs.clone();
-            mine.retain(is_shown)?;
-            theirs.retain(is_shown)?;
-            if mine.is_mergeable(&theirs) {
-                return mine.merge(&theirs);
+    /// Rows of which other columns were shown have other hashes: their samples do not go together.
+    fn merge_relations(&mut self, other: &Self, shows_the_same: bool) -> Result<()> {
+        match (&mut self.relations, &other.relations) {
+            (Some(mine), Some(theirs)) if shows_the_same && mine.is_mergeable(theirs) => mine.merge(theirs),
+            _ => {
+                self.relations = None;
+                Ok(())
             }
         }
-        self.relations = None;
-        Ok(())
     }
 
     /// Lets go of all values of the column at `place`, in which a detector found personal data.

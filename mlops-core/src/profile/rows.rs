@@ -158,16 +158,10 @@ impl Values {
 impl Unit {
     fn of(self, time: EventTime) -> Option<i64> {
         match self {
-            Self::Micros(unit) => {
-                Some(time.as_micros().div_euclid(unit)).filter(|_| unit < 86_400_000_000 || is_date(time))
-            }
+            Self::Micros(unit) => Some(time.as_micros().div_euclid(unit)),
             Self::Nanos => time.as_micros().checked_mul(1000),
         }
     }
-}
-
-fn is_date(time: EventTime) -> bool {
-    i32::try_from(time.as_micros().div_euclid(86_400_000_000)).is_ok()
 }
 
 impl Column {

@@ -115,6 +115,7 @@ impl Relations {
     pub(crate) fn settled(&self) -> Result<Self> {
         let mut settled = self.clone();
         settled.settle()?;
+        settled.pending = Pending::default();
         Ok(settled)
     }
 
