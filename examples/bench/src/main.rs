@@ -33,8 +33,10 @@ struct Options {
 enum Job {
     /// Point-in-time join of entity.parquet with fv_a, fv_b and fv_c.
     AsOfJoin,
-    /// Profile of profile.parquet.
+    /// Profile of profile.parquet, with all relations.
     Profile,
+    /// Profile of the rows of profile.parquet, pushed one at a time.
+    ProfileRows,
 }
 
 /// What a job did.
@@ -49,6 +51,7 @@ fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
     let outcome = match options.name {
         Job::AsOfJoin => as_of_join::run(&options.data)?,
         Job::Profile => profile::run(&options.data)?,
+        Job::ProfileRows => profile::run_rows(&options.data)?,
     };
     let used = Usage::now()?.since(&start);
     let mut all = outcome.figures;
