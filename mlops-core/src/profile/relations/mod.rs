@@ -61,6 +61,25 @@ pub struct Interval {
 ///
 /// Hidden columns, and columns that are neither numbers, times, booleans nor texts, take no part: rows that differ in these
 /// alone are copies of each other here.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use mlops_core::arrow::array::{Float64Array, RecordBatch, StringArray};
+/// use mlops_core::profile::{ProfileOptions, Profiler};
+///
+/// let batch = RecordBatch::try_from_iter([
+///     ("size", Arc::new(Float64Array::from(vec![1.0, 2.0, 3.0, 3.0])) as _),
+///     ("price", Arc::new(Float64Array::from(vec![2.0, 4.0, 6.0, 6.0])) as _),
+///     ("city", Arc::new(StringArray::from(vec!["Huế", "Huế", "Vinh", "Vinh"])) as _),
+/// ])?;
+/// let mut profiler = Profiler::new(&batch.schema(), &ProfileOptions::report())?;
+/// profiler.update(&batch)?;
+/// let relations = profiler.finish().relations().unwrap();
+/// assert_eq!(relations.pearson("size", "price"), Some(1.0));
+/// assert_eq!((relations.duplicates().value, relations.examined()), (1, 3));
+/// # Ok::<(), mlops_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Wire", into = "Wire")]
 pub struct Relations {
