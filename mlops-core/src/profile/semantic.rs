@@ -77,8 +77,11 @@ pub struct Meaning {
     pub examined: u64,
 }
 
+/// Whether a text has a form.
+type HasForm = fn(&str) -> bool;
+
 /// The forms that are looked for, in the order in which they are preferred; bit `i` is that of `FORMS[i]`.
-const FORMS: [(Semantic, fn(&str) -> bool); 7] = [
+const FORMS: [(Semantic, HasForm); 7] = [
     (Semantic::Email, is_email),
     (Semantic::Url, is_url),
     (Semantic::Uuid, is_uuid),

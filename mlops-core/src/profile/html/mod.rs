@@ -12,8 +12,11 @@ use crate::stats::Estimate;
 
 const STYLE: &str = include_str!("style.css");
 
-/// Buttons that choose among the columns: a name, and whether a column belongs to it.
-const FILTERS: [(&str, fn(&ColumnProfile, bool) -> bool); 6] = [
+/// Whether a column, with alerts or without, belongs to a button.
+type Belongs = fn(&ColumnProfile, bool) -> bool;
+
+/// Buttons that choose among the columns.
+const FILTERS: [(&str, Belongs); 6] = [
     ("all", |_, _| true),
     ("numbers", |column, _| column.kind() == ColumnKind::Number),
     ("texts", |column, _| column.kind() == ColumnKind::Text),
