@@ -1,5 +1,6 @@
 //! How much two columns have to do with each other: by ranks, and by counts of pairs of categories.
 
+use super::comoments::root_of_product;
 use crate::{Error, Result};
 
 /// Spearman's rank correlation of weighted rows; ties get their mean rank.
@@ -61,7 +62,7 @@ fn pearson(x: &[f64], y: &[f64], weights: &[f64]) -> Option<f64> {
         yy += w * dy * dy;
         xy += w * dx * dy;
     }
-    (total >= 2.0 && xx > 0.0 && yy > 0.0).then(|| (xy / (xx.sqrt() * yy.sqrt())).clamp(-1.0, 1.0))
+    (total >= 2.0 && xx > 0.0 && yy > 0.0).then(|| (xy / root_of_product(xx, yy)).clamp(-1.0, 1.0))
 }
 
 /// Counts of pairs of categories; rows and columns without any are left out.

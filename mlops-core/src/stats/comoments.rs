@@ -67,6 +67,12 @@ impl Centred {
     }
 }
 
+/// `√(a·b)`, by one root where the product allows it: columns that are multiples of each other then correlate with exactly 1.
+pub(super) fn root_of_product(a: f64, b: f64) -> f64 {
+    let product = a * b;
+    if product.is_normal() { product.sqrt() } else { a.sqrt() * b.sqrt() }
+}
+
 /// Sum of products in eight lanes, so that the additions do not wait for each other.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut lanes = [0.0; 8];
@@ -239,7 +245,7 @@ impl CoMoments {
     /// where a side has one value only.
     pub fn pearson(&self, a: usize, b: usize) -> Option<f64> {
         let pair = self.pair(a, b)?;
-        let scale = pair.squares[0].sqrt() * pair.squares[1].sqrt();
+        let scale = root_of_product(pair.squares[0], pair.squares[1]);
         // Below this, what is left of the squares is the rounding of equal values.
         let noise = |square: f64, mean: f64| square <= pair.count * (16.0 * f64::EPSILON * mean).powi(2);
         let is_flat = noise(pair.squares[0], pair.mean[0]) || noise(pair.squares[1], pair.mean[1]);
