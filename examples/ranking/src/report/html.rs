@@ -110,8 +110,8 @@ fn quality(story: &Story, out: &mut String) -> fmt::Result {
     picture(story, "Time of an answer in µs, as the client saw it", times.into(), true, out)?;
     let auc = |day: &DayStory| {
         let reports = day.seen.iter().flat_map(|seen| &seen.performance);
-        let found = reports.filter_map(|report| report.metric("click", mlops_monitor::performance::Metric::Auc));
-        found.last().unwrap_or(f64::NAN)
+        let mut found = reports.filter_map(|report| report.metric("click", mlops_monitor::performance::Metric::Auc));
+        found.next_back().unwrap_or(f64::NAN)
     };
     let auc = over_days(story, "AUC of clicks", auc);
     picture(story, "What the monitor measured from late labels", vec![auc], false, out)?;

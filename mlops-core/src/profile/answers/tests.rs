@@ -93,7 +93,7 @@ fn signs_order_and_hours_are_counted() {
 fn what_is_striking_is_said_once_and_the_worst_first() {
     let profile = profile(&[batch(vec![
         ("constant", integers(vec![7; 100])),
-        ("mostly_null", Arc::new(Float64Array::from_iter((0..100).map(|i| (i < 3).then(|| f64::from(i)))))),
+        ("mostly_null", Arc::new((0..100).map(|i| (i < 3).then(|| f64::from(i))).collect::<Float64Array>())),
         ("empty", Arc::new(Float64Array::from(vec![None; 100]))),
         ("blank", texts((0..100).map(|i| if i % 2 == 0 { " ".to_owned() } else { format!("v{}", i % 5) }))),
         ("skewed", numbers((0..100).map(|i| f64::from(i).powi(9) + 1.0))),
@@ -113,7 +113,7 @@ fn what_is_striking_is_said_once_and_the_worst_first() {
 fn personal_data_is_hidden_from_everything_that_a_profile_gives() {
     let detector = Arc::new(Detector::builder().today(2026).build().unwrap());
     let phones = (0..300).map(|i| format!("09123{i:05}"));
-    let notes = (0..300).map(|i| format!("khách {i} gọi lại số 0987 654 {:03} sau giờ làm", i));
+    let notes = (0..300).map(|i| format!("khách {i} gọi lại số 0987 654 {i:03} sau giờ làm"));
     let part = |from: usize, to: usize| {
         let table = batch(vec![
             ("contact", texts(phones.clone())),

@@ -17,7 +17,7 @@ fn columns_counts_and_distributions_are_compared() {
     let after = profile(&[batch(vec![
         ("code", Arc::new(Int64Array::from(vec![1; 100]))),
         ("city", Arc::new(city("Đà Lạt"))),
-        ("x", Arc::new(Float64Array::from_iter((0..100).map(|i| (i >= 50).then(|| f64::from(i) + 25.0))))),
+        ("x", Arc::new((0..100).map(|i| (i >= 50).then(|| f64::from(i) + 25.0)).collect::<Float64Array>())),
         ("fresh", Arc::new(Int32Array::from(vec![1; 100]))),
     ])]);
     let diff = before.diff(&after);

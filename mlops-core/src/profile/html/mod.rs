@@ -57,9 +57,16 @@ fn is_alerted(alerts: &[&AlertKind]) -> bool {
     alerts.iter().any(|alert| alert.rank() < 2)
 }
 
+/// An estimate with half of its interval, in per cent of it.
 fn estimate(estimate: Estimate) -> String {
     let Estimate { value, low, high } = estimate;
-    if estimate.is_exact() { value.to_string() } else { format!("≈ {value} ({low} – {high})") }
+    if estimate.is_exact() {
+        return value.to_string();
+    }
+    if value == 0 {
+        return format!("0 to {high}");
+    }
+    format!("≈ {value} ± {:.1} %", 50.0 * (high - low) as f64 / value as f64)
 }
 
 fn percent(count: u64, rows: u64) -> String {

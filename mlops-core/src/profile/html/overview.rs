@@ -11,7 +11,7 @@ const RELATED_SHOWN: usize = 40;
 /// Pairs of columns that are listed.
 const PAIRS_SHOWN: usize = 12;
 /// Columns with missing values that are listed.
-const MISSING_SHOWN: usize = 30;
+const MISSING_SHOWN: usize = 20;
 /// Alerts that are listed.
 const ALERTS_SHOWN: usize = 60;
 /// Strength from which on a pair is listed.
@@ -116,7 +116,11 @@ fn write_relations(relations: &Relations, out: &mut String) -> fmt::Result {
     heat(&picture, shown.len(), below, out)?;
     legend([("c0", "positive, or Cramér's V"), ("c1", "negative")], out)?;
     out.write_str("</div><div class=\"card\"><h3>Strongest pairs</h3><table>")?;
-    for (a, b, strength) in strongest(&strengths) {
+    let pairs = strongest(&strengths);
+    if pairs.is_empty() {
+        write!(out, "<tr><td>no pair is stronger than {STRONG}</td></tr>")?;
+    }
+    for (a, b, strength) in pairs {
         let (a, b) = (names[a], names[b]);
         let ranks = relations.spearman(a, b).map(|ranks| format!(", by rank {:.2}", ranks.value));
         let measure = if ranks.is_some() { "Pearson" } else { "Cramér's V" };

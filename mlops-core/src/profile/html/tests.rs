@@ -15,7 +15,7 @@ fn wide() -> Profile {
                 (0..1500).map(|row| format!("value {}", value(row) as i64 % 300)),
             )),
             1 => Arc::new(TimestampSecondArray::from_iter_values((0..1500).map(|row| value(row) as i64 * 3601))),
-            _ => Arc::new(Float64Array::from_iter((0..1500).map(|row| (row % 9 > 0).then(|| value(row).sqrt())))),
+            _ => Arc::new((0..1500).map(|row| (row % 9 > 0).then(|| value(row).sqrt())).collect::<Float64Array>()),
         }
     };
     let columns = names.iter().enumerate().map(|(place, name)| (name.as_str(), column(place))).collect();

@@ -14,13 +14,13 @@ fn table(from: u64, to: u64) -> RecordBatch {
     let x = move |row: u64| unit(row, 0) - 0.5;
     batch(vec![
         ("id", Arc::new(Int64Array::from_iter_values((from..to).map(|row| row as i64)))),
-        ("x", Arc::new(Float64Array::from_iter((from..to).map(|row| (row % 10 > 0).then(|| x(row)))))),
+        ("x", Arc::new((from..to).map(|row| (!row.is_multiple_of(10)).then(|| x(row))).collect::<Float64Array>())),
         ("y", Arc::new(Float64Array::from_iter_values((from..to).map(|row| 3.0 * x(row) + unit(row, 1))))),
         (
             "group",
             Arc::new(StringArray::from_iter_values((from..to).map(|row| if x(row) < 0.0 { "low" } else { "high" }))),
         ),
-        ("noise", Arc::new(BooleanArray::from_iter((from..to).map(|row| Some(unit(row, 2) < 0.5))))),
+        ("noise", Arc::new((from..to).map(|row| Some(unit(row, 2) < 0.5)).collect::<BooleanArray>())),
     ])
 }
 

@@ -1,4 +1,4 @@
-use arrow::array::{Array, AsArray, Date32Array, Float32Array, StringArray, UInt16Array};
+use arrow::array::{AsArray, Date32Array, Float32Array, StringArray, UInt16Array};
 use arrow::datatypes::Int32Type;
 
 use super::*;
@@ -16,15 +16,15 @@ fn schema() -> Schema {
 #[test]
 fn rows_one_by_one_give_the_profile_of_the_table() {
     let rows = 2500_u16;
-    let present = |i: u16| i % 7 > 0;
+    let present = |i: u16| !i.is_multiple_of(7);
     let cities = ["Huế", "Vinh", "Đà Lạt"];
     let city: StringArray = (0..rows).map(|i| present(i).then(|| cities[usize::from(i % 3)])).collect();
     let dictionary = cast(&city, schema().field(3).data_type()).unwrap();
     assert_eq!(dictionary.as_dictionary::<Int32Type>().len(), usize::from(rows));
     let table = batch(vec![
-        ("day", Arc::new(Date32Array::from_iter((0..rows).map(|i| present(i).then(|| i32::from(i) - 100))))),
-        ("count", Arc::new(UInt16Array::from_iter((0..rows).map(|i| present(i).then_some(i * 13))))),
-        ("price", Arc::new(Float32Array::from_iter((0..rows).map(|i| present(i).then(|| f32::from(i) / 4.0))))),
+        ("day", Arc::new((0..rows).map(|i| present(i).then(|| i32::from(i) - 100)).collect::<Date32Array>())),
+        ("count", Arc::new((0..rows).map(|i| present(i).then_some(i * 13)).collect::<UInt16Array>())),
+        ("price", Arc::new((0..rows).map(|i| present(i).then(|| f32::from(i) / 4.0)).collect::<Float32Array>())),
         ("city", dictionary),
     ]);
     let mut pushed = RowProfiler::new(&schema(), &ProfileOptions::default()).unwrap();

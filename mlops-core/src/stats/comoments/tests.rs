@@ -30,7 +30,7 @@ fn one_value_and_one_row_have_no_correlation() {
     let mut moments = CoMoments::new(2).unwrap();
     moments.update(&[&[1.0], &[2.0]]).unwrap();
     assert_eq!((moments.pearson(0, 1), moments.covariance(0, 1, 1)), (None, None));
-    moments.update(&[&[0.1; 5000], &[3.0; 5000]]).unwrap();
+    moments.update(&[&vec![0.1; 5000], &vec![3.0; 5000]]).unwrap();
     let mut flat = CoMoments::new(2).unwrap();
     let rising: Vec<f64> = (0..5000).map(f64::from).collect();
     flat.update(&[&vec![0.1; 5000], &rising]).unwrap();
