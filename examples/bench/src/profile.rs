@@ -38,7 +38,8 @@ pub(crate) fn run(folder: &Path) -> Result<Outcome, Failure> {
     Ok(Outcome { rows: profile.rows(), figures })
 }
 
-/// The same statistics without relations, from rows that are pushed one at a time; `row_ns` leaves the reading of the file out.
+/// The same statistics without relations, from rows that are pushed one at a time; `row_ns` leaves the reading of the
+/// file out.
 pub(crate) fn run_rows(folder: &Path) -> Result<Outcome, Failure> {
     let source = ParquetSource::open(folder.join("profile.parquet"))?;
     let mut rows = None;

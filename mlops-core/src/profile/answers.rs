@@ -128,8 +128,9 @@ impl ColumnProfile {
         self.rows() - self.nulls() - self.nan()
     }
 
-    /// Whether no value stands twice, as far as the profile can tell: surely where numbers strictly rise or fall or the values are
-    /// few, else within the error of [`ColumnProfile::distinct`]. `None` for hidden and unread columns, and without values.
+    /// Whether no value stands twice, as far as the profile can tell: surely where numbers strictly rise or fall or the
+    /// values are few, else within the error of [`ColumnProfile::distinct`]. `None` for hidden and unread columns, and
+    /// without values.
     pub fn looks_unique(&self) -> Option<bool> {
         let (present, distinct) = (self.present(), self.distinct()?);
         if present == 0 || self.is_hidden() {
@@ -148,7 +149,8 @@ impl ColumnProfile {
         })
     }
 
-    /// What the values mean; `None` where that cannot be told: for hidden and unread columns, and for texts of no known form.
+    /// What the values mean; `None` where that cannot be told: for hidden and unread columns, and for texts of no known
+    /// form.
     pub fn meaning(&self) -> Option<Meaning> {
         let by_count = |semantic| Some(Meaning { semantic, share: 1.0, examined: self.present() });
         if self.is_hidden() || self.present() == 0 {
@@ -274,8 +276,8 @@ impl ColumnProfile {
         }
     }
 
-    /// Counts in `bins` equally wide bins, for display: between the 0.5 % and 99.5 % quantiles, so that a far outlier does not
-    /// squeeze all others into one bin; the tails are counted below and above. Approximate as the quantiles are.
+    /// Counts in `bins` equally wide bins, for display: between the 0.5 % and 99.5 % quantiles, so that a far outlier
+    /// does not squeeze all others into one bin; the tails are counted below and above. Approximate as the quantiles are.
     ///
     /// `None` without numbers. A column of one value has one bin around it.
     ///

@@ -1,15 +1,15 @@
 //! What a table looks like: one pass over its batches, bounded memory, mergeable, comparable.
 //!
-//! [`Profiler`] takes record batches, [`RowProfiler`] single rows, and both give a [`Profile`]; profiles merge. A profile is at once a report
-//! ([`Profile::to_html`], [`Profile::summary`], [`Profile::alerts`]), the reference of a drift check ([`Profile::compare`]), one side of
-//! a comparison ([`Profile::diff`]) and the state of a monitoring window. It is stored as JSON (serde) or as compact bytes
-//! ([`Profile::to_bytes`]), both versioned.
+//! [`Profiler`] takes record batches, [`RowProfiler`] single rows, and both give a [`Profile`]; profiles merge. A
+//! profile is at once a report ([`Profile::to_html`], [`Profile::summary`], [`Profile::alerts`]), the reference of a
+//! drift check ([`Profile::compare`]), one side of a comparison ([`Profile::diff`]) and the state of a monitoring
+//! window. It is stored as JSON (serde) or as compact bytes ([`Profile::to_bytes`]), both versioned.
 //!
-//! * Exact, whatever the split: rows, nulls, NaN, infinities, zeros, negatives, extremes, lengths, words and classes of characters, hours
-//!   of the week. Exact to rounding: moments and Pearson's correlations.
+//! * Exact, whatever the split: rows, nulls, NaN, infinities, zeros, negatives, extremes, lengths, words and classes of
+//!   characters, hours of the week. Exact to rounding: moments and Pearson's correlations.
 //! * Sketches beyond a size that is set: different values, quantiles, frequent values. Each says its error.
-//! * Samples by smallest hash, the same for every order and split: what texts mean, personal data, rank correlations, associations,
-//!   copies of rows. They hold no text.
+//! * Samples by smallest hash, the same for every order and split: what texts mean, personal data, rank correlations,
+//!   associations, copies of rows. They hold no text.
 //! * Of the order of rows tells [`Sequence`] alone.
 
 mod alert;
@@ -72,8 +72,8 @@ pub struct Profile {
 pub(crate) const COLUMNS_MAX: usize = 100_000;
 
 impl Profile {
-    /// The format that is written, in JSON and in bytes. Format 1 is still read: it knows no signs, order, hours, classes of
-    /// characters, forms and relations.
+    /// The format that is written, in JSON and in bytes. Format 1 is still read: it knows no signs, order, hours,
+    /// classes of characters, forms and relations.
     pub const FORMAT: u32 = 2;
 
     /// Rows seen.
@@ -91,8 +91,9 @@ impl Profile {
         self.columns.iter().find(|column| column.name() == name)
     }
 
-    /// What the columns have to do with each other, and how many rows are copies: a copy, to be asked more than once. `None`
-    /// where [`ProfileOptionsBuilder::related`] did not ask for it, or two merged profiles had different columns related or hidden.
+    /// What the columns have to do with each other, and how many rows are copies: a copy, to be asked more than once.
+    /// `None` where [`ProfileOptionsBuilder::related`] did not ask for it, or two merged profiles had different columns
+    /// related or hidden.
     pub fn relations(&self) -> Option<Relations> {
         self.relations.as_ref().and_then(|relations| relations.settled().ok())
     }

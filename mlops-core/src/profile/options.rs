@@ -91,8 +91,8 @@ impl ProfileOptionsBuilder {
     }
 
     /// Relates the first `most` columns that can be shown with each other, and counts rows that are copies: see
-    /// [`Relations`](super::Relations). Costs about 0.1 µs for each row and ten columns, and up to 8 KiB for each column. Default 0:
-    /// no relations.
+    /// [`Relations`](super::Relations). Costs about 0.1 µs for each row and ten columns, and up to 8 KiB for each
+    /// column. Default 0: no relations.
     pub fn related(mut self, most: usize) -> Self {
         self.options.related = most;
         self
@@ -101,8 +101,8 @@ impl ProfileOptionsBuilder {
     /// Checks the settings.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the quantile size is below 8, the number of top values is not a power of two in `8..=65536`, or more
-    /// than 512 columns are to be related.
+    /// [`Error::Invalid`] when the quantile size is below 8, the number of top values is not a power of two in
+    /// `8..=65536`, or more than 512 columns are to be related.
     pub fn build(self) -> Result<ProfileOptions> {
         let ProfileOptions { quantile_size, top_values, related, .. } = self.options;
         if related > RELATED_MAX {

@@ -67,9 +67,10 @@ impl Profiler {
         Ok(Self { schema: schema.clone().into(), profile, reader, guard: None })
     }
 
-    /// Looks for personal data: a sample of 512 different values of each column of texts or integers is shown to `detector` by
-    /// [`Profiler::finish`], and a column of which it says so is hidden in what that returns, as
-    /// [`ProfileOptionsBuilder::hide`](super::ProfileOptionsBuilder::hide) hides it. Call it before the first batch: what came before is not looked at.
+    /// Looks for personal data: a sample of 512 different values of each column of texts or integers is shown to
+    /// `detector` by [`Profiler::finish`], and a column of which it says so is hidden in what that returns, as
+    /// [`ProfileOptionsBuilder::hide`](super::ProfileOptionsBuilder::hide) hides it. Call it before the first batch:
+    /// what came before is not looked at.
     ///
     /// # Examples
     /// ```

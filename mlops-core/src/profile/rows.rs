@@ -30,8 +30,8 @@ pub enum Cell<'a> {
 
 /// Takes rows one at a time and profiles them as a [`Profiler`] of the same schema does, in blocks of 1024.
 ///
-/// A row costs well under a microsecond for each ten columns, and nothing is allocated for it. What is not in a full block yet is in the profile once
-/// [`RowProfiler::profile`] or [`RowProfiler::finish`] asks for it.
+/// A row costs well under a microsecond for each ten columns, and nothing is allocated for it. What is not in a full
+/// block yet is in the profile once [`RowProfiler::profile`] or [`RowProfiler::finish`] asks for it.
 ///
 /// # Examples
 /// ```
@@ -195,7 +195,8 @@ impl RowProfiler {
     /// An empty profile of rows with the columns of `schema`, which may be that of a stored table: both profiles merge.
     ///
     /// # Errors
-    /// [`Error::Schema`] naming a column that is neither a number, a time, a boolean nor a string; else those of [`Profiler::new`].
+    /// [`Error::Schema`] naming a column that is neither a number, a time, a boolean nor a string; else those of
+    /// [`Profiler::new`].
     pub fn new(schema: &Schema, options: &ProfileOptions) -> Result<Self> {
         let columns = schema.fields().iter().map(|field| Column::of(field)).collect::<Result<Vec<_>>>()?;
         let field = |column: &Column| Field::new(&column.name, column.data_type.clone(), true);
@@ -206,8 +207,8 @@ impl RowProfiler {
     /// Adds one row, a cell for each column in order.
     ///
     /// # Errors
-    /// [`Error::Schema`] when there are more or fewer cells than columns, or one does not fit its column or the range of its type;
-    /// nothing is added then.
+    /// [`Error::Schema`] when there are more or fewer cells than columns, or one does not fit its column or the range
+    /// of its type; nothing is added then.
     pub fn push(&mut self, row: &[Cell<'_>]) -> Result<()> {
         if row.len() != self.columns.len() {
             return Err(Error::schema("*", format_args!("{} cells", self.columns.len()), row.len()));

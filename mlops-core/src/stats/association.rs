@@ -5,8 +5,8 @@ use crate::{Error, Result};
 
 /// Spearman's rank correlation of weighted rows; ties get their mean rank.
 ///
-/// * `x`, `y`, `weights`: same length; rows where either value is NaN are left out, infinities are ranked at the ends. A row of
-///   weight `w` counts as `w` equal rows.
+/// * `x`, `y`, `weights`: same length; rows where either value is NaN are left out, infinities are ranked at the ends.
+///   A row of weight `w` counts as `w` equal rows.
 /// * `None` with fewer than two rows, or where a side has one value only.
 ///
 /// # Errors
@@ -110,7 +110,8 @@ impl Contingency {
         (self.rows.len().saturating_sub(1) * self.columns.len().saturating_sub(1)) as f64
     }
 
-    /// Cramér's V, corrected for the association that chance alone gives: 0 for independent columns, 1 where each tells the other.
+    /// Cramér's V, corrected for the association that chance alone gives: 0 for independent columns, 1 where each tells
+    /// the other.
     ///
     /// `None` with fewer than two rows, or where a side has one category only.
     ///
@@ -131,7 +132,8 @@ impl Contingency {
         Some(if fewest > 0.0 { (phi2 / fewest).sqrt().min(1.0) } else { 0.0 })
     }
 
-    /// Mutual information in nats, as counted: never below 0, above the truth by [`Contingency::information_bias`] on average.
+    /// Mutual information in nats, as counted: never below 0, above the truth by [`Contingency::information_bias`] on
+    /// average.
     pub fn mutual_information(&self) -> f64 {
         let part = |(n, row, column): (f64, f64, f64)| {
             if n > 0.0 { n / self.total * (n * self.total / (row * column)).ln() } else { 0.0 }

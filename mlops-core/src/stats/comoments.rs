@@ -67,7 +67,8 @@ impl Centred {
     }
 }
 
-/// `√(a·b)`, by one root where the product allows it: columns that are multiples of each other then correlate with exactly 1.
+/// `√(a·b)`, by one root where the product allows it: columns that are multiples of each other then correlate with
+/// exactly 1.
 pub(super) fn root_of_product(a: f64, b: f64) -> f64 {
     let product = a * b;
     if product.is_normal() { product.sqrt() } else { a.sqrt() * b.sqrt() }

@@ -1,7 +1,7 @@
 //! One hash of texts and numbers for everything that is stored by hash: samples, row fingerprints.
 //!
-//! It is written down here rather than taken from a crate because stored samples of two machines and two versions must agree.
-//! It is fast and spreads well; it is not meant to resist someone who looks for collisions.
+//! It is written down here rather than taken from a crate because stored samples of two machines and two versions must
+//! agree. It is fast and spreads well; it is not meant to resist someone who looks for collisions.
 
 const SEED: u64 = 0x9E37_79B9_7F4A_7C15;
 const ODD: u64 = 0xD6E8_FEB8_6659_FD93;

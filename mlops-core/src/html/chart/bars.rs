@@ -43,8 +43,8 @@ pub fn paired_bars(
     write!(out, "<text x=\"{WIDTH}\" y=\"{y}\" text-anchor=\"end\">{}</text></svg>", Escaped(ends.1))
 }
 
-/// One bar per named value, such as the groups of an attribute, in parts of the greatest; `shown` writes a value beside its bar, and
-/// "too few" stands where there is none.
+/// One bar per named value, such as the groups of an attribute, in parts of the greatest; `shown` writes a value beside
+/// its bar, and "too few" stands where there is none.
 ///
 /// # Errors
 /// None: writing to a string cannot fail.

@@ -1,7 +1,7 @@
 //! Pictures inside of a page: SVG written into it, coloured by classes of [`STYLE`].
 //!
-//! Each picture takes plain numbers and writes to a string; names and labels are escaped here. A value that is not finite is a gap.
-//! [`Lines`] over time, [`paired_bars`] and [`named_bars`] beside each other, [`histogram`], [`heat`].
+//! Each picture takes plain numbers and writes to a string; names and labels are escaped here. A value that is not
+//! finite is a gap. [`Lines`] over time, [`paired_bars`] and [`named_bars`] beside each other, [`histogram`], [`heat`].
 
 mod bars;
 mod heat;
@@ -17,8 +17,8 @@ pub use lines::{Aim, LINES_MAX, Line, Lines};
 
 use super::Escaped;
 
-/// Colours for light and dark screens, and the classes that pictures use. It goes before the style of the page, which may use
-/// the variables `--ink`, `--soft`, `--line`, `--card`, `--back`, `--now`, `--then`, `--ok`, `--warn` and `--bad`.
+/// Colours for light and dark screens, and the classes that pictures use. It goes before the style of the page, which
+/// may use the variables `--ink`, `--soft`, `--line`, `--card`, `--back`, `--now`, `--then`, `--ok`, `--warn` and `--bad`.
 pub const STYLE: &str = include_str!("style.css");
 
 /// Width of a picture in its own units; the page stretches it.

@@ -214,8 +214,8 @@ impl Relations {
         })
     }
 
-    /// Cramér's V of two columns, corrected for bias, from the sample: of texts and booleans by their 15 most frequent values and
-    /// one group for the rest, of numbers by eight quantile bins where there are more than 16.
+    /// Cramér's V of two columns, corrected for bias, from the sample: of texts and booleans by their 15 most frequent
+    /// values and one group for the rest, of numbers by eight quantile bins where there are more than 16.
     pub fn cramers_v(&self, a: &str, b: &str) -> Option<Interval> {
         let (a, b) = self.places(a, b)?;
         let groups = (self.groups(a), self.groups(b));
@@ -232,8 +232,8 @@ impl Relations {
         })
     }
 
-    /// How strongly each column depends on each other one, for a heat map: Pearson's correlation of two numbers, Cramér's V of
-    /// other pairs, 1 of a column with itself; rows in the order of [`Relations::columns`].
+    /// How strongly each column depends on each other one, for a heat map: Pearson's correlation of two numbers,
+    /// Cramér's V of other pairs, 1 of a column with itself; rows in the order of [`Relations::columns`].
     pub fn strengths(&self) -> Vec<Vec<Option<f64>>> {
         let rows: Vec<&Row> = self.sample.rows().map(|(_, row)| row).collect();
         let groups: Vec<Groups> = (0..self.columns.len()).map(|place| self.groups(place)).collect();

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::stats::bytes::{Reader, Writer, serde_by_bytes};
 use crate::{Error, Result};
 
-/// The rows with the smallest hashes: which ones these are depends on the set of rows only, neither on their order nor on how
-/// they were split and merged. A row that is held has been from its first copy on, so its count is exact.
+/// The rows with the smallest hashes: which ones these are depends on the set of rows only, neither on their order nor
+/// on how they were split and merged. A row that is held has been from its first copy on, so its count is exact.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RowSample {
     width: usize,
