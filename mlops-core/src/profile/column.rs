@@ -4,13 +4,13 @@ use arrow::array::Array;
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
-use super::few::ValueCount;
 use super::number::{Hidden, Numbers};
 use super::options::ProfileOptions;
-use super::text::{LengthStats, Texts};
+use super::personal::Personal;
+use super::text::Texts;
 use crate::stats::values::{self, KeyKind};
-use crate::stats::{Distinct, Estimate, FrequentItem, FrequentItems, Histogram, Moments, Quantiles};
-use crate::{Error, EventTime, Result};
+use crate::stats::{Distinct, FrequentItems};
+use crate::{Error, Result};
 
 /// What a column's values are, whatever their physical type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +55,9 @@ pub struct ColumnProfile {
     rows: u64,
     nulls: u64,
     detail: Detail,
+    /// What a detector said of the values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    personal: Option<Personal>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -77,9 +80,11 @@ impl ColumnProfile {
         let is_hidden = options.is_hidden(name);
         let detail = match kind {
             ColumnKind::Number | ColumnKind::Time if is_hidden => Detail::Hidden(Box::default()),
-            ColumnKind::Number | ColumnKind::Time => {
-                Detail::Numbers(Box::new(Numbers::new(KeyKind::of(data_type), options.quantile_size())?))
-            }
+            ColumnKind::Number | ColumnKind::Time => Detail::Numbers(Box::new(Numbers::new(
+                KeyKind::of(data_type),
+                kind == ColumnKind::Time,
+                options.quantile_size(),
+            )?)),
             ColumnKind::Boolean if !is_hidden => Detail::Booleans(0),
             ColumnKind::Text => {
                 let frequent = if is_hidden { None } else { Some(FrequentItems::new(options.top_values())?) };
@@ -87,15 +92,24 @@ impl ColumnProfile {
             }
             ColumnKind::Boolean | ColumnKind::Other => Detail::Nothing,
         };
-        Ok(Self { name: name.to_owned(), data_type: data_type.to_string(), kind, rows: 0, nulls: 0, detail })
+        Ok(Self {
+            name: name.to_owned(),
+            data_type: data_type.to_string(),
+            kind,
+            rows: 0,
+            nulls: 0,
+            detail,
+            personal: None,
+        })
     }
 
     pub(crate) fn from_parts(
         (name, data_type, kind): (String, String, ColumnKind),
         (rows, nulls): (u64, u64),
         detail: Detail,
+        personal: Option<Personal>,
     ) -> Self {
-        Self { name, data_type, kind, rows, nulls, detail }
+        Self { name, data_type, kind, rows, nulls, detail, personal }
     }
 
     /// Adds `array`, which has the type that the column was made for.
@@ -134,6 +148,8 @@ impl ColumnProfile {
     pub(crate) fn merge(&mut self, other: &Self) -> Result<()> {
         self.rows += other.rows;
         self.nulls += other.nulls;
+        let surer = |a: &Personal, b: &Personal| a.confidence.total_cmp(&b.confidence);
+        self.personal = self.personal.into_iter().chain(other.personal).max_by(surer);
         match (&mut self.detail, &other.detail) {
             (Detail::Numbers(mine), Detail::Numbers(theirs)) => mine.merge(theirs),
             (Detail::Texts(mine), Detail::Texts(theirs)) => mine.merge(theirs),
@@ -159,6 +175,17 @@ impl ColumnProfile {
         }
     }
 
+    /// Notes what a detector found, and lets go of all values.
+    pub(crate) fn hide(&mut self, personal: Personal) {
+        self.personal = Some(personal);
+        match &mut self.detail {
+            Detail::Numbers(_) => self.detail = Detail::Hidden(Box::new(self.hidden())),
+            Detail::Texts(texts) => texts.shown = None,
+            Detail::Booleans(_) => self.detail = Detail::Nothing,
+            Detail::Hidden(_) | Detail::Nothing => {}
+        }
+    }
+
     /// What a hidden column would hold.
     fn hidden(&self) -> Hidden {
         match &self.detail {
@@ -181,6 +208,9 @@ impl ColumnProfile {
         let Some(present) = self.rows.checked_sub(self.nulls).filter(|_| self.rows <= 1 << 55) else {
             return corrupt("counts out of range");
         };
+        if self.personal.is_some_and(|personal| !(0.0..=1.0).contains(&personal.confidence)) {
+            return corrupt("a confidence out of range");
+        }
         match (&self.detail, self.kind) {
             (Detail::Numbers(numbers), ColumnKind::Number | ColumnKind::Time) => numbers.check(present),
             (Detail::Hidden(hidden), ColumnKind::Number | ColumnKind::Time) if hidden.nan <= present => Ok(()),
@@ -193,13 +223,6 @@ impl ColumnProfile {
 
     pub(crate) fn detail(&self) -> &Detail {
         &self.detail
-    }
-
-    fn numbers(&self) -> Option<&Numbers> {
-        match &self.detail {
-            Detail::Numbers(numbers) => Some(numbers),
-            _ => None,
-        }
     }
 
     /// Name of the column.
@@ -227,169 +250,8 @@ impl ColumnProfile {
         self.nulls
     }
 
-    /// Nulls over rows; `None` without rows.
-    pub fn null_ratio(&self) -> Option<f64> {
-        (self.rows > 0).then(|| self.nulls as f64 / self.rows as f64)
-    }
-
-    /// NaN; 0 where there can be none.
-    pub fn nan(&self) -> u64 {
-        match &self.detail {
-            Detail::Numbers(numbers) => numbers.moments.nan(),
-            Detail::Hidden(hidden) => hidden.nan,
-            _ => 0,
-        }
-    }
-
-    /// Whether the values were hidden.
-    pub fn is_hidden(&self) -> bool {
-        match &self.detail {
-            Detail::Hidden(_) => true,
-            Detail::Texts(texts) => texts.shown.is_none(),
-            Detail::Nothing => self.kind == ColumnKind::Boolean,
-            Detail::Numbers(_) | Detail::Booleans(_) => false,
-        }
-    }
-
-    /// Number of different values, nulls and NaN left out; `None` for kinds that are only counted.
-    pub fn distinct(&self) -> Option<Estimate> {
-        match &self.detail {
-            Detail::Numbers(numbers) => Some(numbers.distinct()),
-            Detail::Hidden(hidden) => Some(hidden.distinct.estimate()),
-            Detail::Texts(texts) => Some(texts.distinct.estimate()),
-            Detail::Booleans(yes) => {
-                let no = self.rows - self.nulls - yes;
-                Some(Estimate::exact(u64::from(*yes > 0) + u64::from(no > 0)))
-            }
-            Detail::Nothing => None,
-        }
-    }
-
-    /// Mean, variance and so on of numbers, and of times in µs.
-    pub fn moments(&self) -> Option<&Moments> {
-        self.numbers().map(|numbers| &numbers.moments)
-    }
-
-    /// Quantiles of numbers, and of times in µs.
-    pub fn quantiles(&self) -> Option<&Quantiles> {
-        self.numbers().map(|numbers| &numbers.quantiles)
-    }
-
-    /// All different numbers with their exact counts, in order, while there are at most 64 of them.
-    pub fn value_counts(&self) -> Option<Vec<ValueCount>> {
-        self.numbers().and_then(Numbers::value_counts)
-    }
-
-    /// How many of a boolean column are true.
-    pub fn true_count(&self) -> Option<u64> {
-        match &self.detail {
-            Detail::Booleans(yes) => Some(*yes),
-            _ => None,
-        }
-    }
-
-    /// Frequent values of a text column.
-    pub fn frequent(&self) -> Option<&FrequentItems> {
-        match &self.detail {
-            Detail::Texts(texts) => texts.shown.as_ref().map(|shown| &shown.frequent),
-            _ => None,
-        }
-    }
-
-    /// Lengths of texts.
-    pub fn lengths(&self) -> Option<&LengthStats> {
-        match &self.detail {
-            Detail::Texts(texts) => Some(&texts.lengths),
-            _ => None,
-        }
-    }
-
-    /// The `most` most frequent values as text, most frequent first; numbers only where they repeat enough to be told
-    /// from the sketch's error. Empty for times and hidden columns.
-    pub fn top_values(&self, most: usize) -> Vec<FrequentItem> {
-        let item = |(value, count)| FrequentItem { value, count };
-        match &self.detail {
-            Detail::Numbers(numbers) if self.kind == ColumnKind::Number => {
-                numbers.top(most).into_iter().map(item).collect()
-            }
-            Detail::Booleans(yes) => {
-                let no = self.rows - self.nulls - yes;
-                let mut top = [("true".to_owned(), Estimate::exact(*yes)), ("false".to_owned(), Estimate::exact(no))];
-                top.sort_by_key(|(_, count)| std::cmp::Reverse(count.value));
-                top.into_iter().filter(|(_, count)| count.value > 0).take(most).map(item).collect()
-            }
-            Detail::Texts(texts) => texts.shown.as_ref().map(|shown| shown.frequent.top(most)).unwrap_or_default(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// Smallest value as text: a number, a time in ISO 8601 (UTC), or the first 256 bytes of a text.
-    pub fn min_text(&self) -> Option<String> {
-        self.extreme_text(Moments::min, |texts| texts.shown.as_ref().and_then(|shown| shown.min.clone()))
-    }
-
-    /// Greatest value as text: see [`ColumnProfile::min_text`].
-    pub fn max_text(&self) -> Option<String> {
-        self.extreme_text(Moments::max, |texts| texts.shown.as_ref().and_then(|shown| shown.max.clone()))
-    }
-
-    fn extreme_text(
-        &self,
-        number: impl Fn(&Moments) -> Option<f64>,
-        text: impl Fn(&Texts) -> Option<String>,
-    ) -> Option<String> {
-        match &self.detail {
-            Detail::Numbers(numbers) => {
-                let value = number(&numbers.moments)?;
-                Some(if self.kind == ColumnKind::Time {
-                    EventTime::from_micros(value as i64).to_string()
-                } else {
-                    value.to_string()
-                })
-            }
-            Detail::Texts(texts) => text(texts),
-            _ => None,
-        }
-    }
-
-    /// Counts in `bins` equally wide bins, for display: between the 0.5 % and 99.5 % quantiles, so that a far outlier does not
-    /// squeeze all others into one bin; the tails are counted below and above. Approximate as the quantiles are.
-    ///
-    /// `None` without numbers. A column of one value has one bin around it.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] when `bins` is not in `1..=65536`.
-    pub fn histogram(&self, bins: usize) -> Result<Option<Histogram>> {
-        let Some(numbers) = self.numbers().filter(|numbers| numbers.moments.count() > 0) else { return Ok(None) };
-        let ranks = numbers.quantiles.ranks();
-        let (mut low, mut high) = (ranks.quantile(0.005), ranks.quantile(0.995));
-        if high - low <= f64::EPSILON * 1e3 * low.abs().max(high.abs()) {
-            let margin = if low == 0.0 { 0.5 } else { low.abs() / 2.0 };
-            (low, high) = (low - margin, high + margin);
-        }
-        if !(high - low).is_finite() {
-            (low, high) = (low / 4.0, high / 4.0);
-        }
-        let mut histogram = Histogram::equal_width(low, high, bins)?;
-        let n = numbers.moments.count();
-        let mut seen = 0;
-        // Each bin takes what its upper edge adds to the rank, so that the counts sum to all values.
-        for bin in 0..=bins + 1 {
-            let (edges, point) = (histogram.edges(), bin.min(bins));
-            let share = match bin {
-                _ if bin > bins => 1.0,
-                _ if bin == bins => ranks.at_or_below(edges[point]),
-                _ => ranks.below(edges[point]),
-            };
-            let rank = (share * n as f64).round() as u64;
-            let inside = match bin {
-                0 => f64::NEG_INFINITY,
-                _ if bin > bins => f64::INFINITY,
-                _ => edges[bin - 1],
-            };
-            histogram.update_count(inside, rank.saturating_sub(seen));
-            seen = seen.max(rank);
-        }
-        Ok(Some(histogram))
+    /// What a detector found in the values: see [`Profiler::detect`](super::Profiler::detect).
+    pub fn personal(&self) -> Option<Personal> {
+        self.personal
     }
 }

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::calendar::WeekHours;
 use super::few::{Few, ValueCount};
+use super::sequence::Sequence;
 use crate::stats::bytes::{Reader, Writer};
 use crate::stats::values::KeyKind;
 use crate::stats::{Distinct, Estimate, Moments, Quantiles};
@@ -15,30 +17,99 @@ pub(crate) struct Numbers {
     pub(crate) moments: Moments,
     pub(crate) quantiles: Quantiles,
     pub(crate) values: Few,
+    /// `None` in what format 1 held.
+    #[serde(default)]
+    pub(crate) traits: Option<Traits>,
+}
+
+/// Signs, order and, of times, hours: exact.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Traits {
+    pub(crate) zeros: u64,
+    pub(crate) negatives: u64,
+    pub(crate) sequence: Sequence,
+    pub(crate) hours: Option<WeekHours>,
+}
+
+impl Traits {
+    fn update(&mut self, values: &[f64], is_finite: bool) {
+        self.zeros += values.iter().map(|&value| u64::from(value == 0.0)).sum::<u64>();
+        self.negatives += values.iter().map(|&value| u64::from(value < 0.0)).sum::<u64>();
+        if is_finite {
+            self.sequence.update(values);
+        } else {
+            values.split(|value| !value.is_finite()).for_each(|run| self.sequence.update(run));
+        }
+        if let Some(hours) = &mut self.hours {
+            hours.update(values);
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.zeros += other.zeros;
+        self.negatives += other.negatives;
+        self.sequence.merge(&other.sequence);
+        if let (Some(mine), Some(theirs)) = (&mut self.hours, &other.hours) {
+            mine.merge(theirs);
+        }
+    }
+
+    fn write(&self, out: &mut Writer) {
+        out.u64(self.zeros);
+        out.u64(self.negatives);
+        self.sequence.write(out);
+        out.u8(u8::from(self.hours.is_some()));
+        if let Some(hours) = &self.hours {
+            hours.write(out);
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self> {
+        let (zeros, negatives, sequence) = (from.u64()?, from.u64()?, Sequence::read(from)?);
+        let hours = if from.u8()? == 1 { Some(WeekHours::read(from)?) } else { None };
+        Ok(Self { zeros, negatives, sequence, hours })
+    }
+
+    fn check(&self, moments: &Moments) -> Result<()> {
+        self.sequence.check(moments.count())?;
+        let signs = self.zeros.checked_add(self.negatives).is_some_and(|signs| signs <= moments.rows());
+        let is_sane = signs && self.hours.as_ref().is_none_or(|hours| hours.total() == moments.count());
+        if is_sane { Ok(()) } else { Err(Error::corrupt("column of numbers", "signs or hours contradict the counts")) }
+    }
 }
 
 impl Numbers {
-    pub(crate) fn new(keys: KeyKind, quantile_size: u16) -> Result<Self> {
+    pub(crate) fn new(keys: KeyKind, is_time: bool, quantile_size: u16) -> Result<Self> {
         let quantiles = Quantiles::new(quantile_size)?;
-        Ok(Self { keys, moments: Moments::default(), quantiles, values: Few::default() })
+        let traits = Traits { hours: is_time.then(WeekHours::default), ..Traits::default() };
+        Ok(Self { keys, moments: Moments::default(), quantiles, values: Few::default(), traits: Some(traits) })
     }
 
     pub(crate) fn update(&mut self, values: &[f64], keys: &[u64]) {
         let not_finite = self.moments.rows() - self.moments.count();
         self.moments.update_slice(values);
-        if self.moments.rows() - self.moments.count() == not_finite {
-            self.quantiles.update_slice(values);
+        let is_finite = self.moments.rows() - self.moments.count() == not_finite;
+        self.quantiles.update_slice(values);
+        if is_finite {
             self.values.extend(keys.iter().copied());
         } else {
-            self.quantiles.update_slice(values);
             let present = values.iter().zip(keys).filter(|(value, _)| !value.is_nan());
             self.values.extend(present.map(|(_, &key)| key));
+        }
+        if let Some(traits) = &mut self.traits {
+            traits.update(values, is_finite);
         }
     }
 
     pub(crate) fn merge(&mut self, other: &Self) -> Result<()> {
         self.moments.merge(&other.moments)?;
         self.quantiles.merge(&other.quantiles)?;
+        match (&mut self.traits, &other.traits) {
+            (Some(mine), Some(theirs)) => mine.merge(theirs),
+            // Rows of which format 1 did not count the signs were among them.
+            _ => self.traits = None,
+        }
         self.values.merge(&other.values)
     }
 
@@ -93,9 +164,13 @@ impl Numbers {
         self.moments.write(out);
         out.bytes(&self.quantiles.to_bytes());
         self.values.write(out);
+        out.u8(u8::from(self.traits.is_some()));
+        if let Some(traits) = &self.traits {
+            traits.write(out);
+        }
     }
 
-    pub(crate) fn read(from: &mut Reader<'_>) -> Result<Self> {
+    pub(crate) fn read(from: &mut Reader<'_>, format: u32) -> Result<Self> {
         let keys = match from.u8()? {
             0 => KeyKind::Signed,
             1 => KeyKind::Unsigned,
@@ -104,12 +179,17 @@ impl Numbers {
         };
         let moments = Moments::read(from)?;
         let quantiles = Quantiles::from_bytes(from.bytes()?)?;
-        Ok(Self { keys, moments, quantiles, values: Few::read(from)? })
+        let values = Few::read(from)?;
+        let traits = if format > 1 && from.u8()? == 1 { Some(Traits::read(from)?) } else { None };
+        Ok(Self { keys, moments, quantiles, values, traits })
     }
 
     /// What every state has that came from `present` values.
     pub(crate) fn check(&self, present: u64) -> Result<()> {
         let counted = self.values.counts().map(|counts| counts.iter().map(|&(_, count)| count).sum::<u64>());
+        if let Some(traits) = &self.traits {
+            traits.check(&self.moments)?;
+        }
         let sane = self.moments.rows() == present
             && self.moments.nulls() == 0
             && self.quantiles.count() == self.moments.count()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::relations::RELATED_MAX;
 use crate::{Error, Result};
 
 /// Sizes of a profile's sketches, and which columns must not show their values.
@@ -19,12 +20,13 @@ pub struct ProfileOptions {
     hidden: BTreeSet<String>,
     quantile_size: u16,
     top_values: usize,
+    related: usize,
 }
 
 impl Default for ProfileOptions {
-    /// Nothing hidden, quantile size 1024, 512 top values.
+    /// Nothing hidden, quantile size 1024, 512 top values, no relations: what a window of a service keeps.
     fn default() -> Self {
-        Self { hidden: BTreeSet::new(), quantile_size: 1024, top_values: 512 }
+        Self { hidden: BTreeSet::new(), quantile_size: 1024, top_values: 512, related: 0 }
     }
 }
 
@@ -32,6 +34,11 @@ impl ProfileOptions {
     /// Starts from the defaults.
     pub fn builder() -> ProfileOptionsBuilder {
         ProfileOptionsBuilder { options: Self::default() }
+    }
+
+    /// The defaults, and relations between the first 64 columns: what a report on a table wants.
+    pub fn report() -> Self {
+        Self { related: 64, ..Self::default() }
     }
 
     /// Whether the values of `column` must not be held.
@@ -47,6 +54,11 @@ impl ProfileOptions {
     /// Size of the table of frequent texts of each column.
     pub fn top_values(&self) -> usize {
         self.top_values
+    }
+
+    /// Columns that are related with each other.
+    pub fn related(&self) -> usize {
+        self.related
     }
 }
 
@@ -78,12 +90,24 @@ impl ProfileOptionsBuilder {
         self
     }
 
+    /// Relates the first `most` columns that can be shown with each other, and counts rows that are copies: see
+    /// [`Relations`](super::Relations). Costs about 0.1 µs for each row and ten columns, and up to 8 KiB for each
+    /// column. Default 0: no relations.
+    pub fn related(mut self, most: usize) -> Self {
+        self.options.related = most;
+        self
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the quantile size is below 8 or the number of top values is not a power of two in `8..=65536`.
+    /// [`Error::Invalid`] when the quantile size is below 8, the number of top values is not a power of two in
+    /// `8..=65536`, or more than 512 columns are to be related.
     pub fn build(self) -> Result<ProfileOptions> {
-        let ProfileOptions { quantile_size, top_values, .. } = self.options;
+        let ProfileOptions { quantile_size, top_values, related, .. } = self.options;
+        if related > RELATED_MAX {
+            return Err(Error::invalid("related columns", related, "in 0..=512"));
+        }
         if quantile_size < 8 {
             return Err(Error::invalid("quantile size", quantile_size, "in 8..=65535"));
         }

@@ -1,9 +1,14 @@
 //! The running state of a profile over batches of one schema.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 
-use super::{COLUMNS_MAX, ColumnProfile, Profile, ProfileOptions};
+use super::personal::Guard;
+use super::relations::RowReader;
+use super::{COLUMNS_MAX, ColumnProfile, Profile, ProfileOptions, Relations};
+use crate::privacy::Detector;
 use crate::{Error, Result};
 
 /// Takes the batches of one table and keeps their [`Profile`], which can be read at any time.
@@ -30,6 +35,8 @@ use crate::{Error, Result};
 pub struct Profiler {
     schema: SchemaRef,
     profile: Profile,
+    reader: Option<RowReader>,
+    guard: Option<Guard>,
 }
 
 impl Profiler {
@@ -51,7 +58,41 @@ impl Profiler {
             .iter()
             .map(|field| ColumnProfile::new(field.name(), field.data_type(), options))
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self { schema: schema.clone().into(), profile: Profile { rows: 0, columns } })
+        let (mut reader, mut relations) = (None, None);
+        if options.related() > 0 {
+            let (rows, related) = RowReader::new(&columns, options.related());
+            (reader, relations) = (Some(rows), Some(Relations::new(related)?));
+        }
+        let profile = Profile { rows: 0, columns, relations };
+        Ok(Self { schema: schema.clone().into(), profile, reader, guard: None })
+    }
+
+    /// Looks for personal data: a sample of 512 different values of each column of texts or integers is shown to
+    /// `detector` by [`Profiler::finish`], and a column of which it says so is hidden in what that returns, as
+    /// [`ProfileOptionsBuilder::hide`](super::ProfileOptionsBuilder::hide) hides it. Call it before the first batch:
+    /// what came before is not looked at.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use mlops_core::arrow::array::{RecordBatch, StringArray};
+    /// use mlops_core::privacy::{Detector, Kind};
+    /// use mlops_core::profile::{ProfileOptions, Profiler};
+    ///
+    /// let phones = StringArray::from_iter_values((0..100).map(|i| format!("09123456{i:02}")));
+    /// let batch = RecordBatch::try_from_iter([("contact", Arc::new(phones) as _)])?;
+    /// let detector = Arc::new(Detector::builder().today(2026).build()?);
+    /// let mut profiler = Profiler::new(&batch.schema(), &ProfileOptions::default())?.detect(detector);
+    /// profiler.update(&batch)?;
+    /// let profile = profiler.finish();
+    /// let contact = profile.column("contact").unwrap();
+    /// assert_eq!(contact.personal().map(|personal| personal.kind), Some(Kind::Phone));
+    /// assert!(contact.is_hidden() && contact.top_values(5).is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn detect(mut self, detector: Arc<Detector>) -> Self {
+        self.guard = Some(Guard::new(detector, &self.profile.columns));
+        self
     }
 
     /// Adds the rows of `batch`.
@@ -60,8 +101,14 @@ impl Profiler {
     /// [`Error::Schema`] when the names or types of its columns are not those of the schema; nothing is added then.
     pub fn update(&mut self, batch: &RecordBatch) -> Result<()> {
         self.check(batch)?;
-        for (column, array) in self.profile.columns.iter_mut().zip(batch.columns()) {
+        for (place, (column, array)) in self.profile.columns.iter_mut().zip(batch.columns()).enumerate() {
             column.update(array.as_ref())?;
+            if let Some(guard) = &mut self.guard {
+                guard.update(place, array.as_ref())?;
+            }
+        }
+        if let (Some(relations), Some(reader)) = (&mut self.profile.relations, &self.reader) {
+            relations.update(reader, batch)?;
         }
         self.profile.rows += batch.num_rows() as u64;
         Ok(())
@@ -69,7 +116,7 @@ impl Profiler {
 
     fn check(&mut self, batch: &RecordBatch) -> Result<()> {
         let found = batch.schema_ref();
-        if std::sync::Arc::ptr_eq(found, &self.schema) {
+        if Arc::ptr_eq(found, &self.schema) {
             return Ok(());
         }
         let (expected, given) = (self.schema.fields(), found.fields());
@@ -95,16 +142,28 @@ impl Profiler {
     /// # Errors
     /// [`Error::Schema`] when the columns or their kinds differ; nothing is added then.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
-        self.profile.merge(&other.profile)
+        self.profile.merge(&other.profile)?;
+        match (&mut self.guard, &other.guard) {
+            (Some(mine), Some(theirs)) => mine.merge(theirs),
+            (mine, theirs) => *mine = mine.take().or_else(|| theirs.clone()),
+        }
+        Ok(())
     }
 
-    /// The profile so far.
+    /// The profile so far; what [`Profiler::detect`] may find is not hidden in it yet.
     pub fn profile(&self) -> &Profile {
         &self.profile
     }
 
     /// The profile.
-    pub fn finish(self) -> Profile {
+    pub fn finish(mut self) -> Profile {
+        let guard = self.guard.take();
+        for place in 0..self.profile.columns.len() {
+            let name = self.profile.columns[place].name();
+            if let Some(personal) = guard.as_ref().and_then(|guard| guard.judge(place, name)) {
+                self.profile.hide(place, personal);
+            }
+        }
         self.profile
     }
 }

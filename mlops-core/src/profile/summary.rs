@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
-use super::{ColumnKind, ColumnProfile};
+use super::{CharacterStats, ColumnKind, ColumnProfile, Meaning, Personal};
 use crate::stats::{Estimate, FrequentItem};
 
-/// Plain numbers of one column; what does not apply to its kind is `None` or empty.
+/// Plain numbers of one column; what does not apply to its kind is `None` or empty, and so is what would show values of a
+/// column that is sensitive: see [`ColumnProfile::is_sensitive`].
 #[derive(Debug, Clone, Serialize)]
 pub struct ColumnSummary {
     /// Name of the column.
@@ -14,7 +15,11 @@ pub struct ColumnSummary {
     pub data_type: String,
     /// What the values are.
     pub kind: ColumnKind,
-    /// Whether the values were hidden.
+    /// What the values mean, and how sure that is.
+    pub meaning: Option<Meaning>,
+    /// What a detector of personal data found.
+    pub personal: Option<Personal>,
+    /// Whether the values were hidden, here or already when the profile was taken.
     pub hidden: bool,
     /// Rows, nulls included.
     pub rows: u64,
@@ -24,6 +29,12 @@ pub struct ColumnSummary {
     pub nan: u64,
     /// Positive and negative infinities.
     pub infinite: u64,
+    /// Zeros of numbers.
+    pub zeros: Option<u64>,
+    /// Numbers below zero.
+    pub negatives: Option<u64>,
+    /// Whether no number or time is below the one before it.
+    pub ascending: Option<bool>,
     /// Number of different values.
     pub distinct: Option<Estimate>,
     /// Smallest value.
@@ -46,6 +57,8 @@ pub struct ColumnSummary {
     pub length_mean: Option<f64>,
     /// Shortest and longest length of texts.
     pub length_range: Option<(u64, u64)>,
+    /// Words and classes of characters of texts.
+    pub characters: Option<CharacterStats>,
     /// The ten most frequent values.
     pub top: Vec<TopValue>,
 }
@@ -66,6 +79,27 @@ const TOP: usize = 10;
 
 impl ColumnSummary {
     pub(crate) fn of(column: &ColumnProfile) -> Self {
+        let all = Self::of_all(column);
+        if column.is_sensitive() && !column.is_hidden() { all.without_values() } else { all }
+    }
+
+    fn without_values(self) -> Self {
+        let (mean, standard_deviation, skew, kurtosis, quantiles) = (None, None, None, None, Vec::new());
+        Self {
+            hidden: true,
+            min: None,
+            max: None,
+            mean,
+            standard_deviation,
+            skew,
+            kurtosis,
+            quantiles,
+            top: Vec::new(),
+            ..self
+        }
+    }
+
+    fn of_all(column: &ColumnProfile) -> Self {
         // A mean of times is a time; its variance and skew tell nobody anything.
         let moments = column.moments().filter(|_| column.kind() == ColumnKind::Number);
         let quantiles = column.quantiles().and_then(|quantiles| quantiles.quantiles(&SHARES).ok().flatten());
@@ -79,11 +113,16 @@ impl ColumnSummary {
             name: column.name().to_owned(),
             data_type: column.data_type().to_owned(),
             kind: column.kind(),
+            meaning: column.meaning(),
+            personal: column.personal(),
             hidden: column.is_hidden(),
             rows: column.rows(),
             nulls: column.nulls(),
             nan: column.nan(),
             infinite: moments.map_or(0, |moments| moments.positive_infinite() + moments.negative_infinite()),
+            zeros: column.zeros(),
+            negatives: column.negatives(),
+            ascending: column.sequence().and_then(super::Sequence::is_ascending),
             distinct: column.distinct(),
             min: column.min_text(),
             max: column.max_text(),
@@ -95,6 +134,7 @@ impl ColumnSummary {
             rank_error: column.quantiles().map_or(0.0, crate::stats::Quantiles::rank_error),
             length_mean: lengths.and_then(super::LengthStats::mean),
             length_range: lengths.and_then(|lengths| lengths.min().zip(lengths.max())),
+            characters: column.characters().copied(),
             top: column.top_values(TOP).into_iter().map(share).collect(),
         }
     }

@@ -11,22 +11,22 @@ use proptest::prelude::*;
 use super::*;
 use crate::stats::Estimate;
 
-fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+pub(super) fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     RecordBatch::try_from_iter(columns).unwrap()
 }
 
-fn profile_with(batches: &[RecordBatch], options: &ProfileOptions) -> Profile {
+pub(super) fn profile_with(batches: &[RecordBatch], options: &ProfileOptions) -> Profile {
     let mut profiler = Profiler::new(&batches[0].schema(), options).unwrap();
     batches.iter().for_each(|batch| profiler.update(batch).unwrap());
     profiler.finish()
 }
 
-fn profile(batches: &[RecordBatch]) -> Profile {
+pub(super) fn profile(batches: &[RecordBatch]) -> Profile {
     profile_with(batches, &ProfileOptions::default())
 }
 
 /// One column of each kind, `rows` rows from row `start` on.
-fn mixed(start: usize, rows: usize) -> RecordBatch {
+pub(super) fn mixed(start: usize, rows: usize) -> RecordBatch {
     let range = || start..start + rows;
     let number: Float64Array = range().map(|i| (i % 7 > 0).then_some((i * 37 % 1001) as f64 / 3.0)).collect();
     let code: Int64Array = range().map(|i| Some((i % 5) as i64)).collect();
@@ -62,6 +62,19 @@ fn alike(a: &Profile, b: &Profile) {
         near(mine.length_mean, theirs.length_mean);
         assert_eq!(mine.top, theirs.top);
     }
+}
+
+/// What is exact in whatever order rows come: zeros, negatives, characters, meaning, hours.
+type Exact = (Option<u64>, Option<u64>, Option<CharacterStats>, Option<Meaning>, Option<WeekHours>);
+
+fn exact(profile: &Profile) -> Vec<Exact> {
+    let columns = profile.columns().iter();
+    columns
+        .map(|column| {
+            let (characters, hours) = (column.characters().copied(), column.week_hours().cloned());
+            (column.zeros(), column.negatives(), characters, column.meaning(), hours)
+        })
+        .collect()
 }
 
 #[test]
@@ -199,8 +212,11 @@ fn json_and_bytes_come_back() {
         alike(back, &profile);
         assert!(back.to_bytes() == profile.to_bytes());
     }
-    let newer = json.replacen("\"format\":1", "\"format\":2", 1);
-    assert!(serde_json::from_str::<Profile>(&newer).unwrap_err().to_string().contains("format 2"));
+    for other in [0, 3] {
+        let odd = json.replacen("\"format\":2", &format!("\"format\":{other}"), 1);
+        let refused = serde_json::from_str::<Profile>(&odd).unwrap_err().to_string();
+        assert!(refused.contains(&format!("format {other}")), "{refused}");
+    }
     let longer = json.replacen("\"rows\":5000", "\"rows\":5001", 1);
     assert!(serde_json::from_str::<Profile>(&longer).is_err());
 }
@@ -228,6 +244,27 @@ fn damaged_bytes_are_errors_and_never_panics() {
 }
 
 #[test]
+fn format_1_still_opens_and_merges() {
+    let whole = profile(&[mixed(0, 700)]);
+    let bytes = Profile::from_bytes(include_bytes!("fixtures/format-1.bin")).unwrap();
+    let json: Profile = serde_json::from_str(include_str!("fixtures/format-1.json")).unwrap();
+    for old in [bytes, json] {
+        alike(&old, &whole);
+        let number = old.column("number").unwrap();
+        assert_eq!((number.zeros(), number.sequence(), old.relations()), (None, None, None));
+        assert_eq!(old.column("text").unwrap().characters(), None);
+        let mut merged = whole.clone();
+        merged.merge(&old).unwrap();
+        assert_eq!((merged.rows(), merged.column("number").unwrap().zeros()), (1400, None));
+        let again = Profile::from_bytes(&old.to_bytes()).unwrap();
+        alike(&again, &old);
+        assert!(again.to_html("old").contains("700"));
+    }
+    let hidden = Profile::from_bytes(include_bytes!("fixtures/format-1-hidden.bin")).unwrap();
+    assert!(hidden.columns().iter().all(ColumnProfile::is_hidden) && hidden.rows() == 700);
+}
+
+#[test]
 fn the_same_table_gives_the_same_bytes() {
     assert!(profile(&[mixed(0, 4000)]).to_bytes() == profile(&[mixed(0, 4000)]).to_bytes());
 }
@@ -245,7 +282,7 @@ fn html_is_escaped_and_has_no_scripts() {
     for forbidden in ["<script", "href", "src=", "http:", "https:", "\u{202e}", "\u{7}", "url("] {
         assert!(!html.contains(forbidden), "{forbidden:?}");
     }
-    assert!(html.contains("<svg") && html.contains("<rect"));
+    assert!(html.contains("<svg") && html.contains("<path"));
 }
 
 #[test]
@@ -291,7 +328,7 @@ fn a_profile_of_nothing_has_no_numbers() {
     let profile = profile(&[mixed(0, 0)]);
     assert_eq!(profile.column("number").unwrap().null_ratio(), None);
     assert!(profile.summary().iter().all(|summary| summary.mean.is_none() && summary.min.is_none()));
-    assert!(profile.to_html("empty").contains("0 rows"));
+    assert!(profile.to_html("empty").contains("<b>0</b><span>rows"));
     assert_eq!(Profile::from_bytes(&profile.to_bytes()).unwrap().rows(), 0);
 }
 
@@ -316,6 +353,9 @@ proptest! {
         let mut batches: Vec<RecordBatch> = cuts.windows(2).map(|ends| mixed(ends[0], ends[1] - ends[0])).collect();
         let whole = profile(&[mixed(0, 600)]);
         alike(&profile(&batches), &whole);
+        prop_assert_eq!(exact(&profile(&batches)), exact(&whole));
+        let in_order = profile(&batches);
+        prop_assert_eq!(in_order.columns()[4].sequence(), whole.columns()[4].sequence());
         let turn = turn % batches.len();
         batches.rotate_left(turn);
         alike(&profile(&batches), &whole);
@@ -324,5 +364,6 @@ proptest! {
             merged.merge(&profile(std::slice::from_ref(batch))).unwrap();
         }
         alike(&merged, &whole);
+        prop_assert_eq!(exact(&merged), exact(&whole));
     }
 }

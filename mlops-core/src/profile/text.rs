@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::characters::CharacterStats;
+use super::semantic::Shapes;
 use crate::stats::bytes::{Reader, Writer};
-use crate::stats::{Distinct, FrequentItems, cut};
+use crate::stats::{Distinct, FrequentItems, cut, hash};
 use crate::{Error, Result};
 
 /// Lengths of texts in Unicode scalar values (`char`s), exactly.
@@ -79,6 +81,9 @@ const SLOTS_FROM: usize = 64;
 pub(crate) struct Texts {
     pub(crate) lengths: LengthStats,
     pub(crate) distinct: Distinct,
+    /// `None` in what format 1 held.
+    #[serde(default)]
+    pub(crate) characters: Option<CharacterStats>,
     /// Nothing of it where the column is hidden.
     pub(crate) shown: Option<Shown>,
 }
@@ -90,12 +95,17 @@ pub(crate) struct Shown {
     pub(crate) frequent: FrequentItems,
     pub(crate) min: Option<String>,
     pub(crate) max: Option<String>,
+    /// `None` in what format 1 held.
+    #[serde(default)]
+    pub(crate) shapes: Option<Shapes>,
 }
 
 impl Texts {
     pub(crate) fn new(frequent: Option<FrequentItems>) -> Self {
-        let shown = frequent.map(|frequent| Shown { frequent, min: None, max: None });
-        Self { lengths: LengthStats::default(), distinct: Distinct::default(), shown }
+        let shapes = Some(Shapes::default());
+        let shown = frequent.map(|frequent| Shown { frequent, min: None, max: None, shapes });
+        let characters = Some(CharacterStats::default());
+        Self { lengths: LengthStats::default(), distinct: Distinct::default(), characters, shown }
     }
 
     /// Adds the texts of `array`.
@@ -120,22 +130,36 @@ impl Texts {
     }
 
     fn add(&mut self, text: &str, count: u64) {
-        let length = if text.is_ascii() { text.len() } else { text.chars().count() };
-        self.lengths.update(length as u64, count);
+        let length = match &mut self.characters {
+            Some(characters) => characters.update(text, count),
+            None => text.chars().count() as u64,
+        };
+        self.lengths.update(length, count);
         self.distinct.update_text(text);
         if let Some(shown) = &mut self.shown {
             shown.frequent.update_count(text, count);
             shown.extremes(cut(text, EXTREME_MAX));
+            if let Some(shapes) = &mut shown.shapes {
+                shapes.update(hash::of_text(text), text, count);
+            }
         }
     }
 
     pub(crate) fn merge(&mut self, other: &Self) -> Result<()> {
         self.lengths.merge(&other.lengths);
         self.distinct.merge(&other.distinct)?;
+        match (&mut self.characters, &other.characters) {
+            (Some(mine), Some(theirs)) => mine.merge(theirs),
+            _ => self.characters = None,
+        }
         match (&mut self.shown, &other.shown) {
             (Some(mine), Some(theirs)) => {
                 mine.frequent.merge(&theirs.frequent)?;
                 theirs.min.iter().chain(&theirs.max).for_each(|text| mine.extremes(text));
+                match (&mut mine.shapes, &theirs.shapes) {
+                    (Some(mine), Some(theirs)) => mine.merge(theirs),
+                    _ => mine.shapes = None,
+                }
             }
             _ => self.shown = None,
         }
@@ -156,9 +180,18 @@ impl Texts {
                 out.bytes(extreme.as_deref().unwrap_or_default().as_bytes());
             }
         }
+        out.u8(u8::from(self.characters.is_some()));
+        if let Some(characters) = &self.characters {
+            characters.write(out);
+        }
+        let shapes = self.shown.as_ref().and_then(|shown| shown.shapes.as_ref());
+        out.u8(u8::from(shapes.is_some()));
+        if let Some(shapes) = shapes {
+            shapes.write(out);
+        }
     }
 
-    pub(crate) fn read(from: &mut Reader<'_>) -> Result<Self> {
+    pub(crate) fn read(from: &mut Reader<'_>, format: u32) -> Result<Self> {
         let lengths = LengthStats {
             count: from.u64()?,
             sum: from.u64()?,
@@ -175,13 +208,27 @@ impl Texts {
                 let text = from.text()?;
                 Ok(is_present.then(|| text.to_owned()))
             };
-            shown = Some(Shown { frequent, min: extreme()?, max: extreme()? });
+            shown = Some(Shown { frequent, min: extreme()?, max: extreme()?, shapes: None });
         }
-        Ok(Self { lengths, distinct, shown })
+        let mut texts = Self { lengths, distinct, characters: None, shown };
+        if format > 1 && from.u8()? == 1 {
+            texts.characters = Some(CharacterStats::read(from)?);
+        }
+        if format > 1 && from.u8()? == 1 {
+            let shapes = Shapes::read(from)?;
+            match &mut texts.shown {
+                Some(shown) => shown.shapes = Some(shapes),
+                None => return Err(from.corrupt("a sample of hidden texts")),
+            }
+        }
+        Ok(texts)
     }
 
     /// What every state has that came from `present` texts.
     pub(crate) fn check(&self, present: u64) -> Result<()> {
+        if let Some(characters) = &self.characters {
+            characters.check(present)?;
+        }
         let sane = self.lengths.count == present
             && (present == 0 || self.lengths.min <= self.lengths.max)
             && self.shown.as_ref().is_none_or(|shown| {

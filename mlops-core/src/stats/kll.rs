@@ -10,6 +10,7 @@ use std::cmp::Ordering;
 use datasketches::kll::{KllFloat, KllSketch};
 
 use super::bytes::{Reader, Writer};
+use super::hash::mix;
 use crate::{Error, Result};
 
 /// Smallest capacity of a level.
@@ -263,14 +264,6 @@ impl Kll {
         }
         Ok(sketch)
     }
-}
-
-/// One round of SplitMix64 (Vigna, public domain).
-fn mix(state: u64) -> u64 {
-    let z = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 /// Values that all levels may hold together.

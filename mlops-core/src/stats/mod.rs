@@ -3,6 +3,7 @@
 //! * Summaries: [`Moments`], [`Quantiles`], [`Distinct`], [`FrequentItems`], [`Histogram`], [`CategoryCounts`]. Each has
 //!   `update…`, `update_array` over Arrow arrays, `merge`, and serde with a format number. `merge(a, b)` equals one pass over
 //!   both, and the order of rows does not matter, to the error that each type states.
+//! * Of several columns together: [`CoMoments`], [`Contingency`], [`spearman`].
 //! * Distances and tests over counts: [`psi()`], [`psi_test`], [`chi2_test`], [`g_test`], [`fisher_exact`],
 //!   [`proportions_z`], [`js_divergence`], [`kl_divergence`], [`hellinger`], [`total_variation`].
 //! * Distances and tests over samples: [`ks_test`], [`cramer_von_mises`], [`anderson_darling`], [`kuiper`],
@@ -13,9 +14,11 @@
 //! * Verdicts: [`drift`].
 
 mod anderson_darling;
+mod association;
 pub(crate) mod bytes;
 mod categories;
 mod chi2;
+mod comoments;
 mod compare;
 mod correction;
 mod cramer_von_mises;
@@ -28,6 +31,7 @@ mod evidently;
 mod fisher;
 mod frequent;
 mod g_test;
+pub(crate) mod hash;
 mod histogram;
 mod kll;
 mod kolmogorov;
@@ -46,8 +50,10 @@ mod two_sample;
 pub(crate) mod values;
 
 pub use anderson_darling::anderson_darling;
+pub use association::{Contingency, spearman};
 pub use categories::CategoryCounts;
 pub use chi2::{Chi2Test, RareCategories, chi2_test, chi2_two_sample};
+pub use comoments::CoMoments;
 pub use compare::{Comparison, Method, compare_columns};
 pub use correction::{benjamini_hochberg, holm};
 pub use cramer_von_mises::cramer_von_mises;

@@ -207,7 +207,7 @@ fn dictionary<'a>(array: &'a dyn Array, sink: TextSink<'_, 'a>) {
     }
 }
 
-fn text_at(values: &ArrayRef, place: usize) -> Option<&str> {
+pub(crate) fn text_at(values: &ArrayRef, place: usize) -> Option<&str> {
     if values.is_null(place) {
         return None;
     }

@@ -2,12 +2,12 @@
 
 use std::fmt::{self, Write};
 
+use mlops_core::html::chart::{Line, Lines, legend, paired_bars};
 use mlops_core::html::{Escaped, short};
 use mlops_core::profile::{ColumnProfile, Profile};
 use mlops_core::stats::{DriftMethod, Histogram, Verdict};
 
-use super::chart::{Line, Lines, legend, paired_bars};
-use super::{COLUMNS_MAX, percent, stamp};
+use super::{COLUMNS_MAX, percent, place, stamp, told};
 use crate::drift::ColumnVerdict;
 use crate::{DriftReport, WindowStats};
 
@@ -63,11 +63,13 @@ fn write_share(reports: &[&DriftReport], out: &mut String) -> fmt::Result {
     }
     out.write_str("<div class=\"cards\"><div class=\"card\"><h3>Share of drifted columns</h3>")?;
     let lines = Lines {
-        times: reports.iter().map(|report| report.window.end).collect(),
+        places: reports.iter().map(|report| place(report.window.end)).collect(),
         series: vec![Line { name: "drifted", values: reports.iter().map(|report| Some(report.share)).collect() }],
         aim: None,
+        marks: Vec::new(),
         from_zero: true,
         shown: percent,
+        told,
     };
     lines.write(out)?;
     out.write_str("</div></div>")
@@ -115,11 +117,13 @@ fn write_effects(column: &str, reports: &[&DriftReport], out: &mut String) -> fm
         found.filter(|c| c.now.verdict != Verdict::Inconclusive).map(|c| c.now.effect)
     };
     let lines = Lines {
-        times: reports.iter().map(|report| report.window.end).collect(),
+        places: reports.iter().map(|report| place(report.window.end)).collect(),
         series: vec![Line { name: "effect", values: reports.iter().map(effect).collect() }],
         aim: None,
+        marks: Vec::new(),
         from_zero: true,
         shown: short,
+        told,
     };
     lines.write(out)?;
     out.write_str("<p class=\"legend\">effect over the windows</p>")

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
+use mlops_core::html::chart::{Aim, Line, Lines, named_bars};
 use mlops_core::html::{Escaped, short};
 use mlops_core::validate::Severity;
 
-use super::chart::{Aim, Line, Lines, named_bars};
-use super::{SHOWN_MAX, percent, stamp};
+use super::{SHOWN_MAX, percent, place, stamp, told};
 use crate::alert::{Alert, AlertState};
 use crate::fairness::{Balance, FairnessReport};
 use crate::performance::{LevelFinding, Metric, PerformanceReport, Standing};
@@ -67,14 +67,16 @@ fn write_metric(
         Aim { value, limit }
     });
     let lines = Lines {
-        times: reports.iter().map(|report| report.window.end).collect(),
+        places: reports.iter().map(|report| place(report.window.end)).collect(),
         series: vec![Line {
             name: metric.name(),
             values: reports.iter().map(|report| report.metric(task, metric)).collect(),
         }],
         aim,
+        marks: Vec::new(),
         from_zero: false,
         shown: short,
+        told,
     };
     lines.write(out)?;
     if let Some(Aim { value, limit }) = aim {
@@ -112,9 +114,9 @@ pub(super) fn fairness(reports: &[&FairnessReport], out: &mut String) -> fmt::Re
         let bars = |value: fn(&crate::fairness::GroupShare) -> Option<f64>| {
             report.groups.iter().map(|group| (group.group.as_str(), value(group))).collect::<Vec<_>>()
         };
-        named_bars(&bars(|group| group.selection_rate), "c0", out)?;
+        named_bars(&bars(|group| group.selection_rate), "c0", short, out)?;
         out.write_str("<p class=\"legend\">mean exposure</p>")?;
-        named_bars(&bars(|group| group.exposure), "c2", out)?;
+        named_bars(&bars(|group| group.exposure), "c2", short, out)?;
         if report.ungrouped > 0 {
             write!(out, "<p class=\"legend\">{} rows of no group</p>", report.ungrouped)?;
         }

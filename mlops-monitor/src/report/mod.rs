@@ -4,7 +4,6 @@
 //! tables and inline pictures in one file, no script, nothing loaded from elsewhere, every text escaped. Of hidden
 //! columns no value is shown, for their profiles hold none.
 
-mod chart;
 mod drift;
 mod findings;
 mod traffic;
@@ -12,7 +11,7 @@ mod traffic;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
-use mlops_core::html::{self, Escaped, short};
+use mlops_core::html::{self, Escaped, chart, short};
 use mlops_core::profile::Profile;
 use mlops_core::stats::Verdict;
 use mlops_core::{EventTime, Window};
@@ -112,7 +111,7 @@ impl<'a> MonitorReport<'a> {
 
     /// The page; equal reports give equal pages.
     pub fn to_html(&self) -> String {
-        html::page(&self.title, STYLE, |out| {
+        html::page(&self.title, &format!("{}{STYLE}", chart::STYLE), |out| {
             write!(out, "<header><h1>{}</h1><p>{}", Escaped(&self.title), stamp(self.at))?;
             if let Some(span) = self.span() {
                 write!(out, " · windows from {} to {}", stamp(span.start), stamp(span.end))?;
@@ -184,6 +183,16 @@ fn latest<T>(all: &[T], window: impl Fn(&T) -> Window) -> Vec<&T> {
 
 fn tile(label: &str, value: &str, class: &str, out: &mut String) -> fmt::Result {
     write!(out, "<div class=\"tile {class}\"><b>{}</b><span>{}</span></div>", Escaped(value), Escaped(label))
+}
+
+/// Where a time stands in a picture.
+fn place(at: EventTime) -> f64 {
+    at.as_micros() as f64
+}
+
+/// The time at a place in a picture.
+fn told(place: f64) -> String {
+    stamp(EventTime::from_micros(place as i64))
 }
 
 /// A time to the minute, or to the second where it has some.

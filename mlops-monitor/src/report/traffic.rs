@@ -2,10 +2,10 @@
 
 use std::fmt::{self, Write};
 
+use mlops_core::html::chart::{Line, Lines, paired_bars};
 use mlops_core::html::short;
 
-use super::chart::{Line, Lines, paired_bars};
-use super::duration;
+use super::{duration, place, told};
 use crate::window::Traffic;
 use crate::{LATENCY_BOUNDS_US, Latency, WindowStats};
 
@@ -13,7 +13,7 @@ pub(super) fn write(windows: &[&WindowStats], out: &mut String) -> fmt::Result {
     if windows.is_empty() {
         return Ok(());
     }
-    let times: Vec<_> = windows.iter().map(|stats| stats.window.end).collect();
+    let places: Vec<f64> = windows.iter().map(|stats| place(stats.window.end)).collect();
     let of = |value: fn(&Traffic) -> f64| windows.iter().map(|stats| Some(value(&stats.traffic))).collect();
     out.write_str("<h2>Traffic and latency</h2><div class=\"cards\"><div class=\"card\"><h3>Requests per window</h3>")?;
     let mut series = vec![
@@ -23,18 +23,21 @@ pub(super) fn write(windows: &[&WindowStats], out: &mut String) -> fmt::Result {
     ];
     // A line at 0 would only hide the other one.
     series.retain(|line| line.name == "answered" || line.values.iter().any(|value| *value != Some(0.0)));
-    let requests = Lines { times: times.clone(), series, aim: None, from_zero: true, shown: short };
+    let requests =
+        Lines { places: places.clone(), series, aim: None, marks: Vec::new(), from_zero: true, shown: short, told };
     requests.write(out)?;
     out.write_str("</div><div class=\"card\"><h3>Time from query to answer</h3>")?;
     let quantile = |share: f64| -> Vec<Option<f64>> {
         windows.iter().map(|stats| stats.traffic.latency.quantile_us(share).ok().flatten()).collect()
     };
     let latency = Lines {
-        times,
+        places,
         series: vec![Line { name: "median", values: quantile(0.5) }, Line { name: "p99", values: quantile(0.99) }],
         aim: None,
+        marks: Vec::new(),
         from_zero: true,
         shown: duration,
+        told,
     };
     latency.write(out)?;
     out.write_str("</div><div class=\"card\"><h3>Answers by time <small>all windows</small></h3>")?;

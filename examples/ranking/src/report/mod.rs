@@ -1,6 +1,5 @@
 //! Tells the story: figures for programs, a summary for the terminal, a page with pictures.
 
-mod chart;
 mod html;
 mod monitoring;
 mod summary;

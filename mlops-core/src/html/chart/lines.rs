@@ -1,46 +1,74 @@
-//! Inline pictures: lines over time, bars beside each other.
+//! Lines over time.
 
 use std::fmt::{self, Write};
 
-use mlops_core::EventTime;
-use mlops_core::html::{Escaped, short};
-
-use super::stamp;
+use super::{WIDTH, legend};
+use crate::html::{Escaped, short};
 
 /// Series of one picture of lines; each has a colour of its own in the style.
-pub(super) const LINES_MAX: usize = 3;
+pub const LINES_MAX: usize = 3;
 
-const WIDTH: f64 = 380.0;
 const HEIGHT: f64 = 140.0;
 const LEFT: f64 = 46.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 8.0;
 const BOTTOM: f64 = 18.0;
 
-/// One line: a value per time, none where it is not known.
-#[derive(Debug)]
-pub(super) struct Line<'a> {
-    pub(super) name: &'a str,
-    pub(super) values: Vec<Option<f64>>,
+/// One line: a value per place, none where it is not known.
+#[derive(Debug, Clone)]
+pub struct Line<'a> {
+    /// What the legend and each dot call it.
+    pub name: &'a str,
+    /// As many as there are places.
+    pub values: Vec<Option<f64>>,
 }
 
-/// Lines over the same times.
-#[derive(Debug)]
-pub(super) struct Lines<'a> {
-    /// Ends of the windows, oldest first.
-    pub(super) times: Vec<EventTime>,
-    pub(super) series: Vec<Line<'a>>,
+/// Up to [`LINES_MAX`] lines over the same places, such as times.
+///
+/// # Examples
+/// ```
+/// use mlops_core::html::chart::{Line, Lines};
+/// use mlops_core::html::short;
+///
+/// let lines = Lines {
+///     places: vec![1.0, 2.0, 3.0],
+///     series: vec![Line { name: "errors", values: vec![Some(4.0), None, Some(2.0)] }],
+///     aim: None,
+///     marks: Vec::new(),
+///     from_zero: true,
+///     shown: short,
+///     told: |day| format!("day {day}"),
+/// };
+/// let mut out = String::new();
+/// lines.write(&mut out)?;
+/// assert!(out.contains("<title>errors 4 at day 1</title>"));
+/// # Ok::<(), std::fmt::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Lines<'a> {
+    /// Where values stand, in ascending order.
+    pub places: Vec<f64>,
+    /// The lines.
+    pub series: Vec<Line<'a>>,
     /// A value to hold, and where what is too bad begins: from there on downwards or upwards.
-    pub(super) aim: Option<Aim>,
+    pub aim: Option<Aim>,
+    /// Places where something happened, and what.
+    pub marks: Vec<(f64, String)>,
     /// Whether the picture begins at 0.
-    pub(super) from_zero: bool,
-    pub(super) shown: fn(f64) -> String,
+    pub from_zero: bool,
+    /// Writes a value.
+    pub shown: fn(f64) -> String,
+    /// Writes a place.
+    pub told: fn(f64) -> String,
 }
 
+/// What a value should be.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Aim {
-    pub(super) value: f64,
-    pub(super) limit: f64,
+pub struct Aim {
+    /// The value to hold.
+    pub value: f64,
+    /// Where what is too bad begins, below or above the value.
+    pub limit: f64,
 }
 
 /// Where values stand in the picture.
@@ -68,13 +96,13 @@ impl Scale {
         let step = nice((high - low + 2.0 * room) / 4.0);
         let low = if chart.from_zero && low >= 0.0 { 0.0 } else { ((low - room) / step).floor() * step };
         let high = ((high + room * 0.5) / step).ceil() * step;
-        let (first, last) = (chart.times.first()?, chart.times.last()?);
-        Some(Self { low, high, step, first: first.as_micros() as f64, last: last.as_micros() as f64 })
+        let (first, last) = (*chart.places.first()?, *chart.places.last()?);
+        Some(Self { low, high, step, first, last })
     }
 
-    fn x(&self, at: EventTime) -> f64 {
+    fn x(&self, at: f64) -> f64 {
         let span = self.last - self.first;
-        let share = if span > 0.0 { (at.as_micros() as f64 - self.first) / span } else { 0.5 };
+        let share = if span > 0.0 { (at - self.first) / span } else { 0.5 };
         LEFT + share * (WIDTH - LEFT - RIGHT)
     }
 
@@ -94,8 +122,11 @@ fn nice(size: f64) -> f64 {
 }
 
 impl Lines<'_> {
-    /// Nothing where no value is known.
-    pub(super) fn write(&self, out: &mut String) -> fmt::Result {
+    /// Writes the picture and, of several lines, a legend; "no values" where none is known.
+    ///
+    /// # Errors
+    /// None: writing to a string cannot fail.
+    pub fn write(&self, out: &mut String) -> fmt::Result {
         let Some(scale) = Scale::of(self) else { return out.write_str("<p class=\"note\">no values</p>") };
         write!(out, "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">")?;
         self.write_frame(&scale, out)?;
@@ -132,11 +163,16 @@ impl Lines<'_> {
             let y = scale.y(value);
             write!(out, "<path class=\"aim\" d=\"M{LEFT} {y:.1}H{right}\"><title>{}</title></path>", short(value))?;
         }
-        let ends = [(self.times.first(), LEFT, "start"), (self.times.last(), right, "end")];
-        let told = if self.times.len() > 1 { &ends[..] } else { &ends[1..] };
+        for (at, what) in &self.marks {
+            let (x, bottom) = (scale.x(*at), HEIGHT - BOTTOM);
+            write!(out, "<path class=\"mark\" d=\"M{x:.1} {TOP}V{bottom}\"/>")?;
+            write!(out, "<text x=\"{:.1}\" y=\"{}\">{}</text>", x + 4.0, TOP + 8.0, Escaped(what))?;
+        }
+        let ends = [(self.places.first(), LEFT, "start"), (self.places.last(), right, "end")];
+        let told = if self.places.len() > 1 { &ends[..] } else { &ends[1..] };
         for (at, x, anchor) in told {
             if let Some(at) = at {
-                let (y, text) = (HEIGHT - 4.0, stamp(**at));
+                let (y, text) = (HEIGHT - 4.0, (self.told)(**at));
                 write!(out, "<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\">{}</text>", Escaped(&text))?;
             }
         }
@@ -146,8 +182,7 @@ impl Lines<'_> {
     /// A path with a gap where a value is missing, and a dot on each value.
     fn write_line(&self, place: usize, line: &Line<'_>, scale: &Scale, out: &mut String) -> fmt::Result {
         let known = |value: &Option<f64>| value.filter(|value| value.is_finite());
-        let points: Vec<(EventTime, Option<f64>)> =
-            self.times.iter().copied().zip(line.values.iter().map(known)).collect();
+        let points: Vec<(f64, Option<f64>)> = self.places.iter().copied().zip(line.values.iter().map(known)).collect();
         write!(out, "<path class=\"l{place}\" d=\"")?;
         let mut pen = 'M';
         for (at, value) in &points {
@@ -168,74 +203,61 @@ impl Lines<'_> {
                 out,
                 "<circle class=\"c{place}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{size}\"><title>{name} {} at {}</title></circle>",
                 Escaped(&shown),
-                Escaped(&stamp(at))
+                Escaped(&(self.told)(at))
             )?;
         }
         Ok(())
     }
 }
 
-/// What the colours mean.
-pub(super) fn legend<'a>(names: impl IntoIterator<Item = (&'a str, &'a str)>, out: &mut String) -> fmt::Result {
-    out.write_str("<p class=\"legend\">")?;
-    for (class, name) in names {
-        write!(out, "<i class=\"{class}\"></i>{}", Escaped(name))?;
-    }
-    out.write_str("</p>")
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Bars of two shares per bin, the first behind the second; `ends` are told below the first and the last bin.
-pub(super) fn paired_bars(
-    shares: &[(f64, f64)],
-    ends: (&str, &str),
-    class: &str,
-    tell: impl Fn(usize) -> String,
-    out: &mut String,
-) -> fmt::Result {
-    const TALL: f64 = 80.0;
-    let most = shares.iter().fold(0.0_f64, |most, both| most.max(both.0).max(both.1)).max(f64::MIN_POSITIVE);
-    let step = WIDTH / shares.len().max(1) as f64;
-    write!(out, "<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\">", TALL + 16.0)?;
-    for (bin, (then, now)) in shares.iter().enumerate() {
-        let x = step * bin as f64;
-        write!(out, "<g><title>{}</title>", Escaped(&tell(bin)))?;
-        for (share, class, inset) in [(then, "then", 0.04), (now, class, 0.22)] {
-            // A row that is there is seen, however few they are.
-            let height = if *share > 0.0 { (TALL * share / most).max(1.0) } else { 0.0 };
-            let (x, y, width) = (x + step * inset, TALL - height, step * (1.0 - 2.0 * inset));
-            write!(
-                out,
-                "<rect class=\"{class} over\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"/>"
-            )?;
-        }
-        out.write_str("</g>")?;
+    fn drawn(values: Vec<Option<f64>>) -> String {
+        let lines = Lines {
+            places: (0..values.len()).map(|place| place as f64).collect(),
+            series: vec![Line { name: "a<b", values }],
+            aim: Some(Aim { value: 2.0, limit: 1.0 }),
+            marks: vec![(1.0, "turn".to_owned())],
+            from_zero: false,
+            shown: short,
+            told: |place| format!("day {place}"),
+        };
+        let mut out = String::new();
+        lines.write(&mut out).unwrap();
+        out
     }
-    let y = TALL + 12.0;
-    write!(out, "<text x=\"0\" y=\"{y}\">{}</text>", Escaped(ends.0))?;
-    write!(out, "<text x=\"{WIDTH}\" y=\"{y}\" text-anchor=\"end\">{}</text></svg>", Escaped(ends.1))
-}
 
-/// One bar per named share, such as the groups of an attribute, in parts of the greatest.
-pub(super) fn named_bars(bars: &[(&str, Option<f64>)], class: &str, out: &mut String) -> fmt::Result {
-    const ROW: f64 = 18.0;
-    const NAMES: f64 = 110.0;
-    let most = bars.iter().filter_map(|bar| bar.1).fold(0.0_f64, f64::max).max(f64::MIN_POSITIVE);
-    write!(out, "<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\">", ROW * bars.len() as f64)?;
-    for (row, (name, share)) in bars.iter().enumerate() {
-        let y = ROW * row as f64;
-        let (x, base) = (NAMES - 8.0, y + 12.5);
-        let cut: String = name.chars().take(18).collect();
-        let (cut, name) = (Escaped(&cut), Escaped(name));
-        write!(out, "<text x=\"{x}\" y=\"{base}\" text-anchor=\"end\">{cut}<title>{name}</title></text>")?;
-        let width = share.map_or(0.0, |share| (WIDTH - NAMES - 60.0) * share / most);
-        let (top, tall) = (y + 3.0, ROW - 6.0);
-        write!(
-            out,
-            "<rect class=\"{class}\" x=\"{NAMES}\" y=\"{top}\" width=\"{width:.1}\" height=\"{tall}\" rx=\"2\"/>"
-        )?;
-        let told = share.map_or_else(|| "too few".to_owned(), short);
-        let x = NAMES + width + 6.0;
-        write!(out, "<text x=\"{x:.1}\" y=\"{base}\">{told}</text>")?;
+    #[test]
+    fn a_gap_parts_the_line_and_flat_values_are_drawn() {
+        let out = drawn(vec![Some(2.0), None, Some(f64::NAN), Some(2.0)]);
+        assert_eq!((out.matches("<circle").count(), out.matches("day 3").count()), (2, 2));
+        assert!(!out.contains("NaN") && !out.contains("inf") && out.contains(">turn</text>"), "{out}");
+        let line = out.split("class=\"l0\" d=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+        assert_eq!((line.matches('M').count(), line.matches('L').count()), (2, 0));
+        assert!(out.contains("a&lt;b 2 at day 0"));
     }
-    out.write_str("</svg>")
+
+    #[test]
+    fn nothing_is_said_to_be_nothing() {
+        let lines = Lines {
+            places: vec![],
+            series: vec![Line { name: "none", values: vec![] }],
+            aim: None,
+            marks: vec![],
+            from_zero: true,
+            shown: short,
+            told: short,
+        };
+        let mut out = String::new();
+        lines.write(&mut out).unwrap();
+        assert!(out.contains("no values"));
+    }
+
+    #[test]
+    fn steps_are_round() {
+        assert_eq!([0.3, 1.0, 4.2, 70.0].map(nice), [0.5, 1.0, 5.0, 100.0]);
+        assert_eq!([0.0, f64::NAN, f64::INFINITY].map(nice), [1.0; 3]);
+    }
 }

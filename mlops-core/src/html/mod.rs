@@ -1,7 +1,10 @@
 //! Pieces of reports that are pages of their own: escaped text, short numbers, the frame of a page.
 //!
 //! Such a page holds everything it shows. No script runs in it and nothing is loaded from elsewhere; a policy in its
-//! head says so to browsers, for the case that an escape was forgotten. Entry points: [`page`], [`Escaped`], [`short`].
+//! head says so to browsers, for the case that an escape was forgotten. Entry points: [`page`], [`Escaped`], [`short`];
+//! pictures are in [`chart`].
+
+pub mod chart;
 
 use std::fmt::{self, Write};
 
