@@ -58,7 +58,7 @@ pub use learn::{EXACT_VALUES_MAX, MODE_BYTES_MAX, MODE_VALUES_MAX, SKETCH_K};
 pub use outlier::{Action, Fence, FittedOutliers, Outliers, OutliersBuilder};
 pub use pick::Pick;
 pub use recipe::{Recipe, restore, restore_rows, restore_with};
-pub use scale::{FittedScale, Method, Scale, ScaleBuilder};
+pub use scale::{Distribution, FittedScale, Method, Power, Scale, ScaleBuilder};
 pub use select::{FittedSelect, Select, SelectBuilder};
 pub use step::Clean;
 

@@ -9,8 +9,8 @@ use mlops_core::arrow::array::{
 };
 use mlops_core::arrow::datatypes::Int32Type;
 use mlops_core::clean::{
-    Action, Cast, CastTo, Chain, Change, Changes, Clean, Dedup, Fence, Impute, Keep, Method, Nan, Outliers, Pick,
-    Recipe, Scale, Select, Strategy, Transform, TransformState, Unreadable, restore,
+    Action, Cast, CastTo, Chain, Change, Changes, Clean, Dedup, Distribution, Fence, Impute, Keep, Method, Nan,
+    Outliers, Pick, Recipe, Scale, Select, Strategy, Transform, TransformState, Unreadable, restore,
 };
 use mlops_core::pipeline::{Artifact, Given, Inputs, Pipeline, RunOptions, Step, StepContext};
 use mlops_core::schema::{Role, Sensitivity};
@@ -121,6 +121,12 @@ fn select_keeps_the_contract() {
 fn scale_keeps_the_contract() {
     kit(scale);
     kit(|| Scale::builder().max_abs(Role::Feature).build().unwrap());
+}
+
+#[test]
+fn curved_scales_keep_the_contract() {
+    let normal = Method::Quantile { quantiles: 20, output: Distribution::Normal };
+    kit(|| Scale::builder().power("age").quantile("spend").method("small", normal).build().unwrap());
 }
 
 #[test]
