@@ -34,6 +34,8 @@ mod cast;
 mod chain;
 mod changes;
 mod dedup;
+mod derive;
+mod encode;
 mod ext;
 #[cfg(test)]
 mod fixture;
@@ -52,6 +54,7 @@ pub use cast::{Cast, CastBuilder, CastTo, Unreadable};
 pub use chain::{Chain, ChainBuilder, FittedChain, STAGES_MAX};
 pub use changes::{Change, Changes, StepChanges};
 pub use dedup::{Dedup, DedupBuilder, FittedDedup, HELD_BYTES_DEFAULT, KEYS_DEFAULT, Keep};
+pub use encode::{ENCODED_COLUMNS_MAX, Encode, EncodeBuilder, Encoding, FittedEncode, Smooth, Unknown};
 pub use ext::{FittedTransformExt, TransformExt};
 pub use impute::{FittedImpute, Impute, ImputeBuilder, Nan, Strategy};
 pub use learn::{EXACT_VALUES_MAX, MODE_BYTES_MAX, MODE_VALUES_MAX, SKETCH_K};

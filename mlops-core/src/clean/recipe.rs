@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::unpack;
 use super::{
-    Cast, Chain, Dedup, FittedChain, FittedDedup, FittedImpute, FittedOutliers, FittedScale, FittedSelect,
-    FittedTransform, Impute, Outliers, Scale, Scope, Select, Transform, TransformState, cast, chain, dedup, impute,
-    outlier, scale, select,
+    Cast, Chain, Dedup, Encode, FittedChain, FittedDedup, FittedEncode, FittedImpute, FittedOutliers, FittedScale,
+    FittedSelect, FittedTransform, Impute, Outliers, Scale, Scope, Select, Transform, TransformState, cast, chain,
+    dedup, encode, impute, outlier, scale, select,
 };
 use crate::{Dataset, Error, Result};
 
@@ -44,6 +44,8 @@ pub enum Recipe {
     Scale(Scale),
     /// Casts columns.
     Cast(Cast),
+    /// Encodes categories.
+    Encode(Encode),
     /// Several, one after another.
     Chain(Vec<Recipe>),
 }
@@ -58,7 +60,7 @@ macro_rules! recipe_from {
     )*};
 }
 
-recipe_from!(Impute, Outliers, Dedup, Select, Scale, Cast);
+recipe_from!(Impute, Outliers, Dedup, Select, Scale, Cast, Encode);
 
 impl Recipe {
     fn transform(&self) -> Result<Arc<dyn Transform>> {
@@ -69,6 +71,7 @@ impl Recipe {
             Self::Select(transform) => Arc::new(transform.clone()),
             Self::Scale(transform) => Arc::new(transform.clone()),
             Self::Cast(transform) => Arc::new(transform.clone()),
+            Self::Encode(transform) => Arc::new(transform.clone()),
             Self::Chain(stages) => {
                 let add = |chain: super::ChainBuilder, stage: &Self| Ok(chain.then_shared(stage.transform()?));
                 Arc::new(stages.iter().try_fold(Chain::builder(), add).and_then(super::ChainBuilder::build)?)
@@ -119,6 +122,7 @@ pub fn restore_with(
         select::KIND => Box::new(unpack::<FittedSelect>(select::KIND, state)?),
         scale::KIND => Box::new(unpack::<FittedScale>(scale::KIND, state)?),
         cast::KIND => cast::restore(state)?,
+        encode::KIND => Box::new(unpack::<FittedEncode>(encode::KIND, state)?),
         chain::KIND => {
             let states: Vec<TransformState> = unpack(chain::KIND, state)?;
             let restored = states.iter().map(|state| restore_with(state, custom).map(Into::into));

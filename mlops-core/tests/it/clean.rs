@@ -9,8 +9,9 @@ use mlops_core::arrow::array::{
 };
 use mlops_core::arrow::datatypes::Int32Type;
 use mlops_core::clean::{
-    Action, Cast, CastTo, Chain, Change, Changes, Clean, Dedup, Distribution, Fence, Impute, Keep, Method, Nan,
-    Outliers, Pick, Recipe, Scale, Select, Strategy, Transform, TransformState, Unreadable, restore,
+    Action, Cast, CastTo, Chain, Change, Changes, Clean, Dedup, Distribution, Encode, Encoding, Fence, Impute, Keep,
+    Method, Nan, Outliers, Pick, Recipe, Scale, Select, Smooth, Strategy, Transform, TransformState, Unknown,
+    Unreadable, restore,
 };
 use mlops_core::pipeline::{Artifact, Given, Inputs, Pipeline, RunOptions, Step, StepContext};
 use mlops_core::schema::{Role, Sensitivity};
@@ -127,6 +128,23 @@ fn scale_keeps_the_contract() {
 fn curved_scales_keep_the_contract() {
     let normal = Method::Quantile { quantiles: 20, output: Distribution::Normal };
     kit(|| Scale::builder().power("age").quantile("spend").method("small", normal).build().unwrap());
+}
+
+#[test]
+fn encode_keeps_the_contract() {
+    let encode = |unknown| {
+        let encode = Encode::builder().label("active").unknown(unknown);
+        let encode = encode.column("plan", Encoding::OneHot { drop_first: false });
+        let encode = encode.column("id", Encoding::Target { smooth: Smooth::Auto });
+        encode.column("age", Encoding::Ordinal).column("note", Encoding::Hash { columns: 4 })
+    };
+    kit(|| encode(Unknown::Missing).build().unwrap());
+    kit(|| encode(Unknown::Other).rows_min(3).categories_max(20).null_category(true).build().unwrap());
+    kit(|| {
+        let evidence = Encoding::WeightOfEvidence { regularization: 1.0 };
+        let encode = Encode::builder().label("active").column("plan", evidence).column("id", Encoding::Frequency);
+        encode.build().unwrap()
+    });
 }
 
 #[test]

@@ -4,9 +4,13 @@
 //! before any statistic sees them: a state depends on the rows and their order, never on the batches.
 
 mod modes;
+mod random;
+mod sample;
 
 pub(super) use modes::Modes;
 pub use modes::{MODE_BYTES_MAX, MODE_VALUES_MAX};
+pub(super) use random::{Random, mix};
+pub(super) use sample::{Sample, present};
 
 use std::borrow::Cow;
 
