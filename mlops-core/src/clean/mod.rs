@@ -30,6 +30,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod bin;
 mod cast;
 mod chain;
 mod changes;
@@ -50,6 +51,7 @@ mod select;
 mod spill;
 mod step;
 
+pub use bin::{BINS_MAX, Bin, BinBuilder, Bins, FittedBin};
 pub use cast::{Cast, CastBuilder, CastTo, Unreadable};
 pub use chain::{Chain, ChainBuilder, FittedChain, STAGES_MAX};
 pub use changes::{Change, Changes, StepChanges};

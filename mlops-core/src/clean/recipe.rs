@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::unpack;
 use super::{
-    Cast, Chain, Dedup, Encode, FittedChain, FittedDedup, FittedEncode, FittedImpute, FittedOutliers, FittedScale,
-    FittedSelect, FittedTransform, Impute, Outliers, Scale, Scope, Select, Transform, TransformState, cast, chain,
-    dedup, encode, impute, outlier, scale, select,
+    Bin, Cast, Chain, Dedup, Encode, FittedBin, FittedChain, FittedDedup, FittedEncode, FittedImpute, FittedOutliers,
+    FittedScale, FittedSelect, FittedTransform, Impute, Outliers, Scale, Scope, Select, Transform, TransformState, bin,
+    cast, chain, dedup, encode, impute, outlier, scale, select,
 };
 use crate::{Dataset, Error, Result};
 
@@ -46,6 +46,8 @@ pub enum Recipe {
     Cast(Cast),
     /// Encodes categories.
     Encode(Encode),
+    /// Puts numbers into bins.
+    Bin(Bin),
     /// Several, one after another.
     Chain(Vec<Recipe>),
 }
@@ -60,7 +62,7 @@ macro_rules! recipe_from {
     )*};
 }
 
-recipe_from!(Impute, Outliers, Dedup, Select, Scale, Cast, Encode);
+recipe_from!(Impute, Outliers, Dedup, Select, Scale, Cast, Encode, Bin);
 
 impl Recipe {
     fn transform(&self) -> Result<Arc<dyn Transform>> {
@@ -72,6 +74,7 @@ impl Recipe {
             Self::Scale(transform) => Arc::new(transform.clone()),
             Self::Cast(transform) => Arc::new(transform.clone()),
             Self::Encode(transform) => Arc::new(transform.clone()),
+            Self::Bin(transform) => Arc::new(transform.clone()),
             Self::Chain(stages) => {
                 let add = |chain: super::ChainBuilder, stage: &Self| Ok(chain.then_shared(stage.transform()?));
                 Arc::new(stages.iter().try_fold(Chain::builder(), add).and_then(super::ChainBuilder::build)?)
@@ -123,6 +126,7 @@ pub fn restore_with(
         scale::KIND => Box::new(unpack::<FittedScale>(scale::KIND, state)?),
         cast::KIND => cast::restore(state)?,
         encode::KIND => Box::new(unpack::<FittedEncode>(encode::KIND, state)?),
+        bin::KIND => Box::new(unpack::<FittedBin>(bin::KIND, state)?),
         chain::KIND => {
             let states: Vec<TransformState> = unpack(chain::KIND, state)?;
             let restored = states.iter().map(|state| restore_with(state, custom).map(Into::into));

@@ -9,9 +9,9 @@ use mlops_core::arrow::array::{
 };
 use mlops_core::arrow::datatypes::Int32Type;
 use mlops_core::clean::{
-    Action, Cast, CastTo, Chain, Change, Changes, Clean, Dedup, Distribution, Encode, Encoding, Fence, Impute, Keep,
-    Method, Nan, Outliers, Pick, Recipe, Scale, Select, Smooth, Strategy, Transform, TransformState, Unknown,
-    Unreadable, restore,
+    Action, Bin, Bins, Cast, CastTo, Chain, Change, Changes, Clean, Dedup, Distribution, Encode, Encoding, Fence,
+    Impute, Keep, Method, Nan, Outliers, Pick, Recipe, Scale, Select, Smooth, Strategy, Transform, TransformState,
+    Unknown, Unreadable, restore,
 };
 use mlops_core::pipeline::{Artifact, Given, Inputs, Pipeline, RunOptions, Step, StepContext};
 use mlops_core::schema::{Role, Sensitivity};
@@ -144,6 +144,14 @@ fn encode_keeps_the_contract() {
         let evidence = Encoding::WeightOfEvidence { regularization: 1.0 };
         let encode = Encode::builder().label("active").column("plan", evidence).column("id", Encoding::Frequency);
         encode.build().unwrap()
+    });
+}
+
+#[test]
+fn bin_keeps_the_contract() {
+    kit(|| {
+        let bin = Bin::builder().column("age", Bins::Width(4)).column("spend", Bins::Quantile(5)).label("id");
+        bin.column("small", Bins::Supervised(4)).build().unwrap()
     });
 }
 
