@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::unpack;
 use super::{
-    Bin, Cast, Chain, Dedup, Encode, FittedBin, FittedChain, FittedDedup, FittedEncode, FittedImpute, FittedOutliers,
-    FittedScale, FittedSelect, FittedTransform, Impute, Outliers, Scale, Scope, Select, Transform, TransformState, bin,
-    cast, chain, dedup, encode, impute, outlier, scale, select,
+    Bin, Cast, Chain, Dates, Dedup, Encode, FittedBin, FittedChain, FittedDates, FittedDedup, FittedEncode,
+    FittedImpute, FittedOutliers, FittedScale, FittedSelect, FittedTransform, Impute, Outliers, Scale, Scope, Select,
+    Transform, TransformState, bin, cast, chain, date, dedup, encode, impute, outlier, scale, select,
 };
 use crate::{Dataset, Error, Result};
 
@@ -48,6 +48,8 @@ pub enum Recipe {
     Encode(Encode),
     /// Puts numbers into bins.
     Bin(Bin),
+    /// Makes columns of times.
+    Dates(Dates),
     /// Several, one after another.
     Chain(Vec<Recipe>),
 }
@@ -62,7 +64,7 @@ macro_rules! recipe_from {
     )*};
 }
 
-recipe_from!(Impute, Outliers, Dedup, Select, Scale, Cast, Encode, Bin);
+recipe_from!(Impute, Outliers, Dedup, Select, Scale, Cast, Encode, Bin, Dates);
 
 impl Recipe {
     fn transform(&self) -> Result<Arc<dyn Transform>> {
@@ -75,6 +77,7 @@ impl Recipe {
             Self::Cast(transform) => Arc::new(transform.clone()),
             Self::Encode(transform) => Arc::new(transform.clone()),
             Self::Bin(transform) => Arc::new(transform.clone()),
+            Self::Dates(transform) => Arc::new(transform.clone()),
             Self::Chain(stages) => {
                 let add = |chain: super::ChainBuilder, stage: &Self| Ok(chain.then_shared(stage.transform()?));
                 Arc::new(stages.iter().try_fold(Chain::builder(), add).and_then(super::ChainBuilder::build)?)
@@ -127,6 +130,7 @@ pub fn restore_with(
         cast::KIND => cast::restore(state)?,
         encode::KIND => Box::new(unpack::<FittedEncode>(encode::KIND, state)?),
         bin::KIND => Box::new(unpack::<FittedBin>(bin::KIND, state)?),
+        date::KIND => Box::new(unpack::<FittedDates>(date::KIND, state)?),
         chain::KIND => {
             let states: Vec<TransformState> = unpack(chain::KIND, state)?;
             let restored = states.iter().map(|state| restore_with(state, custom).map(Into::into));

@@ -9,9 +9,9 @@ use mlops_core::arrow::array::{
 };
 use mlops_core::arrow::datatypes::Int32Type;
 use mlops_core::clean::{
-    Action, Bin, Bins, Cast, CastTo, Chain, Change, Changes, Clean, Dedup, Distribution, Encode, Encoding, Fence,
-    Impute, Keep, Method, Nan, Outliers, Pick, Recipe, Scale, Select, Smooth, Strategy, Transform, TransformState,
-    Unknown, Unreadable, restore,
+    Action, Bin, Bins, Cast, CastTo, Chain, Change, Changes, Clean, DatePart, Dates, DatesBuilder, Dedup, Distribution,
+    Encode, Encoding, Fence, Impute, Keep, Method, Nan, Outliers, Pick, Recipe, Scale, Select, Smooth, Strategy,
+    Transform, TransformState, Unknown, Unreadable, restore,
 };
 use mlops_core::pipeline::{Artifact, Given, Inputs, Pipeline, RunOptions, Step, StepContext};
 use mlops_core::schema::{Role, Sensitivity};
@@ -153,6 +153,12 @@ fn bin_keeps_the_contract() {
         let bin = Bin::builder().column("age", Bins::Width(4)).column("spend", Bins::Quantile(5)).label("id");
         bin.column("small", Bins::Supervised(4)).build().unwrap()
     });
+}
+
+#[test]
+fn dates_keep_the_contract() {
+    let parts = [DatePart::Year, DatePart::HourCycle, DatePart::IsWeekend, DatePart::DaysSince];
+    kit(|| parts.into_iter().fold(Dates::builder("at"), DatesBuilder::part).offset_minutes(420).build().unwrap());
 }
 
 #[test]
