@@ -51,6 +51,7 @@ mod scale;
 mod select;
 mod spill;
 mod step;
+mod text;
 
 pub use bin::{BINS_MAX, Bin, BinBuilder, Bins, FittedBin};
 pub use cast::{Cast, CastBuilder, CastTo, Unreadable};
@@ -68,6 +69,7 @@ pub use recipe::{Recipe, restore, restore_rows, restore_with};
 pub use scale::{Distribution, FittedScale, Method, Power, Scale, ScaleBuilder};
 pub use select::{FittedSelect, Select, SelectBuilder};
 pub use step::Clean;
+pub use text::{FittedText, Text, TextBuilder, TextPart};
 
 use std::fmt::Debug;
 

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::rows::unpack;
 use super::{
     Bin, Cast, Chain, Dates, Dedup, Encode, FittedBin, FittedChain, FittedDates, FittedDedup, FittedEncode,
-    FittedImpute, FittedOutliers, FittedScale, FittedSelect, FittedTransform, Impute, Outliers, Scale, Scope, Select,
-    Transform, TransformState, bin, cast, chain, date, dedup, encode, impute, outlier, scale, select,
+    FittedImpute, FittedOutliers, FittedScale, FittedSelect, FittedText, FittedTransform, Impute, Outliers, Scale,
+    Scope, Select, Text, Transform, TransformState, bin, cast, chain, date, dedup, encode, impute, outlier, scale,
+    select, text,
 };
 use crate::{Dataset, Error, Result};
 
@@ -50,6 +51,8 @@ pub enum Recipe {
     Bin(Bin),
     /// Makes columns of times.
     Dates(Dates),
+    /// Makes columns of texts.
+    Text(Text),
     /// Several, one after another.
     Chain(Vec<Recipe>),
 }
@@ -64,7 +67,7 @@ macro_rules! recipe_from {
     )*};
 }
 
-recipe_from!(Impute, Outliers, Dedup, Select, Scale, Cast, Encode, Bin, Dates);
+recipe_from!(Impute, Outliers, Dedup, Select, Scale, Cast, Encode, Bin, Dates, Text);
 
 impl Recipe {
     fn transform(&self) -> Result<Arc<dyn Transform>> {
@@ -78,6 +81,7 @@ impl Recipe {
             Self::Encode(transform) => Arc::new(transform.clone()),
             Self::Bin(transform) => Arc::new(transform.clone()),
             Self::Dates(transform) => Arc::new(transform.clone()),
+            Self::Text(transform) => Arc::new(transform.clone()),
             Self::Chain(stages) => {
                 let add = |chain: super::ChainBuilder, stage: &Self| Ok(chain.then_shared(stage.transform()?));
                 Arc::new(stages.iter().try_fold(Chain::builder(), add).and_then(super::ChainBuilder::build)?)
@@ -131,6 +135,7 @@ pub fn restore_with(
         encode::KIND => Box::new(unpack::<FittedEncode>(encode::KIND, state)?),
         bin::KIND => Box::new(unpack::<FittedBin>(bin::KIND, state)?),
         date::KIND => Box::new(unpack::<FittedDates>(date::KIND, state)?),
+        text::KIND => Box::new(unpack::<FittedText>(text::KIND, state)?),
         chain::KIND => {
             let states: Vec<TransformState> = unpack(chain::KIND, state)?;
             let restored = states.iter().map(|state| restore_with(state, custom).map(Into::into));

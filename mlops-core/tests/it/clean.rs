@@ -10,8 +10,8 @@ use mlops_core::arrow::array::{
 use mlops_core::arrow::datatypes::Int32Type;
 use mlops_core::clean::{
     Action, Bin, Bins, Cast, CastTo, Chain, Change, Changes, Clean, DatePart, Dates, DatesBuilder, Dedup, Distribution,
-    Encode, Encoding, Fence, Impute, Keep, Method, Nan, Outliers, Pick, Recipe, Scale, Select, Smooth, Strategy,
-    Transform, TransformState, Unknown, Unreadable, restore,
+    Encode, Encoding, Fence, Impute, Keep, Method, Nan, Outliers, Pick, Recipe, Scale, Select, Smooth, Strategy, Text,
+    TextPart, Transform, TransformState, Unknown, Unreadable, restore,
 };
 use mlops_core::pipeline::{Artifact, Given, Inputs, Pipeline, RunOptions, Step, StepContext};
 use mlops_core::schema::{Role, Sensitivity};
@@ -159,6 +159,15 @@ fn bin_keeps_the_contract() {
 fn dates_keep_the_contract() {
     let parts = [DatePart::Year, DatePart::HourCycle, DatePart::IsWeekend, DatePart::DaysSince];
     kit(|| parts.into_iter().fold(Dates::builder("at"), DatesBuilder::part).offset_minutes(420).build().unwrap());
+}
+
+#[test]
+fn texts_keep_the_contract() {
+    kit(|| Text::builder("note").part(TextPart::Chars).part(TextPart::Bag { columns: 3 }).build().unwrap());
+    kit(|| {
+        let text = Text::builder("plan").part(TextPart::TfIdf { words_max: 2 }).part(TextPart::Words);
+        text.keep_source(true).build().unwrap()
+    });
 }
 
 #[test]
