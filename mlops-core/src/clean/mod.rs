@@ -61,7 +61,9 @@ pub use date::{DatePart, Dates, DatesBuilder, FittedDates, VIETNAM_OFFSET_MINUTE
 pub use dedup::{Dedup, DedupBuilder, FittedDedup, HELD_BYTES_DEFAULT, KEYS_DEFAULT, Keep};
 pub use encode::{ENCODED_COLUMNS_MAX, Encode, EncodeBuilder, Encoding, FittedEncode, Smooth, Unknown};
 pub use ext::{FittedTransformExt, TransformExt};
-pub use impute::{FittedImpute, Impute, ImputeBuilder, Nan, Strategy};
+pub use impute::{
+    FittedImpute, FittedNearest, Impute, ImputeBuilder, Nan, Nearest, NearestBuilder, Neighbours, Strategy,
+};
 pub use learn::{EXACT_VALUES_MAX, MODE_BYTES_MAX, MODE_VALUES_MAX, SKETCH_K};
 pub use outlier::{Action, Fence, FittedOutliers, Outliers, OutliersBuilder};
 pub use pick::Pick;

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::rows::unpack;
 use super::{
     Bin, Cast, Chain, Dates, Dedup, Encode, FittedBin, FittedChain, FittedDates, FittedDedup, FittedEncode,
-    FittedImpute, FittedOutliers, FittedScale, FittedSelect, FittedText, FittedTransform, Impute, Outliers, Scale,
-    Scope, Select, Text, Transform, TransformState, bin, cast, chain, date, dedup, encode, impute, outlier, scale,
-    select, text,
+    FittedImpute, FittedNearest, FittedOutliers, FittedScale, FittedSelect, FittedText, FittedTransform, Impute,
+    Nearest, Outliers, Scale, Scope, Select, Text, Transform, TransformState, bin, cast, chain, date, dedup, encode,
+    impute, outlier, scale, select, text,
 };
 use crate::{Dataset, Error, Result};
 
@@ -53,6 +53,8 @@ pub enum Recipe {
     Dates(Dates),
     /// Makes columns of texts.
     Text(Text),
+    /// Fills missing numbers with those of the rows nearest.
+    Nearest(Nearest),
     /// Several, one after another.
     Chain(Vec<Recipe>),
 }
@@ -67,7 +69,7 @@ macro_rules! recipe_from {
     )*};
 }
 
-recipe_from!(Impute, Outliers, Dedup, Select, Scale, Cast, Encode, Bin, Dates, Text);
+recipe_from!(Impute, Outliers, Dedup, Select, Scale, Cast, Encode, Bin, Dates, Text, Nearest);
 
 impl Recipe {
     fn transform(&self) -> Result<Arc<dyn Transform>> {
@@ -82,6 +84,7 @@ impl Recipe {
             Self::Bin(transform) => Arc::new(transform.clone()),
             Self::Dates(transform) => Arc::new(transform.clone()),
             Self::Text(transform) => Arc::new(transform.clone()),
+            Self::Nearest(transform) => Arc::new(transform.clone()),
             Self::Chain(stages) => {
                 let add = |chain: super::ChainBuilder, stage: &Self| Ok(chain.then_shared(stage.transform()?));
                 Arc::new(stages.iter().try_fold(Chain::builder(), add).and_then(super::ChainBuilder::build)?)
@@ -136,6 +139,7 @@ pub fn restore_with(
         bin::KIND => Box::new(unpack::<FittedBin>(bin::KIND, state)?),
         date::KIND => Box::new(unpack::<FittedDates>(date::KIND, state)?),
         text::KIND => Box::new(unpack::<FittedText>(text::KIND, state)?),
+        impute::nearest::KIND => Box::new(unpack::<FittedNearest>(impute::nearest::KIND, state)?),
         chain::KIND => {
             let states: Vec<TransformState> = unpack(chain::KIND, state)?;
             let restored = states.iter().map(|state| restore_with(state, custom).map(Into::into));

@@ -10,8 +10,8 @@ use mlops_core::arrow::array::{
 use mlops_core::arrow::datatypes::Int32Type;
 use mlops_core::clean::{
     Action, Bin, Bins, Cast, CastTo, Chain, Change, Changes, Clean, DatePart, Dates, DatesBuilder, Dedup, Distribution,
-    Encode, Encoding, Fence, Impute, Keep, Method, Nan, Outliers, Pick, Recipe, Scale, Select, Smooth, Strategy, Text,
-    TextPart, Transform, TransformState, Unknown, Unreadable, restore,
+    Encode, Encoding, Fence, Impute, Keep, Method, Nan, Nearest, Neighbours, Outliers, Pick, Recipe, Scale, Select,
+    Smooth, Strategy, Text, TextPart, Transform, TransformState, Unknown, Unreadable, restore,
 };
 use mlops_core::pipeline::{Artifact, Given, Inputs, Pipeline, RunOptions, Step, StepContext};
 use mlops_core::schema::{Role, Sensitivity};
@@ -94,6 +94,12 @@ fn scale() -> Scale {
 fn impute_keeps_the_contract() {
     kit(impute);
     kit(|| Impute::builder().fill("spend", Strategy::Mean).nan(Nan::Value).build().unwrap());
+}
+
+#[test]
+fn nearest_keeps_the_contract() {
+    kit(|| Nearest::builder(["age", "spend", "small"]).neighbours(3).indicator(true).build().unwrap());
+    kit(|| Nearest::builder(Role::Feature).donors_max(20).weights(Neighbours::Distance).build().unwrap());
 }
 
 #[test]

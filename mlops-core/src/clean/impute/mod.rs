@@ -1,5 +1,9 @@
 //! Filling what is missing.
 
+pub(super) mod nearest;
+
+pub use nearest::{FittedNearest, Nearest, NearestBuilder, Neighbours};
+
 use std::sync::Arc;
 
 use arrow::array::{
