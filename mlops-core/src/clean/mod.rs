@@ -62,7 +62,8 @@ pub use dedup::{Dedup, DedupBuilder, FittedDedup, HELD_BYTES_DEFAULT, KEYS_DEFAU
 pub use encode::{ENCODED_COLUMNS_MAX, Encode, EncodeBuilder, Encoding, FittedEncode, Smooth, Unknown};
 pub use ext::{FittedTransformExt, TransformExt};
 pub use impute::{
-    FittedImpute, FittedNearest, Impute, ImputeBuilder, Nan, Nearest, NearestBuilder, Neighbours, Strategy,
+    FillForward, FillForwardBuilder, FittedFillForward, FittedImpute, FittedNearest, GROUPS_DEFAULT, Impute,
+    ImputeBuilder, Nan, Nearest, NearestBuilder, Neighbours, Strategy,
 };
 pub use learn::{EXACT_VALUES_MAX, MODE_BYTES_MAX, MODE_VALUES_MAX, SKETCH_K};
 pub use outlier::{Action, Fence, FittedOutliers, Outliers, OutliersBuilder};
@@ -74,6 +75,7 @@ pub use step::Clean;
 pub use text::{FittedText, Text, TextBuilder, TextPart};
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
@@ -157,6 +159,11 @@ pub trait FittedTransform: Debug + Send + Sync + 'static {
     /// # Errors
     /// As [`output_schema`](Self::output_schema).
     fn begin(&self, input: &Schema) -> Result<Box<dyn Pass>>;
+
+    /// What a single request goes through in place of a step of [`Scope::Table`]; `None` where it passes by.
+    fn for_rows(&self) -> Option<Arc<dyn FittedTransform>> {
+        None
+    }
 
     /// Everything the step knows.
     ///

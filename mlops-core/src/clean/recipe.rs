@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::unpack;
 use super::{
-    Bin, Cast, Chain, Dates, Dedup, Encode, FittedBin, FittedChain, FittedDates, FittedDedup, FittedEncode,
-    FittedImpute, FittedNearest, FittedOutliers, FittedScale, FittedSelect, FittedText, FittedTransform, Impute,
-    Nearest, Outliers, Scale, Scope, Select, Text, Transform, TransformState, bin, cast, chain, date, dedup, encode,
-    impute, outlier, scale, select, text,
+    Bin, Cast, Chain, Dates, Dedup, Encode, FillForward, FittedBin, FittedChain, FittedDates, FittedDedup,
+    FittedEncode, FittedFillForward, FittedImpute, FittedNearest, FittedOutliers, FittedScale, FittedSelect,
+    FittedText, FittedTransform, Impute, Nearest, Outliers, Scale, Scope, Select, Text, Transform, TransformState, bin,
+    cast, chain, date, dedup, encode, impute, outlier, scale, select, text,
 };
 use crate::{Dataset, Error, Result};
 
@@ -55,6 +55,8 @@ pub enum Recipe {
     Text(Text),
     /// Fills missing numbers with those of the rows nearest.
     Nearest(Nearest),
+    /// Fills missing values with the last before them.
+    FillForward(FillForward),
     /// Several, one after another.
     Chain(Vec<Recipe>),
 }
@@ -69,7 +71,7 @@ macro_rules! recipe_from {
     )*};
 }
 
-recipe_from!(Impute, Outliers, Dedup, Select, Scale, Cast, Encode, Bin, Dates, Text, Nearest);
+recipe_from!(Impute, Outliers, Dedup, Select, Scale, Cast, Encode, Bin, Dates, Text, Nearest, FillForward);
 
 impl Recipe {
     fn transform(&self) -> Result<Arc<dyn Transform>> {
@@ -85,6 +87,7 @@ impl Recipe {
             Self::Dates(transform) => Arc::new(transform.clone()),
             Self::Text(transform) => Arc::new(transform.clone()),
             Self::Nearest(transform) => Arc::new(transform.clone()),
+            Self::FillForward(transform) => Arc::new(transform.clone()),
             Self::Chain(stages) => {
                 let add = |chain: super::ChainBuilder, stage: &Self| Ok(chain.then_shared(stage.transform()?));
                 Arc::new(stages.iter().try_fold(Chain::builder(), add).and_then(super::ChainBuilder::build)?)
@@ -140,6 +143,7 @@ pub fn restore_with(
         date::KIND => Box::new(unpack::<FittedDates>(date::KIND, state)?),
         text::KIND => Box::new(unpack::<FittedText>(text::KIND, state)?),
         impute::nearest::KIND => Box::new(unpack::<FittedNearest>(impute::nearest::KIND, state)?),
+        impute::forward::KIND => Box::new(unpack::<FittedFillForward>(impute::forward::KIND, state)?),
         chain::KIND => {
             let states: Vec<TransformState> = unpack(chain::KIND, state)?;
             let restored = states.iter().map(|state| restore_with(state, custom).map(Into::into));
@@ -149,28 +153,16 @@ pub fn restore_with(
     })
 }
 
-/// The part of what `state` restores that treats single rows: stages of [`Scope::Table`] are left out of a chain. For the
-/// request path.
+/// The part of what `state` restores that treats single rows: stages of [`Scope::Table`] are left out of a chain, but for
+/// [what they do to single rows](FittedTransform::for_rows). For the request path.
 ///
 /// # Errors
-/// As [`restore`], and [`Error::Invalid`] for a transform that is of [`Scope::Table`] by itself.
+/// As [`restore`], and [`Error::Invalid`] for a transform of [`Scope::Table`] that does nothing to single rows.
 pub fn restore_rows(state: &TransformState) -> Result<Box<dyn FittedTransform>> {
-    if state.kind == chain::KIND {
-        let states: Vec<TransformState> = unpack(chain::KIND, state)?;
-        let mut stages: Vec<Arc<dyn FittedTransform>> = Vec::with_capacity(states.len());
-        for state in &states {
-            let restored = restore(state)?;
-            match (restored.scope(), state.kind.as_str()) {
-                (Scope::Row, _) => stages.push(restored.into()),
-                (Scope::Table, chain::KIND) => stages.push(restore_rows(state)?.into()),
-                (Scope::Table, _) => {}
-            }
-        }
-        return Ok(Box::new(FittedChain::of(stages)));
-    }
     let restored = restore(state)?;
-    if restored.scope() == Scope::Table {
-        return Err(Error::invalid("state", clip(&state.kind), "of a transform that treats single rows"));
+    if restored.scope() == Scope::Row {
+        return Ok(restored);
     }
-    Ok(restored)
+    let refuse = || Error::invalid("state", clip(&state.kind), "of a transform that treats single rows");
+    Ok(Box::new(restored.for_rows().ok_or_else(refuse)?))
 }

@@ -10,8 +10,8 @@ use mlops_core::arrow::array::{
 use mlops_core::arrow::datatypes::Int32Type;
 use mlops_core::clean::{
     Action, Bin, Bins, Cast, CastTo, Chain, Change, Changes, Clean, DatePart, Dates, DatesBuilder, Dedup, Distribution,
-    Encode, Encoding, Fence, Impute, Keep, Method, Nan, Nearest, Neighbours, Outliers, Pick, Recipe, Scale, Select,
-    Smooth, Strategy, Text, TextPart, Transform, TransformState, Unknown, Unreadable, restore,
+    Encode, Encoding, Fence, FillForward, Impute, Keep, Method, Nan, Nearest, Neighbours, Outliers, Pick, Recipe,
+    Scale, Select, Smooth, Strategy, Text, TextPart, Transform, TransformState, Unknown, Unreadable, restore,
 };
 use mlops_core::pipeline::{Artifact, Given, Inputs, Pipeline, RunOptions, Step, StepContext};
 use mlops_core::schema::{Role, Sensitivity};
@@ -100,6 +100,26 @@ fn impute_keeps_the_contract() {
 fn nearest_keeps_the_contract() {
     kit(|| Nearest::builder(["age", "spend", "small"]).neighbours(3).indicator(true).build().unwrap());
     kit(|| Nearest::builder(Role::Feature).donors_max(20).weights(Neighbours::Distance).build().unwrap());
+}
+
+/// The rows of `table`, one second apart.
+fn ordered() -> Dataset {
+    let rows = table(150);
+    let at: TimestampMicrosecondArray = (0..150).map(|second| Some(second * 1_000_000)).collect();
+    let batch = rows.to_batch().unwrap();
+    let mut columns = batch.columns().to_vec();
+    columns[1] = Arc::new(at);
+    let batch = RecordBatch::try_new(batch.schema(), columns).unwrap();
+    let rows = Dataset::from_batches([batch]).unwrap();
+    rows.with_schema(rows.schema().with_role("at", Role::EventTime).unwrap()).unwrap()
+}
+
+#[test]
+fn fill_forward_keeps_the_contract() {
+    let fill = || FillForward::builder(["age", "small", "plan", "active"]).indicator(true).build().unwrap();
+    testkit::transform(fill, restore, &ordered());
+    let rows = || Chain::builder().then(FillForward::builder("age").by("plan").build().unwrap()).build().unwrap();
+    testkit::transform(rows, restore, &ordered());
 }
 
 #[test]

@@ -120,11 +120,15 @@ impl FittedChain {
         &self.stages
     }
 
-    /// The stages that treat single rows: what a request goes through. Those of [`Scope::Table`] are left out, so they
-    /// must not change the columns ([`Dedup`](super::Dedup) does not).
+    /// The stages that treat single rows: what a request goes through. Those of [`Scope::Table`] are left out but for
+    /// [what they do to single rows](FittedTransform::for_rows), so they must not change the columns
+    /// ([`Dedup`](super::Dedup) does not).
     pub fn rows_only(&self) -> Self {
-        let is_row = |stage: &&Arc<dyn FittedTransform>| stage.scope() == Scope::Row;
-        Self { stages: self.stages.iter().filter(is_row).cloned().collect() }
+        let of_rows = |stage: &Arc<dyn FittedTransform>| match stage.scope() {
+            Scope::Row => Some(stage.clone()),
+            Scope::Table => stage.for_rows(),
+        };
+        Self { stages: self.stages.iter().filter_map(of_rows).collect() }
     }
 
     /// The schema before each stage, and after the last.
@@ -152,6 +156,10 @@ impl FittedTransform for FittedChain {
         let begin = |(stage, schema): (&Arc<dyn FittedTransform>, &Schema)| stage.begin(schema);
         let stages = self.stages.iter().zip(&schemas).map(begin).collect::<Result<Vec<_>>>()?;
         Ok(Box::new(ChainPass { stages, drained: 0 }))
+    }
+
+    fn for_rows(&self) -> Option<Arc<dyn FittedTransform>> {
+        Some(Arc::new(self.rows_only()))
     }
 
     fn state(&self) -> Result<TransformState> {

@@ -1,7 +1,9 @@
 //! Filling what is missing.
 
+pub(super) mod forward;
 pub(super) mod nearest;
 
+pub use forward::{FillForward, FillForwardBuilder, FittedFillForward, GROUPS_DEFAULT};
 pub use nearest::{FittedNearest, Nearest, NearestBuilder, Neighbours};
 
 use std::sync::Arc;
