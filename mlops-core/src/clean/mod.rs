@@ -66,7 +66,10 @@ pub use impute::{
     ImputeBuilder, Nan, Nearest, NearestBuilder, Neighbours, Strategy,
 };
 pub use learn::{EXACT_VALUES_MAX, MODE_BYTES_MAX, MODE_VALUES_MAX, SKETCH_K};
-pub use outlier::{Action, Fence, FittedOutliers, Outliers, OutliersBuilder};
+pub use outlier::{
+    Action, Fence, FittedIsolationForest, FittedOutliers, IsolationForest, IsolationForestBuilder, Outliers,
+    OutliersBuilder,
+};
 pub use pick::Pick;
 pub use recipe::{Recipe, restore, restore_rows, restore_with};
 pub use scale::{Distribution, FittedScale, Method, Power, Scale, ScaleBuilder};

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::rows::unpack;
 use super::{
     Bin, Cast, Chain, Dates, Dedup, Encode, FillForward, FittedBin, FittedChain, FittedDates, FittedDedup,
-    FittedEncode, FittedFillForward, FittedImpute, FittedNearest, FittedOutliers, FittedScale, FittedSelect,
-    FittedText, FittedTransform, Impute, Nearest, Outliers, Scale, Scope, Select, Text, Transform, TransformState, bin,
-    cast, chain, date, dedup, encode, impute, outlier, scale, select, text,
+    FittedEncode, FittedFillForward, FittedImpute, FittedIsolationForest, FittedNearest, FittedOutliers, FittedScale,
+    FittedSelect, FittedText, FittedTransform, Impute, IsolationForest, Nearest, Outliers, Scale, Scope, Select, Text,
+    Transform, TransformState, bin, cast, chain, date, dedup, encode, impute, outlier, scale, select, text,
 };
 use crate::{Dataset, Error, Result};
 
@@ -57,6 +57,8 @@ pub enum Recipe {
     Nearest(Nearest),
     /// Fills missing values with the last before them.
     FillForward(FillForward),
+    /// Drops or flags rows that are outliers in several columns together.
+    IsolationForest(IsolationForest),
     /// Several, one after another.
     Chain(Vec<Recipe>),
 }
@@ -71,7 +73,21 @@ macro_rules! recipe_from {
     )*};
 }
 
-recipe_from!(Impute, Outliers, Dedup, Select, Scale, Cast, Encode, Bin, Dates, Text, Nearest, FillForward);
+recipe_from!(
+    Impute,
+    Outliers,
+    Dedup,
+    Select,
+    Scale,
+    Cast,
+    Encode,
+    Bin,
+    Dates,
+    Text,
+    Nearest,
+    FillForward,
+    IsolationForest
+);
 
 impl Recipe {
     fn transform(&self) -> Result<Arc<dyn Transform>> {
@@ -88,6 +104,7 @@ impl Recipe {
             Self::Text(transform) => Arc::new(transform.clone()),
             Self::Nearest(transform) => Arc::new(transform.clone()),
             Self::FillForward(transform) => Arc::new(transform.clone()),
+            Self::IsolationForest(transform) => Arc::new(transform.clone()),
             Self::Chain(stages) => {
                 let add = |chain: super::ChainBuilder, stage: &Self| Ok(chain.then_shared(stage.transform()?));
                 Arc::new(stages.iter().try_fold(Chain::builder(), add).and_then(super::ChainBuilder::build)?)
@@ -144,6 +161,7 @@ pub fn restore_with(
         text::KIND => Box::new(unpack::<FittedText>(text::KIND, state)?),
         impute::nearest::KIND => Box::new(unpack::<FittedNearest>(impute::nearest::KIND, state)?),
         impute::forward::KIND => Box::new(unpack::<FittedFillForward>(impute::forward::KIND, state)?),
+        outlier::forest::KIND => Box::new(unpack::<FittedIsolationForest>(outlier::forest::KIND, state)?),
         chain::KIND => {
             let states: Vec<TransformState> = unpack(chain::KIND, state)?;
             let restored = states.iter().map(|state| restore_with(state, custom).map(Into::into));

@@ -10,8 +10,9 @@ use mlops_core::arrow::array::{
 use mlops_core::arrow::datatypes::Int32Type;
 use mlops_core::clean::{
     Action, Bin, Bins, Cast, CastTo, Chain, Change, Changes, Clean, DatePart, Dates, DatesBuilder, Dedup, Distribution,
-    Encode, Encoding, Fence, FillForward, Impute, Keep, Method, Nan, Nearest, Neighbours, Outliers, Pick, Recipe,
-    Scale, Select, Smooth, Strategy, Text, TextPart, Transform, TransformState, Unknown, Unreadable, restore,
+    Encode, Encoding, Fence, FillForward, Impute, IsolationForest, Keep, Method, Nan, Nearest, Neighbours, Outliers,
+    Pick, Recipe, Scale, Select, Smooth, Strategy, Text, TextPart, Transform, TransformState, Unknown, Unreadable,
+    restore,
 };
 use mlops_core::pipeline::{Artifact, Given, Inputs, Pipeline, RunOptions, Step, StepContext};
 use mlops_core::schema::{Role, Sensitivity};
@@ -128,6 +129,15 @@ fn outliers_keep_the_contract() {
         kit(|| outliers(action));
     }
     kit(|| Outliers::builder().fence(Pick::Numbers, Fence::z_score(), Action::Clip).build().unwrap());
+}
+
+#[test]
+fn isolation_forest_keeps_the_contract() {
+    kit(|| IsolationForest::builder(["age", "spend"]).trees(10).rows(32).score(true).build().unwrap());
+    kit(|| {
+        let forest = IsolationForest::builder(Pick::Numbers).trees(5).contamination(0.1).action(Action::DropRow);
+        forest.build().unwrap()
+    });
 }
 
 #[test]
