@@ -58,7 +58,10 @@ pub use cast::{Cast, CastBuilder, CastTo, Unreadable};
 pub use chain::{Chain, ChainBuilder, FittedChain, STAGES_MAX};
 pub use changes::{Change, Changes, StepChanges};
 pub use date::{DatePart, Dates, DatesBuilder, FittedDates, VIETNAM_OFFSET_MINUTES};
-pub use dedup::{Dedup, DedupBuilder, FittedDedup, HELD_BYTES_DEFAULT, KEYS_DEFAULT, Keep};
+pub use dedup::{
+    Dedup, DedupBuilder, FittedDedup, FittedNearDedup, HELD_BYTES_DEFAULT, KEYS_DEFAULT, Keep, NEAR_BYTES_DEFAULT,
+    NearDedup, NearDedupBuilder, Shingles,
+};
 pub use encode::{ENCODED_COLUMNS_MAX, Encode, EncodeBuilder, Encoding, FittedEncode, Smooth, Unknown};
 pub use ext::{FittedTransformExt, TransformExt};
 pub use impute::{

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::rows::unpack;
 use super::{
     Bin, Cast, Chain, Dates, Dedup, Encode, FillForward, FittedBin, FittedChain, FittedDates, FittedDedup,
-    FittedEncode, FittedFillForward, FittedImpute, FittedIsolationForest, FittedNearest, FittedOutliers, FittedScale,
-    FittedSelect, FittedText, FittedTransform, Impute, IsolationForest, Nearest, Outliers, Scale, Scope, Select, Text,
-    Transform, TransformState, bin, cast, chain, date, dedup, encode, impute, outlier, scale, select, text,
+    FittedEncode, FittedFillForward, FittedImpute, FittedIsolationForest, FittedNearDedup, FittedNearest,
+    FittedOutliers, FittedScale, FittedSelect, FittedText, FittedTransform, Impute, IsolationForest, NearDedup,
+    Nearest, Outliers, Scale, Scope, Select, Text, Transform, TransformState, bin, cast, chain, date, dedup, encode,
+    impute, outlier, scale, select, text,
 };
 use crate::{Dataset, Error, Result};
 
@@ -59,6 +60,8 @@ pub enum Recipe {
     FillForward(FillForward),
     /// Drops or flags rows that are outliers in several columns together.
     IsolationForest(IsolationForest),
+    /// Drops rows whose texts are nearly those of others.
+    NearDedup(NearDedup),
     /// Several, one after another.
     Chain(Vec<Recipe>),
 }
@@ -86,7 +89,8 @@ recipe_from!(
     Text,
     Nearest,
     FillForward,
-    IsolationForest
+    IsolationForest,
+    NearDedup
 );
 
 impl Recipe {
@@ -105,6 +109,7 @@ impl Recipe {
             Self::Nearest(transform) => Arc::new(transform.clone()),
             Self::FillForward(transform) => Arc::new(transform.clone()),
             Self::IsolationForest(transform) => Arc::new(transform.clone()),
+            Self::NearDedup(transform) => Arc::new(transform.clone()),
             Self::Chain(stages) => {
                 let add = |chain: super::ChainBuilder, stage: &Self| Ok(chain.then_shared(stage.transform()?));
                 Arc::new(stages.iter().try_fold(Chain::builder(), add).and_then(super::ChainBuilder::build)?)
@@ -162,6 +167,7 @@ pub fn restore_with(
         impute::nearest::KIND => Box::new(unpack::<FittedNearest>(impute::nearest::KIND, state)?),
         impute::forward::KIND => Box::new(unpack::<FittedFillForward>(impute::forward::KIND, state)?),
         outlier::forest::KIND => Box::new(unpack::<FittedIsolationForest>(outlier::forest::KIND, state)?),
+        dedup::near::KIND => Box::new(unpack::<FittedNearDedup>(dedup::near::KIND, state)?),
         chain::KIND => {
             let states: Vec<TransformState> = unpack(chain::KIND, state)?;
             let restored = states.iter().map(|state| restore_with(state, custom).map(Into::into));

@@ -10,9 +10,9 @@ use mlops_core::arrow::array::{
 use mlops_core::arrow::datatypes::Int32Type;
 use mlops_core::clean::{
     Action, Bin, Bins, Cast, CastTo, Chain, Change, Changes, Clean, DatePart, Dates, DatesBuilder, Dedup, Distribution,
-    Encode, Encoding, Fence, FillForward, Impute, IsolationForest, Keep, Method, Nan, Nearest, Neighbours, Outliers,
-    Pick, Recipe, Scale, Select, Smooth, Strategy, Text, TextPart, Transform, TransformState, Unknown, Unreadable,
-    restore,
+    Encode, Encoding, Fence, FillForward, Impute, IsolationForest, Keep, Method, Nan, NearDedup, Nearest, Neighbours,
+    Outliers, Pick, Recipe, Scale, Select, Shingles, Smooth, Strategy, Text, TextPart, Transform, TransformState,
+    Unknown, Unreadable, restore,
 };
 use mlops_core::pipeline::{Artifact, Given, Inputs, Pipeline, RunOptions, Step, StepContext};
 use mlops_core::schema::{Role, Sensitivity};
@@ -138,6 +138,12 @@ fn isolation_forest_keeps_the_contract() {
         let forest = IsolationForest::builder(Pick::Numbers).trees(5).contamination(0.1).action(Action::DropRow);
         forest.build().unwrap()
     });
+}
+
+#[test]
+fn near_dedup_keeps_the_contract() {
+    kit(|| NearDedup::builder(["note", "plan"]).shingles(Shingles::Chars(3)).threshold(0.6).build().unwrap());
+    kit(|| NearDedup::builder("note").flag(true).build().unwrap());
 }
 
 #[test]

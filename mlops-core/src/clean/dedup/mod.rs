@@ -2,8 +2,10 @@
 
 mod best;
 mod key;
+pub(super) mod near;
 
 pub(super) use key::{KeyReader, canonical, converter};
+pub use near::{FittedNearDedup, NEAR_BYTES_DEFAULT, NearDedup, NearDedupBuilder, Shingles};
 
 use std::collections::HashSet;
 
