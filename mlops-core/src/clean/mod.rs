@@ -45,6 +45,7 @@ mod impute;
 mod learn;
 mod outlier;
 mod pick;
+mod prune;
 mod recipe;
 mod rows;
 mod scale;
@@ -74,6 +75,7 @@ pub use outlier::{
     OutliersBuilder,
 };
 pub use pick::Pick;
+pub use prune::{Correlation, Finding, FittedPrune, Prune, PruneBuilder, Stays};
 pub use recipe::{Recipe, restore, restore_rows, restore_with};
 pub use scale::{Distribution, FittedScale, Method, Power, Scale, ScaleBuilder};
 pub use select::{FittedSelect, Select, SelectBuilder};

@@ -8,9 +8,9 @@ use super::rows::unpack;
 use super::{
     Bin, Cast, Chain, Dates, Dedup, Encode, FillForward, FittedBin, FittedChain, FittedDates, FittedDedup,
     FittedEncode, FittedFillForward, FittedImpute, FittedIsolationForest, FittedNearDedup, FittedNearest,
-    FittedOutliers, FittedScale, FittedSelect, FittedText, FittedTransform, Impute, IsolationForest, NearDedup,
-    Nearest, Outliers, Scale, Scope, Select, Text, Transform, TransformState, bin, cast, chain, date, dedup, encode,
-    impute, outlier, scale, select, text,
+    FittedOutliers, FittedPrune, FittedScale, FittedSelect, FittedText, FittedTransform, Impute, IsolationForest,
+    NearDedup, Nearest, Outliers, Prune, Scale, Scope, Select, Text, Transform, TransformState, bin, cast, chain, date,
+    dedup, encode, impute, outlier, prune, scale, select, text,
 };
 use crate::{Dataset, Error, Result};
 
@@ -62,6 +62,8 @@ pub enum Recipe {
     IsolationForest(IsolationForest),
     /// Drops rows whose texts are nearly those of others.
     NearDedup(NearDedup),
+    /// Drops columns that tell nothing of their own.
+    Prune(Prune),
     /// Several, one after another.
     Chain(Vec<Recipe>),
 }
@@ -90,7 +92,8 @@ recipe_from!(
     Nearest,
     FillForward,
     IsolationForest,
-    NearDedup
+    NearDedup,
+    Prune
 );
 
 impl Recipe {
@@ -110,6 +113,7 @@ impl Recipe {
             Self::FillForward(transform) => Arc::new(transform.clone()),
             Self::IsolationForest(transform) => Arc::new(transform.clone()),
             Self::NearDedup(transform) => Arc::new(transform.clone()),
+            Self::Prune(transform) => Arc::new(transform.clone()),
             Self::Chain(stages) => {
                 let add = |chain: super::ChainBuilder, stage: &Self| Ok(chain.then_shared(stage.transform()?));
                 Arc::new(stages.iter().try_fold(Chain::builder(), add).and_then(super::ChainBuilder::build)?)
@@ -168,6 +172,7 @@ pub fn restore_with(
         impute::forward::KIND => Box::new(unpack::<FittedFillForward>(impute::forward::KIND, state)?),
         outlier::forest::KIND => Box::new(unpack::<FittedIsolationForest>(outlier::forest::KIND, state)?),
         dedup::near::KIND => Box::new(unpack::<FittedNearDedup>(dedup::near::KIND, state)?),
+        prune::KIND => Box::new(unpack::<FittedPrune>(prune::KIND, state)?),
         chain::KIND => {
             let states: Vec<TransformState> = unpack(chain::KIND, state)?;
             let restored = states.iter().map(|state| restore_with(state, custom).map(Into::into));

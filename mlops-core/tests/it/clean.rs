@@ -9,10 +9,10 @@ use mlops_core::arrow::array::{
 };
 use mlops_core::arrow::datatypes::Int32Type;
 use mlops_core::clean::{
-    Action, Bin, Bins, Cast, CastTo, Chain, Change, Changes, Clean, DatePart, Dates, DatesBuilder, Dedup, Distribution,
-    Encode, Encoding, Fence, FillForward, Impute, IsolationForest, Keep, Method, Nan, NearDedup, Nearest, Neighbours,
-    Outliers, Pick, Recipe, Scale, Select, Shingles, Smooth, Strategy, Text, TextPart, Transform, TransformState,
-    Unknown, Unreadable, restore,
+    Action, Bin, Bins, Cast, CastTo, Chain, Change, Changes, Clean, Correlation, DatePart, Dates, DatesBuilder, Dedup,
+    Distribution, Encode, Encoding, Fence, FillForward, Impute, IsolationForest, Keep, Method, Nan, NearDedup, Nearest,
+    Neighbours, Outliers, Pick, Prune, Recipe, Scale, Select, Shingles, Smooth, Stays, Strategy, Text, TextPart,
+    Transform, TransformState, Unknown, Unreadable, restore,
 };
 use mlops_core::pipeline::{Artifact, Given, Inputs, Pipeline, RunOptions, Step, StepContext};
 use mlops_core::schema::{Role, Sensitivity};
@@ -144,6 +144,13 @@ fn isolation_forest_keeps_the_contract() {
 fn near_dedup_keeps_the_contract() {
     kit(|| NearDedup::builder(["note", "plan"]).shingles(Shingles::Chars(3)).threshold(0.6).build().unwrap());
     kit(|| NearDedup::builder("note").flag(true).build().unwrap());
+}
+
+#[test]
+fn prune_keeps_the_contract() {
+    let prune = || Prune::builder().label("active").duplicates(true).relevance_min(0.001).leakage_min(0.9);
+    kit(|| prune().correlated(Correlation::Spearman, 0.9).stays(Stays::Relevant).drop_leaking(true).build().unwrap());
+    kit(|| Prune::builder().correlated(Correlation::Pearson, 0.0).build().unwrap());
 }
 
 #[test]
