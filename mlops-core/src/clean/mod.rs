@@ -3,8 +3,10 @@
 //! A [`Transform`] is settings only; [`Transform::fit`] learns from data and gives a [`FittedTransform`], which is all
 //! that can be applied. Its [`TransformState`] is small, versioned, and restores the same numbers: see [`restore`].
 //!
-//! * Built in: [`Impute`], [`Outliers`], [`Dedup`], [`Select`], [`Scale`], [`Cast`], and [`Chain`] for several of them one
-//!   after another. [`Recipe`] is their form in files.
+//! * What is wrong with values: [`Impute`], [`Nearest`], [`FillForward`], [`Outliers`], [`Cast`]; with rows:
+//!   [`IsolationForest`], [`Dedup`], [`NearDedup`]; with columns: [`Select`], [`Prune`].
+//! * What models can read: [`Scale`], [`Encode`], [`Bin`], [`Dates`], [`Text`].
+//! * [`Chain`] for several of them one after another; [`Recipe`] is their form in files.
 //! * To apply one: [`FittedTransformExt`]. Every pass tells what it changed: [`Changes`].
 //! * As a step of a pipeline: [`Clean`].
 //!
@@ -56,7 +58,7 @@ mod text;
 
 pub use bin::{BINS_MAX, Bin, BinBuilder, Bins, FittedBin};
 pub use cast::{Cast, CastBuilder, CastTo, Unreadable};
-pub use chain::{Chain, ChainBuilder, FittedChain, STAGES_MAX};
+pub use chain::{CHAIN_BYTES_DEFAULT, Chain, ChainBuilder, FittedChain, STAGES_MAX};
 pub use changes::{Change, Changes, StepChanges};
 pub use date::{DatePart, Dates, DatesBuilder, FittedDates, VIETNAM_OFFSET_MINUTES};
 pub use dedup::{
