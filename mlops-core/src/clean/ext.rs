@@ -43,7 +43,15 @@ pub trait FittedTransformExt: FittedTransform {
     where
         Self: Clone + Sized,
     {
-        Ok(treated(data, Arc::new(self.clone()))?.with_provenance(provenance(self, data, at)?))
+        let state = self.state()?;
+        let provenance = Provenance {
+            parents: vec![data.digest()?],
+            operation: Name::new(&state.kind)?,
+            parameters: serde_json::json!({ "state": state.digest()? }),
+            code_version: env!("CARGO_PKG_VERSION").to_owned(),
+            at,
+        };
+        Ok(treated(data, Arc::new(self.clone()))?.with_provenance(provenance))
     }
 
     /// The rows of one request, treated. For many requests of one schema, [`FittedTransform::begin`] once per thread and
@@ -115,18 +123,6 @@ impl<T: FittedTransform + ?Sized> FittedTransform for Arc<T> {
     fn state(&self) -> Result<super::TransformState> {
         (**self).state()
     }
-}
-
-/// Where the rows of `data`, treated by `transform`, come from.
-pub(super) fn provenance(transform: &dyn FittedTransform, data: &Dataset, at: EventTime) -> Result<Provenance> {
-    let state = transform.state()?;
-    Ok(Provenance {
-        parents: vec![data.digest()?],
-        operation: Name::new(&state.kind)?,
-        parameters: serde_json::json!({ "state": state.digest()? }),
-        code_version: env!("CARGO_PKG_VERSION").to_owned(),
-        at,
-    })
 }
 
 /// `data` as `transform` leaves it, without a provenance.

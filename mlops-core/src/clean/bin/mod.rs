@@ -66,7 +66,11 @@ impl Bins {
         let (min, max) = (learned.moments.min()?, learned.moments.max()?);
         let mut edges: Vec<f64> = match self {
             Self::Width(bins) => {
-                let at = |i: u32| min + (max - min) * (f64::from(i) / f64::from(*bins));
+                // The difference of two huge ends may overflow where their parts do not.
+                let at = |i: u32| {
+                    let part = f64::from(i) / f64::from(*bins);
+                    min * (1.0 - part) + max * part
+                };
                 let mut edges: Vec<f64> = (0..*bins).map(at).collect();
                 edges.push(max);
                 edges

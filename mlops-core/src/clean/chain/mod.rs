@@ -7,10 +7,9 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use self::rest::rested;
-use super::ext::{provenance, treated};
+use super::ext::treated;
 use super::rows::pack;
 use super::{Changes, FittedTransform, Pass, Scope, Transform, TransformState};
-use crate::time::EventTime;
 use crate::{Dataset, Error, Result, Schema};
 
 pub(super) const KIND: &str = "chain";
@@ -94,22 +93,17 @@ impl Chain {
     /// # Errors
     /// [`Error::Stage`] with what the fit of that stage says.
     pub fn fit_chain(&self, data: &Dataset) -> Result<FittedChain> {
-        Ok(self.fit_through(data)?.0)
+        Ok(self.fit_apply(data)?.0)
     }
 
-    /// As [`fit_chain`](Self::fit_chain), with the rows of `data` as the chain leaves them, for no further reading of it and
-    /// no second treatment by any stage but the last; `at` is when that was decided. The rows before the last stage are held
-    /// as long as the data set is.
+    /// As [`fit_chain`](Self::fit_chain), with the rows of `data` as the chain leaves them: no second reading of it, and no
+    /// second treatment by any stage but the last. The rows before the last stage are held as long as the data set is. It has no
+    /// provenance, which would cost the digest of `data`; [`apply`](super::FittedTransformExt::apply) gives the same rows with
+    /// one.
     ///
     /// # Errors
-    /// As [`fit_chain`](Self::fit_chain), and what [`Dataset::digest`] says of `data`.
-    pub fn fit_apply(&self, data: &Dataset, at: EventTime) -> Result<(FittedChain, Dataset)> {
-        let (fitted, rows) = self.fit_through(data)?;
-        let provenance = provenance(&fitted, data, at)?;
-        Ok((fitted, rows.with_provenance(provenance)))
-    }
-
-    fn fit_through(&self, data: &Dataset) -> Result<(FittedChain, Dataset)> {
+    /// As [`fit_chain`](Self::fit_chain).
+    pub fn fit_apply(&self, data: &Dataset) -> Result<(FittedChain, Dataset)> {
         let mut current = data.clone();
         let mut stages: Vec<Arc<dyn FittedTransform>> = Vec::with_capacity(self.stages.len());
         for (place, stage) in self.stages.iter().enumerate() {

@@ -151,6 +151,9 @@ impl Maker for Encoded {
             let reason = format_args!("{} numbers for {} categories", numbers.len(), self.slots());
             return Err(Error::invalid_data("state of `encode`", reason));
         }
+        if let Code::Hash { columns } = self.code {
+            Encoding::Hash { columns }.check()?;
+        }
         let slots = self.categories.iter().enumerate();
         let slots = slots.map(|(slot, text)| (text.as_str().into(), slot as u32)).collect();
         let other = self.has_other.then_some(self.categories.len() as u32);
@@ -194,16 +197,13 @@ impl Finder {
         let mut unknown = 0;
         let mut slots = Vec::with_capacity(texts.len());
         for text in texts {
-            slots.push(match text {
-                None => self.null,
-                Some(text) => match self.slots.get(text) {
-                    Some(slot) => Some(*slot),
-                    None => {
-                        unknown += 1;
-                        self.other
-                    }
-                },
-            });
+            let Some(text) = text else {
+                slots.push(self.null);
+                continue;
+            };
+            let known = self.slots.get(text).copied();
+            unknown += u64::from(known.is_none());
+            slots.push(known.or(self.other));
         }
         let name = &self.encoded.source.name;
         if unknown > 0 && self.encoded.unknown == Unknown::Refuse {

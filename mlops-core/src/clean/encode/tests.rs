@@ -150,6 +150,9 @@ fn hashes_pick_the_columns_of_scikit_learn() {
     assert_eq!(treated.num_columns(), 8);
     near(&floats(&treated, "c_hash_1"), &[Some(1.0), Some(0.0), Some(0.0)]);
     near(&floats(&treated, "c_hash_3"), &[Some(0.0), Some(-1.0), Some(0.0)]);
+    let mut hostile = encode.fit(&secret).unwrap().state().unwrap();
+    hostile.body["columns"][0]["code"]["hash"]["columns"] = serde_json::json!(0);
+    assert!(super::super::restore(&hostile).unwrap().begin(secret.schema()).is_err());
     let schema = Schema::new(treated.schema()).unwrap();
     assert_eq!(schema.sensitivity("c_hash_0").unwrap(), Sensitivity::Secret);
     let learning = Encode::builder().column("c", Encoding::Ordinal).build().unwrap();

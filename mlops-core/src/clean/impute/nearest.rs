@@ -229,6 +229,9 @@ impl FittedNearest {
 
     fn kernel(&self, input: &Schema) -> Result<Kernel> {
         let width = self.columns.len();
+        if self.neighbours == 0 {
+            return Err(Error::invalid_data(format!("state of `{KIND}`"), "no neighbour to take values from"));
+        }
         if self.donors.len() != width || self.donors.iter().any(|column| column.len() != self.donors()) {
             return Err(Error::invalid_data(format!("state of `{KIND}`"), "donors do not have a value per column"));
         }
@@ -359,7 +362,8 @@ impl Donors {
             let weight = weight(*distance);
             (sum + weight * value(*donor), total + weight)
         });
-        sum.0 / sum.1
+        // Rows that are infinitely far away weigh nothing.
+        if sum.1 > 0.0 { sum.0 / sum.1 } else { self.means[place] }
     }
 }
 
@@ -451,6 +455,9 @@ mod tests {
         for table in [text, empty, own] {
             assert!(matches!(nearest.fit(&table), Err(Error::Schema { column, .. }) if column == "a"));
         }
+        let mut hostile = nearest.fit(&many).unwrap().state().unwrap();
+        hostile.body["neighbours"] = serde_json::json!(0);
+        assert!(super::super::super::restore(&hostile).unwrap().begin(many.schema()).is_err());
         assert!(Nearest::builder("a").neighbours(0).build().is_err());
         assert!(Nearest::builder("a").donors_max(0).build().is_err());
         let integers = data([("a", column(Int64Array::from(vec![Some(1), None])))]);

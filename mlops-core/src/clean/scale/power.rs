@@ -65,16 +65,16 @@ fn minimum(f: impl Fn(f64) -> f64, mut low: f64, mut high: f64) -> f64 {
         let at_u = f(u);
         if at_u <= at_x {
             if u < x {
-                high = x
+                high = x;
             } else {
-                low = x
+                low = x;
             }
             (v, at_v, w, at_w, x, at_x) = (w, at_w, x, at_x, u, at_u);
         } else {
             if u < x {
-                low = u
+                low = u;
             } else {
-                high = u
+                high = u;
             }
             if at_u <= at_w || w == x {
                 (v, at_v, w, at_w) = (w, at_w, u, at_u);

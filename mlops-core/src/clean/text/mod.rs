@@ -270,6 +270,11 @@ impl Maker for Read {
     }
 
     fn prepare(&self) -> Result<Box<dyn Make>> {
+        for part in &self.parts {
+            if let Fitted::Bag { columns } = *part {
+                TextPart::Bag { columns }.check()?;
+            }
+        }
         let parts = self.parts.iter().map(|part| match part {
             Fitted::Chars => Part::Count(|text| text.chars().count()),
             Fitted::Words => Part::Count(|text| text.split_whitespace().count()),
@@ -304,7 +309,7 @@ impl Make for Reader {
                     arrays.push(Arc::new(counts.collect::<Int64Array>()));
                 }
                 Part::Bag(columns) => {
-                    arrays.extend(weighed(&texts, *columns, &mut self.words, |word| Some(place(word, *columns))))
+                    arrays.extend(weighed(&texts, *columns, &mut self.words, |word| Some(place(word, *columns))));
                 }
                 Part::TfIdf(index) => {
                     arrays.extend(weighed(&texts, index.len(), &mut self.words, |word| index.get(word)));

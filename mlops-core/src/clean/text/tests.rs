@@ -84,6 +84,9 @@ fn settings_out_of_their_domain_are_refused() {
     assert!(Text::builder("t").build().is_err());
     assert!(Text::builder("t").part(TextPart::Bag { columns: 0 }).build().is_err());
     assert!(Text::builder("t").part(TextPart::TfIdf { words_max: 5000 }).build().is_err());
+    let mut hostile = text(TextPart::Bag { columns: 4 }).fit(&docs()).unwrap().state().unwrap();
+    hostile.body["columns"][0]["parts"][0]["bag"]["columns"] = serde_json::json!(0);
+    assert!(super::super::restore(&hostile).unwrap().begin(docs().schema()).is_err());
     let numbers = data([("t", column(Int64Array::from(vec![1])))]);
     assert!(text(TextPart::Chars).fit(&numbers).is_err());
     let form = r#"{"columns": "texts", "parts": ["chars", {"bag": {"columns": 4}}]}"#;

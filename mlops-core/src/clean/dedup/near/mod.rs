@@ -128,15 +128,20 @@ impl NearDedupBuilder {
     /// # Errors
     /// [`Error::Invalid`] when shingles are not of 1 to 16 pieces, or the threshold is out of its domain.
     pub fn build(self) -> Result<NearDedup> {
-        let (Shingles::Words(pieces) | Shingles::Chars(pieces)) = self.shingles;
-        if !(1..=16).contains(&pieces) {
-            return Err(Error::invalid("shingles", pieces, "within 1..=16"));
-        }
-        if !(self.threshold > 0.0 && self.threshold <= 1.0) {
-            return Err(Error::invalid("threshold", self.threshold, "above 0 and at most 1"));
-        }
+        check(self.shingles, self.threshold)?;
         Ok(NearDedup { settings: self })
     }
+}
+
+fn check(shingles: Shingles, threshold: f64) -> Result<()> {
+    let (Shingles::Words(pieces) | Shingles::Chars(pieces)) = shingles;
+    if !(1..=16).contains(&pieces) {
+        return Err(Error::invalid("shingles", pieces, "within 1..=16"));
+    }
+    if !(threshold > 0.0 && threshold <= 1.0) {
+        return Err(Error::invalid("threshold", threshold, "above 0 and at most 1"));
+    }
+    Ok(())
 }
 
 impl TryFrom<NearDedupBuilder> for NearDedup {
@@ -208,6 +213,8 @@ impl FittedTransform for FittedNearDedup {
     }
 
     fn output_schema(&self, input: &Schema) -> Result<Schema> {
+        // A state comes from outside.
+        check(self.shingles, self.threshold)?;
         self.columns.iter().try_for_each(|column| column.find(input).map(drop))?;
         let mut fields = Fieldset::of(input);
         if self.flag {
@@ -294,7 +301,7 @@ impl NearPass {
     fn near(&mut self, batch: &RecordBatch) -> Result<BooleanBuffer> {
         let plain = |at: &usize| Ok(cast(batch.column(*at), &DataType::Utf8)?);
         let arrays = self.positions.iter().map(plain).collect::<Result<Vec<ArrayRef>>>()?;
-        let texts: Vec<&StringArray> = arrays.iter().map(|array| array.as_string()).collect();
+        let texts: Vec<&StringArray> = arrays.iter().map(AsArray::as_string).collect();
         let mut near = Vec::with_capacity(batch.num_rows());
         let mut whole = String::new();
         for row in 0..batch.num_rows() {
@@ -395,6 +402,9 @@ mod tests {
         let mut pass = fitted.begin(table().schema()).unwrap();
         let error = pass.apply(&table().to_batch().unwrap()).unwrap_err();
         assert!(matches!(error, Error::Invalid { setting: "bytes_max", .. }), "{error}");
+        let mut hostile = fitted.state().unwrap();
+        hostile.body["shingles"] = serde_json::json!({ "words": 0 });
+        assert!(super::super::super::restore(&hostile).unwrap().begin(table().schema()).is_err());
         assert!(near().threshold(0.0).build().is_err() && near().shingles(Shingles::Chars(0)).build().is_err());
         let numbers = near().build().unwrap().fit(&data([("t", column(Int64Array::from(vec![1])))]));
         assert!(matches!(numbers, Err(Error::Schema { column, .. }) if column == "t"));

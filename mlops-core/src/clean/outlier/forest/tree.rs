@@ -60,9 +60,9 @@ impl Tree {
                 present.into_iter().partition(|row| columns[column][*row as usize] <= at);
             let missing_low = low.len() >= high.len();
             if missing_low {
-                low.extend(missing)
+                low.extend(missing);
             } else {
-                high.extend(missing)
+                high.extend(missing);
             }
             let first = nodes.len();
             nodes[node] = Node::Cut { column: column as u32, at, low: first as u32, missing_low };
