@@ -4,6 +4,7 @@
 //! the checksum of the result, which must be that of the peers.
 
 mod as_of_join;
+mod clean;
 mod usage;
 
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ struct Options {
 enum Job {
     /// Point-in-time join of entity.parquet with fv_a, fv_b and fv_c.
     AsOfJoin,
+    /// Twelve cleaning steps, fitted on and applied to clean.parquet.
+    Clean,
 }
 
 /// What a job did.
@@ -45,6 +48,7 @@ fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
     let start = Usage::now()?;
     let outcome = match options.name {
         Job::AsOfJoin => as_of_join::run(&options.data)?,
+        Job::Clean => clean::run(&options.data)?,
     };
     let used = Usage::now()?.since(&start);
     let mut all = outcome.figures;
