@@ -1,4 +1,5 @@
 use arrow::array::{Float64Array, StringArray};
+use proptest::prelude::*;
 
 use super::super::fixture::{clean, column, data, pass, recut};
 use super::*;
@@ -74,4 +75,30 @@ fn settings_out_of_their_domain_are_refused() {
         serde_json::from_str::<Bin>(text).unwrap(),
         Bin::builder().column("x", Bins::Quantile(4)).build().unwrap()
     );
+}
+
+proptest! {
+    #[test]
+    fn every_number_lies_between_the_edges_of_its_bin(
+        values in prop::collection::vec(-1e9..1e9_f64, 1..500),
+        later in prop::collection::vec(-2e9..2e9_f64, 1..50),
+        bins in 2_u32..20,
+        by_quantile in any::<bool>(),
+    ) {
+        let bins = if by_quantile { Bins::Quantile(bins) } else { Bins::Width(bins) };
+        let bin = Bin::builder().column("x", bins).build().unwrap();
+        let fitted = bin.fit(&data([("x", column(Float64Array::from(values)))])).unwrap();
+        let known: FittedBin = serde_json::from_value(fitted.state().unwrap().body).unwrap();
+        let edges = known.edges("x").unwrap();
+        prop_assert!(edges.is_sorted_by(|a, b| a < b));
+        let (treated, _) = pass(fitted.as_ref(), &data([("x", column(Float64Array::from(later.clone())))]));
+        let found = treated["x"].as_primitive::<arrow::datatypes::Int64Type>();
+        let last = edges.len().saturating_sub(2);
+        for (x, bin) in later.iter().zip(found.values()) {
+            let bin = usize::try_from(*bin).unwrap();
+            prop_assert!(bin <= last);
+            prop_assert!(bin == 0 || edges[bin] <= *x);
+            prop_assert!(bin == last || *x < edges[bin + 1]);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 use arrow::array::{AsArray, BooleanArray, Float64Array, Int64Array, StringArray};
 use arrow::datatypes::Int64Type;
+use proptest::prelude::*;
 
 use super::super::fixture::{clean, column, data, floats, near, pass, recut};
 use super::super::{Change, FittedTransformExt};
@@ -192,4 +193,28 @@ fn settings_out_of_their_domain_are_refused() {
         r#"{"rules": [{"columns": {"columns": ["c"]}, "encoding": {"target": {"smooth": "auto"}}}], "label": "y"}"#;
     let made = encode(Encoding::Target { smooth: Smooth::Auto }, "y").build().unwrap();
     assert_eq!(serde_json::from_str::<Encode>(text).unwrap(), made);
+}
+
+proptest! {
+    #[test]
+    fn each_row_has_one_hot_column_and_every_target_lies_between_the_labels(
+        rows in prop::collection::vec((prop::option::of("[a-d]{1,2}"), 0_i64..2), 1..200),
+        cut in 1_usize..50,
+    ) {
+        let (texts, labels): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        let present = texts.iter().flatten().count();
+        let table = data([
+            ("c", column(StringArray::from(texts))),
+            ("y", column(Int64Array::from(labels))),
+        ]);
+        let (treated, _) = clean(&encode(Encoding::OneHot { drop_first: false }, "y").build().unwrap(), &table);
+        let hot: usize = treated.columns()[1..].iter().map(|column| column.as_boolean().true_count()).sum();
+        prop_assert_eq!(hot, present);
+        let target = encode(Encoding::Target { smooth: Smooth::Auto }, "y").build().unwrap();
+        let fitted = target.fit(&table).unwrap();
+        prop_assert_eq!(fitted.state().unwrap(), target.fit(&recut(&table, cut)).unwrap().state().unwrap());
+        for number in floats(&pass(fitted.as_ref(), &table).0, "c") {
+            prop_assert!((-1e-12..=1.0 + 1e-12).contains(&number.unwrap()));
+        }
+    }
 }
