@@ -8,8 +8,8 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mlops_core::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use mlops_core::clean::{
-    Action, Chain, Dedup, Fence, FittedTransform, FittedTransformExt, Impute, Keep, Outliers, Pick, Scale, Select,
-    Strategy, Transform, TransformExt,
+    Action, Bin, Bins, Chain, Dedup, Encode, Encoding, Fence, FittedTransform, FittedTransformExt, Impute, Keep,
+    Outliers, Pick, Scale, ScaleBuilder, Select, Smooth, Strategy, Text, TextPart, Transform, TransformExt,
 };
 use mlops_core::schema::Role;
 use mlops_core::{Dataset, Schema};
@@ -59,6 +59,13 @@ fn transforms() -> Vec<(&'static str, Box<dyn Transform>)> {
     let dedup = |keep| Dedup::builder().keys("id").keep(keep).build().expect("sound settings");
     let select = Select::builder().drop_constant(true).missing_max(0.5).build().expect("sound settings");
     let scale = Scale::builder().standard(Pick::Numbers).build().expect("sound settings");
+    let scaling = |builder: ScaleBuilder| builder.build().expect("sound settings");
+    let encode = |encoding| {
+        let encode = Encode::builder().column("plan", encoding).label("id");
+        encode.build().expect("sound settings")
+    };
+    let bin = Bin::builder().column(Pick::Numbers, Bins::Quantile(10));
+    let text = Text::builder("plan").part(TextPart::Chars).part(TextPart::Bag { columns: 8 });
     vec![
         ("impute_mean_4_columns", Box::new(impute(Strategy::Mean))),
         ("impute_median_4_columns", Box::new(impute(Strategy::Median))),
@@ -67,6 +74,12 @@ fn transforms() -> Vec<(&'static str, Box<dyn Transform>)> {
         ("outliers_z_score_4_columns", Box::new(outliers(Fence::z_score()))),
         ("select", Box::new(select)),
         ("scale_standard_4_columns", Box::new(scale)),
+        ("scale_quantile_4_columns", Box::new(scaling(Scale::builder().quantile(Pick::Numbers)))),
+        ("scale_power_4_columns", Box::new(scaling(Scale::builder().power(Pick::Numbers)))),
+        ("encode_one_hot_text", Box::new(encode(Encoding::OneHot { drop_first: false }))),
+        ("encode_target_text", Box::new(encode(Encoding::Target { smooth: Smooth::Auto }))),
+        ("bin_quantile_4_columns", Box::new(bin.build().expect("sound settings"))),
+        ("text_length_and_bag", Box::new(text.build().expect("sound settings"))),
         ("dedup_first", Box::new(dedup(Keep::First))),
         ("dedup_last", Box::new(dedup(Keep::Last))),
     ]

@@ -24,6 +24,14 @@ pub enum Change {
     Scaled,
     /// A value was written in another type.
     Cast,
+    /// A category was written as numbers.
+    Encoded,
+    /// A category was not there at the fit.
+    Unknown,
+    /// A number was replaced by the bin that it lies in.
+    Binned,
+    /// Columns were made of a value.
+    Derived,
 }
 
 impl Change {
@@ -36,6 +44,10 @@ impl Change {
             Self::RowDropped => "dropped with their rows",
             Self::Scaled => "rescaled",
             Self::Cast => "cast",
+            Self::Encoded => "encoded",
+            Self::Unknown => "of an unknown category",
+            Self::Binned => "put into bins",
+            Self::Derived => "turned into columns",
         }
     }
 }

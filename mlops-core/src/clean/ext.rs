@@ -116,6 +116,10 @@ impl<T: FittedTransform + ?Sized> FittedTransform for Arc<T> {
         (**self).begin(input)
     }
 
+    fn for_rows(&self) -> Option<Arc<dyn FittedTransform>> {
+        (**self).for_rows()
+    }
+
     fn state(&self) -> Result<super::TransformState> {
         (**self).state()
     }

@@ -3,8 +3,10 @@
 //! A [`Transform`] is settings only; [`Transform::fit`] learns from data and gives a [`FittedTransform`], which is all
 //! that can be applied. Its [`TransformState`] is small, versioned, and restores the same numbers: see [`restore`].
 //!
-//! * Built in: [`Impute`], [`Outliers`], [`Dedup`], [`Select`], [`Scale`], [`Cast`], and [`Chain`] for several of them one
-//!   after another. [`Recipe`] is their form in files.
+//! * What is wrong with values: [`Impute`], [`Nearest`], [`FillForward`], [`Outliers`], [`Cast`]; with rows:
+//!   [`IsolationForest`], [`Dedup`], [`NearDedup`]; with columns: [`Select`], [`Prune`].
+//! * What models can read: [`Scale`], [`Encode`], [`Bin`], [`Dates`], [`Text`].
+//! * [`Chain`] for several of them one after another; [`Recipe`] is their form in files.
 //! * To apply one: [`FittedTransformExt`]. Every pass tells what it changed: [`Changes`].
 //! * As a step of a pipeline: [`Clean`].
 //!
@@ -30,10 +32,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod bin;
 mod cast;
 mod chain;
 mod changes;
+mod date;
 mod dedup;
+mod derive;
+mod encode;
 mod ext;
 #[cfg(test)]
 mod fixture;
@@ -43,30 +49,47 @@ mod outlier;
 mod pick;
 #[cfg(feature = "polars")]
 mod polars;
+mod prune;
 mod recipe;
 mod rows;
 mod scale;
 mod select;
 mod spill;
 mod step;
+mod text;
 
+pub use bin::{BINS_MAX, Bin, BinBuilder, Bins, FittedBin};
 pub use cast::{Cast, CastBuilder, CastTo, Unreadable};
-pub use chain::{Chain, ChainBuilder, FittedChain, STAGES_MAX};
+pub use chain::{CHAIN_BYTES_DEFAULT, Chain, ChainBuilder, FittedChain, STAGES_MAX};
 pub use changes::{Change, Changes, StepChanges};
-pub use dedup::{Dedup, DedupBuilder, FittedDedup, HELD_BYTES_DEFAULT, KEYS_DEFAULT, Keep};
+pub use date::{DatePart, Dates, DatesBuilder, FittedDates, VIETNAM_OFFSET_MINUTES};
+pub use dedup::{
+    Dedup, DedupBuilder, FittedDedup, FittedNearDedup, HELD_BYTES_DEFAULT, KEYS_DEFAULT, Keep, NEAR_BYTES_DEFAULT,
+    NearDedup, NearDedupBuilder, Shingles,
+};
+pub use encode::{ENCODED_COLUMNS_MAX, Encode, EncodeBuilder, Encoding, FittedEncode, Smooth, Unknown};
 pub use ext::{FittedTransformExt, TransformExt};
-pub use impute::{FittedImpute, Impute, ImputeBuilder, Nan, Strategy};
+pub use impute::{
+    FillForward, FillForwardBuilder, FittedFillForward, FittedImpute, FittedNearest, GROUPS_DEFAULT, Impute,
+    ImputeBuilder, Nan, Nearest, NearestBuilder, Neighbours, Strategy,
+};
 pub use learn::{EXACT_VALUES_MAX, MODE_BYTES_MAX, MODE_VALUES_MAX, SKETCH_K};
-pub use outlier::{Action, Fence, FittedOutliers, Outliers, OutliersBuilder};
+pub use outlier::{
+    Action, Fence, FittedIsolationForest, FittedOutliers, IsolationForest, IsolationForestBuilder, Outliers,
+    OutliersBuilder,
+};
 pub use pick::Pick;
 #[cfg(feature = "polars")]
 pub use polars::PolarsTransform;
+pub use prune::{Correlation, Finding, FittedPrune, Prune, PruneBuilder, Stays};
 pub use recipe::{Recipe, restore, restore_rows, restore_with};
-pub use scale::{FittedScale, Method, Scale, ScaleBuilder};
+pub use scale::{Distribution, FittedScale, Method, Power, Scale, ScaleBuilder};
 pub use select::{FittedSelect, Select, SelectBuilder};
 pub use step::Clean;
+pub use text::{FittedText, Text, TextBuilder, TextPart};
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
@@ -150,6 +173,11 @@ pub trait FittedTransform: Debug + Send + Sync + 'static {
     /// # Errors
     /// As [`output_schema`](Self::output_schema).
     fn begin(&self, input: &Schema) -> Result<Box<dyn Pass>>;
+
+    /// What a single request goes through in place of a step of [`Scope::Table`]; `None` where it passes by.
+    fn for_rows(&self) -> Option<Arc<dyn FittedTransform>> {
+        None
+    }
 
     /// Everything the step knows.
     ///

@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::unpack;
 use super::{
-    Cast, Chain, Dedup, FittedChain, FittedDedup, FittedImpute, FittedOutliers, FittedScale, FittedSelect,
-    FittedTransform, Impute, Outliers, Scale, Scope, Select, Transform, TransformState, cast, chain, dedup, impute,
-    outlier, scale, select,
+    Bin, Cast, Chain, Dates, Dedup, Encode, FillForward, FittedBin, FittedChain, FittedDates, FittedDedup,
+    FittedEncode, FittedFillForward, FittedImpute, FittedIsolationForest, FittedNearDedup, FittedNearest,
+    FittedOutliers, FittedPrune, FittedScale, FittedSelect, FittedText, FittedTransform, Impute, IsolationForest,
+    NearDedup, Nearest, Outliers, Prune, Scale, Scope, Select, Text, Transform, TransformState, bin, cast, chain, date,
+    dedup, encode, impute, outlier, prune, scale, select, text,
 };
 use crate::{Dataset, Error, Result};
 
@@ -44,6 +46,24 @@ pub enum Recipe {
     Scale(Scale),
     /// Casts columns.
     Cast(Cast),
+    /// Encodes categories.
+    Encode(Encode),
+    /// Puts numbers into bins.
+    Bin(Bin),
+    /// Makes columns of times.
+    Dates(Dates),
+    /// Makes columns of texts.
+    Text(Text),
+    /// Fills missing numbers with those of the rows nearest.
+    Nearest(Nearest),
+    /// Fills missing values with the last before them.
+    FillForward(FillForward),
+    /// Drops or flags rows that are outliers in several columns together.
+    IsolationForest(IsolationForest),
+    /// Drops rows whose texts are nearly those of others.
+    NearDedup(NearDedup),
+    /// Drops columns that tell nothing of their own.
+    Prune(Prune),
     /// Several, one after another.
     Chain(Vec<Recipe>),
 }
@@ -58,7 +78,23 @@ macro_rules! recipe_from {
     )*};
 }
 
-recipe_from!(Impute, Outliers, Dedup, Select, Scale, Cast);
+recipe_from!(
+    Impute,
+    Outliers,
+    Dedup,
+    Select,
+    Scale,
+    Cast,
+    Encode,
+    Bin,
+    Dates,
+    Text,
+    Nearest,
+    FillForward,
+    IsolationForest,
+    NearDedup,
+    Prune
+);
 
 impl Recipe {
     fn transform(&self) -> Result<Arc<dyn Transform>> {
@@ -69,6 +105,15 @@ impl Recipe {
             Self::Select(transform) => Arc::new(transform.clone()),
             Self::Scale(transform) => Arc::new(transform.clone()),
             Self::Cast(transform) => Arc::new(transform.clone()),
+            Self::Encode(transform) => Arc::new(transform.clone()),
+            Self::Bin(transform) => Arc::new(transform.clone()),
+            Self::Dates(transform) => Arc::new(transform.clone()),
+            Self::Text(transform) => Arc::new(transform.clone()),
+            Self::Nearest(transform) => Arc::new(transform.clone()),
+            Self::FillForward(transform) => Arc::new(transform.clone()),
+            Self::IsolationForest(transform) => Arc::new(transform.clone()),
+            Self::NearDedup(transform) => Arc::new(transform.clone()),
+            Self::Prune(transform) => Arc::new(transform.clone()),
             Self::Chain(stages) => {
                 let add = |chain: super::ChainBuilder, stage: &Self| Ok(chain.then_shared(stage.transform()?));
                 Arc::new(stages.iter().try_fold(Chain::builder(), add).and_then(super::ChainBuilder::build)?)
@@ -119,6 +164,15 @@ pub fn restore_with(
         select::KIND => Box::new(unpack::<FittedSelect>(select::KIND, state)?),
         scale::KIND => Box::new(unpack::<FittedScale>(scale::KIND, state)?),
         cast::KIND => cast::restore(state)?,
+        encode::KIND => Box::new(unpack::<FittedEncode>(encode::KIND, state)?),
+        bin::KIND => Box::new(unpack::<FittedBin>(bin::KIND, state)?),
+        date::KIND => Box::new(unpack::<FittedDates>(date::KIND, state)?),
+        text::KIND => Box::new(unpack::<FittedText>(text::KIND, state)?),
+        impute::nearest::KIND => Box::new(unpack::<FittedNearest>(impute::nearest::KIND, state)?),
+        impute::forward::KIND => Box::new(unpack::<FittedFillForward>(impute::forward::KIND, state)?),
+        outlier::forest::KIND => Box::new(unpack::<FittedIsolationForest>(outlier::forest::KIND, state)?),
+        dedup::near::KIND => Box::new(unpack::<FittedNearDedup>(dedup::near::KIND, state)?),
+        prune::KIND => Box::new(unpack::<FittedPrune>(prune::KIND, state)?),
         chain::KIND => {
             let states: Vec<TransformState> = unpack(chain::KIND, state)?;
             let restored = states.iter().map(|state| restore_with(state, custom).map(Into::into));
@@ -128,28 +182,16 @@ pub fn restore_with(
     })
 }
 
-/// The part of what `state` restores that treats single rows: stages of [`Scope::Table`] are left out of a chain. For the
-/// request path.
+/// The part of what `state` restores that treats single rows: stages of [`Scope::Table`] are left out of a chain, but for
+/// [what they do to single rows](FittedTransform::for_rows). For the request path.
 ///
 /// # Errors
-/// As [`restore`], and [`Error::Invalid`] for a transform that is of [`Scope::Table`] by itself.
+/// As [`restore`], and [`Error::Invalid`] for a transform of [`Scope::Table`] that does nothing to single rows.
 pub fn restore_rows(state: &TransformState) -> Result<Box<dyn FittedTransform>> {
-    if state.kind == chain::KIND {
-        let states: Vec<TransformState> = unpack(chain::KIND, state)?;
-        let mut stages: Vec<Arc<dyn FittedTransform>> = Vec::with_capacity(states.len());
-        for state in &states {
-            let restored = restore(state)?;
-            match (restored.scope(), state.kind.as_str()) {
-                (Scope::Row, _) => stages.push(restored.into()),
-                (Scope::Table, chain::KIND) => stages.push(restore_rows(state)?.into()),
-                (Scope::Table, _) => {}
-            }
-        }
-        return Ok(Box::new(FittedChain::of(stages)));
-    }
     let restored = restore(state)?;
-    if restored.scope() == Scope::Table {
-        return Err(Error::invalid("state", clip(&state.kind), "of a transform that treats single rows"));
+    if restored.scope() == Scope::Row {
+        return Ok(restored);
     }
-    Ok(restored)
+    let refuse = || Error::invalid("state", clip(&state.kind), "of a transform that treats single rows");
+    Ok(Box::new(restored.for_rows().ok_or_else(refuse)?))
 }

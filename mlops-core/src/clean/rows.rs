@@ -1,14 +1,15 @@
 //! What the row-wise transforms have in common: their pass, their state's wrapping, their checks of columns.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Fields, Schema as ArrowSchema};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::{Changes, Pass, StepChanges, TransformState};
-use crate::schema::{Role, logical_type};
+use crate::schema::{Role, Sensitivity, logical_type};
 use crate::source::ScanRequest;
 use crate::{Dataset, Error, Result, Schema};
 
@@ -116,6 +117,15 @@ pub(super) fn scan(
     Ok(rows)
 }
 
+/// Refuses to write values of a column that tells about a person into a state, and so into the rows of others.
+pub(super) fn may_be_learned(schema: &Schema, column: &str) -> Result<()> {
+    let sensitivity = schema.sensitivity(column)?;
+    if sensitivity < Sensitivity::Personal || schema.field(column)?.data_type() == &DataType::Boolean {
+        return Ok(());
+    }
+    Err(Error::schema(column, "values that may stand in a state", format!("{sensitivity:?} ones")))
+}
+
 /// How a state writes the type of a column that it was fitted on.
 pub(super) fn type_name(data_type: &DataType) -> String {
     logical_type(data_type)
@@ -128,17 +138,36 @@ pub(super) fn fitted_column(schema: &Schema, name: &str, expected: &str) -> Resu
     if found == expected { Ok(position) } else { Err(Error::schema(name, expected, found)) }
 }
 
-/// A schema in the making: the input's fields, some of them replaced, others added.
+/// A column that was there at the fit.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Named {
+    pub(super) name: String,
+    pub(super) data_type: String,
+}
+
+impl Named {
+    pub(super) fn of(schema: &Schema, name: &str) -> Result<Self> {
+        let data_type = type_name(schema.field(name)?.data_type());
+        Ok(Self { name: name.to_owned(), data_type })
+    }
+
+    pub(super) fn find(&self, schema: &Schema) -> Result<usize> {
+        fitted_column(schema, &self.name, &self.data_type)
+    }
+}
+
+/// A schema in the making: the input's fields, some of them replaced or left out, others added.
 pub(super) struct Fieldset {
     fields: Vec<Field>,
-    flags: Vec<(String, String)>,
+    gone: BTreeSet<usize>,
     input: Schema,
 }
 
 impl Fieldset {
     pub(super) fn of(input: &Schema) -> Self {
         let fields = input.arrow().fields().iter().map(|field| field.as_ref().clone()).collect();
-        Self { fields, flags: Vec::new(), input: input.clone() }
+        Self { fields, gone: BTreeSet::new(), input: input.clone() }
     }
 
     /// Changes the field at `position`; the annotations stay.
@@ -148,23 +177,37 @@ impl Fieldset {
         field.set_nullable(nullable);
     }
 
+    /// Leaves the field at `position` of the input out.
+    pub(super) fn remove(&mut self, position: usize) {
+        self.gone.insert(position);
+    }
+
     /// Adds a column of booleans about `column`, as sensitive as that one; a feature's flag is a feature.
-    pub(super) fn flag(&mut self, column: &str, suffix: &str) {
-        let name = format!("{column}{suffix}");
-        self.fields.push(Field::new(&name, DataType::Boolean, false));
-        self.flags.push((name, column.to_owned()));
+    pub(super) fn flag(&mut self, column: &str, suffix: &str) -> Result<()> {
+        self.derive(&[column], Field::new(format!("{column}{suffix}"), DataType::Boolean, false))
+    }
+
+    /// Adds `field`, made of the columns `from`: as sensitive as the most sensitive of them, a feature where one of them is.
+    pub(super) fn derive(&mut self, from: &[&str], field: Field) -> Result<()> {
+        let name = field.name().clone();
+        let mut alone = Schema::new(ArrowSchema::new(vec![field]))?;
+        let mut sensitivity = None;
+        for column in from {
+            sensitivity = sensitivity.max(Some(self.input.sensitivity(column)?));
+            if self.input.role(column)? == Role::Feature {
+                alone = alone.with_role(&name, Role::Feature)?;
+            }
+        }
+        alone = alone.with_sensitivity(&name, sensitivity.unwrap_or_default())?;
+        self.fields.push(alone.arrow().field(0).clone());
+        Ok(())
     }
 
     pub(super) fn finish(self) -> Result<Schema> {
         let metadata = self.input.arrow().metadata().clone();
-        let mut schema = Schema::new(ArrowSchema::new_with_metadata(Fields::from(self.fields), metadata))?;
-        for (flag, column) in &self.flags {
-            schema = schema.with_sensitivity(flag, self.input.sensitivity(column)?)?;
-            if self.input.role(column)? == Role::Feature {
-                schema = schema.with_role(flag, Role::Feature)?;
-            }
-        }
-        Ok(schema)
+        let staying = self.fields.into_iter().enumerate().filter(|(position, _)| !self.gone.contains(position));
+        let fields: Fields = staying.map(|(_, field)| field).collect();
+        Schema::new(ArrowSchema::new_with_metadata(fields, metadata))
     }
 }
 

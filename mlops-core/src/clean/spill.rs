@@ -1,7 +1,8 @@
 //! Batches that wait: in memory while they are few, in a file without a name beyond.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Seek, SeekFrom};
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -45,18 +46,53 @@ impl Shelf {
 
     /// Everything that was pushed, in order.
     pub(super) fn open(self) -> Result<Shelved> {
-        let Some(mut writer) = self.file else { return Ok(Shelved::Held(self.held.into_iter())) };
+        self.close()?.open()
+    }
+
+    /// What was pushed, to be opened as often as wanted.
+    pub(super) fn close(self) -> Result<Closed> {
+        let Some(mut writer) = self.file else { return Ok(Closed { held: self.held, file: None }) };
         writer.finish()?;
-        let mut file = writer.into_inner()?.into_inner().map_err(|error| io(error.into_error()))?;
-        file.seek(SeekFrom::Start(0)).map_err(io)?;
-        Ok(Shelved::File(Box::new(StreamReader::try_new(BufReader::with_capacity(1 << 16, file), None)?)))
+        let file = writer.into_inner()?.into_inner().map_err(|error| io(error.into_error()))?;
+        Ok(Closed { held: Vec::new(), file: Some(Arc::new(Mutex::new(file))) })
+    }
+}
+
+/// A full [`Shelf`].
+#[derive(Clone, Debug)]
+pub(super) struct Closed {
+    held: Vec<RecordBatch>,
+    file: Option<Arc<Mutex<File>>>,
+}
+
+impl Closed {
+    pub(super) fn open(&self) -> Result<Shelved> {
+        let Some(file) = &self.file else { return Ok(Shelved::Held(self.held.clone().into_iter())) };
+        let reader = BufReader::with_capacity(1 << 16, Reader { file: file.clone(), at: 0 });
+        Ok(Shelved::File(Box::new(StreamReader::try_new(reader, None)?)))
+    }
+}
+
+/// Reads a file that others read at the same time, each from its own place.
+pub(super) struct Reader {
+    file: Arc<Mutex<File>>,
+    at: u64,
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(self.at))?;
+        let read = file.read(buffer)?;
+        self.at += read as u64;
+        Ok(read)
     }
 }
 
 /// An opened [`Shelf`].
 pub(super) enum Shelved {
     Held(std::vec::IntoIter<RecordBatch>),
-    File(Box<StreamReader<BufReader<File>>>),
+    File(Box<StreamReader<BufReader<Reader>>>),
 }
 
 impl Iterator for Shelved {
@@ -98,8 +134,12 @@ mod tests {
             let mut shelf = Shelf::new(batches[0].schema(), bytes_max);
             batches.iter().try_for_each(|batch| shelf.push(batch)).unwrap();
             assert_eq!(shelf.file.is_some(), bytes_max < u64::MAX);
-            let back = shelf.open().unwrap().collect::<Result<Vec<_>>>().unwrap();
-            assert_eq!(back, batches);
+            let closed = shelf.close().unwrap();
+            // Two readers in turn, each from the start.
+            for (place, pair) in closed.open().unwrap().zip(closed.open().unwrap()).enumerate() {
+                assert_eq!((&pair.0.unwrap(), &pair.1.unwrap()), (&batches[place], &batches[place]));
+            }
+            assert_eq!(closed.open().unwrap().count(), 10);
         }
     }
 }

@@ -9,8 +9,10 @@ use mlops_core::arrow::array::{
 };
 use mlops_core::arrow::datatypes::Int32Type;
 use mlops_core::clean::{
-    Action, Cast, CastTo, Chain, Change, Changes, Clean, Dedup, Fence, Impute, Keep, Method, Nan, Outliers, Pick,
-    Recipe, Scale, Select, Strategy, Transform, TransformState, Unreadable, restore,
+    Action, Bin, Bins, Cast, CastTo, Chain, Change, Changes, Clean, Correlation, DatePart, Dates, DatesBuilder, Dedup,
+    Distribution, Encode, Encoding, Fence, FillForward, Impute, IsolationForest, Keep, Method, Nan, NearDedup, Nearest,
+    Neighbours, Outliers, Pick, Prune, Recipe, Scale, Select, Shingles, Smooth, Stays, Strategy, Text, TextPart,
+    Transform, TransformState, Unknown, Unreadable, restore,
 };
 use mlops_core::pipeline::{Artifact, Given, Inputs, Pipeline, RunOptions, Step, StepContext};
 use mlops_core::schema::{Role, Sensitivity};
@@ -96,11 +98,59 @@ fn impute_keeps_the_contract() {
 }
 
 #[test]
+fn nearest_keeps_the_contract() {
+    kit(|| Nearest::builder(["age", "spend", "small"]).neighbours(3).indicator(true).build().unwrap());
+    kit(|| Nearest::builder(Role::Feature).donors_max(20).weights(Neighbours::Distance).build().unwrap());
+}
+
+/// The rows of `table`, one second apart.
+fn ordered() -> Dataset {
+    let rows = table(150);
+    let at: TimestampMicrosecondArray = (0..150).map(|second| Some(second * 1_000_000)).collect();
+    let batch = rows.to_batch().unwrap();
+    let mut columns = batch.columns().to_vec();
+    columns[1] = Arc::new(at);
+    let batch = RecordBatch::try_new(batch.schema(), columns).unwrap();
+    let rows = Dataset::from_batches([batch]).unwrap();
+    rows.with_schema(rows.schema().with_role("at", Role::EventTime).unwrap()).unwrap()
+}
+
+#[test]
+fn fill_forward_keeps_the_contract() {
+    let fill = || FillForward::builder(["age", "small", "plan", "active"]).indicator(true).build().unwrap();
+    testkit::transform(fill, restore, &ordered());
+    let rows = || Chain::builder().then(FillForward::builder("age").by("plan").build().unwrap()).build().unwrap();
+    testkit::transform(rows, restore, &ordered());
+}
+
+#[test]
 fn outliers_keep_the_contract() {
     for action in [Action::Clip, Action::Null, Action::Flag, Action::DropRow] {
         kit(|| outliers(action));
     }
     kit(|| Outliers::builder().fence(Pick::Numbers, Fence::z_score(), Action::Clip).build().unwrap());
+}
+
+#[test]
+fn isolation_forest_keeps_the_contract() {
+    kit(|| IsolationForest::builder(["age", "spend"]).trees(10).rows(32).score(true).build().unwrap());
+    kit(|| {
+        let forest = IsolationForest::builder(Pick::Numbers).trees(5).contamination(0.1).action(Action::DropRow);
+        forest.build().unwrap()
+    });
+}
+
+#[test]
+fn near_dedup_keeps_the_contract() {
+    kit(|| NearDedup::builder(["note", "plan"]).shingles(Shingles::Chars(3)).threshold(0.6).build().unwrap());
+    kit(|| NearDedup::builder("note").flag(true).build().unwrap());
+}
+
+#[test]
+fn prune_keeps_the_contract() {
+    let prune = || Prune::builder().label("active").duplicates(true).relevance_min(0.001).leakage_min(0.9);
+    kit(|| prune().correlated(Correlation::Spearman, 0.9).stays(Stays::Relevant).drop_leaking(true).build().unwrap());
+    kit(|| Prune::builder().correlated(Correlation::Pearson, 0.0).build().unwrap());
 }
 
 #[test]
@@ -121,6 +171,52 @@ fn select_keeps_the_contract() {
 fn scale_keeps_the_contract() {
     kit(scale);
     kit(|| Scale::builder().max_abs(Role::Feature).build().unwrap());
+}
+
+#[test]
+fn curved_scales_keep_the_contract() {
+    let normal = Method::Quantile { quantiles: 20, output: Distribution::Normal };
+    kit(|| Scale::builder().power("age").quantile("spend").method("small", normal).build().unwrap());
+}
+
+#[test]
+fn encode_keeps_the_contract() {
+    let encode = |unknown| {
+        let encode = Encode::builder().label("active").unknown(unknown);
+        let encode = encode.column("plan", Encoding::OneHot { drop_first: false });
+        let encode = encode.column("id", Encoding::Target { smooth: Smooth::Auto });
+        encode.column("age", Encoding::Ordinal).column("note", Encoding::Hash { columns: 4 })
+    };
+    kit(|| encode(Unknown::Missing).build().unwrap());
+    kit(|| encode(Unknown::Other).rows_min(3).categories_max(20).null_category(true).build().unwrap());
+    kit(|| {
+        let evidence = Encoding::WeightOfEvidence { regularization: 1.0 };
+        let encode = Encode::builder().label("active").column("plan", evidence).column("id", Encoding::Frequency);
+        encode.build().unwrap()
+    });
+}
+
+#[test]
+fn bin_keeps_the_contract() {
+    kit(|| {
+        let bin = Bin::builder().column("age", Bins::Width(4)).column("spend", Bins::Quantile(5)).label("id");
+        bin.column("small", Bins::Supervised(4)).build().unwrap()
+    });
+}
+
+#[test]
+fn dates_keep_the_contract() {
+    let parts = [DatePart::Year, DatePart::HourCycle, DatePart::IsWeekend, DatePart::DaysSince];
+    kit(|| parts.into_iter().fold(Dates::builder("at"), DatesBuilder::part).offset_minutes(420).build().unwrap());
+}
+
+#[test]
+fn texts_keep_the_contract() {
+    kit(|| Text::builder("note").part(TextPart::Chars).part(TextPart::Bag { columns: 3 }).build().unwrap());
+    kit(|| {
+        let text = Text::builder("plan").part(TextPart::TfIdf { words_max: 2 }).part(TextPart::Words);
+        text.keep_source(true).build().unwrap()
+    });
 }
 
 #[test]

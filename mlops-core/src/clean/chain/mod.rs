@@ -1,9 +1,12 @@
 //! Several transforms, one after another, as one.
 
+mod rest;
+
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
+use self::rest::rested;
 use super::ext::treated;
 use super::rows::pack;
 use super::{Changes, FittedTransform, Pass, Scope, Transform, TransformState};
@@ -14,10 +17,14 @@ pub(super) const KIND: &str = "chain";
 /// Most stages of one chain.
 pub const STAGES_MAX: usize = 64;
 
+/// Bytes of rows that the fit of a chain holds in memory where nothing was said: 512 MiB.
+pub const CHAIN_BYTES_DEFAULT: u64 = 1 << 29;
+
 /// Transforms that are fitted one after another, each on what those before it put out.
 ///
-/// * Nothing is held between the stages: a chain of n stages reads its data up to n times, a stage that learns nothing
-///   not at all. Where reading is slow and memory is there, fit on [`Dataset::hold`].
+/// * A fit reads its data once, and treats each row once per stage: the rows before the stage that learns are held, in memory
+///   up to [`held_bytes_max`](ChainBuilder::held_bytes_max) and in a temporary file of the table's size beyond, until those
+///   after it are. Stages that learn nothing hold nothing. Columns that a stage leaves alone are shared, not copied.
 /// * One state holds those of all stages, and one digest names it.
 /// * [`Scope::Table`] as soon as one stage is; [`FittedChain::rows_only`] leaves those stages out for single requests.
 ///
@@ -35,12 +42,14 @@ pub const STAGES_MAX: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Chain {
     stages: Vec<Arc<dyn Transform>>,
+    held_bytes_max: u64,
 }
 
 /// Builder of [`Chain`]; its form in files is a list of [`Recipe`](super::Recipe)s.
 #[derive(Clone, Debug, Default)]
 pub struct ChainBuilder {
     stages: Vec<Arc<dyn Transform>>,
+    held_bytes_max: Option<u64>,
 }
 
 impl ChainBuilder {
@@ -55,6 +64,12 @@ impl ChainBuilder {
         self
     }
 
+    /// Bytes of rows that a fit holds in memory before they go to disk. Default [`CHAIN_BYTES_DEFAULT`].
+    pub fn held_bytes_max(mut self, bytes: u64) -> Self {
+        self.held_bytes_max = Some(bytes);
+        self
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -63,7 +78,7 @@ impl ChainBuilder {
         if self.stages.is_empty() || self.stages.len() > STAGES_MAX {
             return Err(Error::invalid("stages", self.stages.len(), "1 to 64 stages"));
         }
-        Ok(Chain { stages: self.stages })
+        Ok(Chain { stages: self.stages, held_bytes_max: self.held_bytes_max.unwrap_or(CHAIN_BYTES_DEFAULT) })
     }
 }
 
@@ -78,14 +93,27 @@ impl Chain {
     /// # Errors
     /// [`Error::Stage`] with what the fit of that stage says.
     pub fn fit_chain(&self, data: &Dataset) -> Result<FittedChain> {
+        Ok(self.fit_apply(data)?.0)
+    }
+
+    /// As [`fit_chain`](Self::fit_chain), with the rows of `data` as the chain leaves them: no second reading of it, and no
+    /// second treatment by any stage but the last. The rows before the last stage are held as long as the data set is. It has no
+    /// provenance, which would cost the digest of `data`; [`apply`](super::FittedTransformExt::apply) gives the same rows with
+    /// one.
+    ///
+    /// # Errors
+    /// As [`fit_chain`](Self::fit_chain).
+    pub fn fit_apply(&self, data: &Dataset) -> Result<(FittedChain, Dataset)> {
         let mut current = data.clone();
         let mut stages: Vec<Arc<dyn FittedTransform>> = Vec::with_capacity(self.stages.len());
         for (place, stage) in self.stages.iter().enumerate() {
-            let fitted: Arc<dyn FittedTransform> = stage.fit(&current).map_err(|error| of_stage(place, error))?.into();
-            current = treated(&current, fitted.clone()).map_err(|error| of_stage(place, error))?;
+            // Held batches are at rest already.
+            let before = if current.is_held() { current } else { rested(&current, self.held_bytes_max)? };
+            let fitted: Arc<dyn FittedTransform> = stage.fit(&before).map_err(|error| of_stage(place, error))?.into();
+            current = treated(&before, fitted.clone()).map_err(|error| of_stage(place, error))?;
             stages.push(fitted);
         }
-        Ok(FittedChain { stages })
+        Ok((FittedChain { stages }, current))
     }
 }
 
@@ -120,11 +148,15 @@ impl FittedChain {
         &self.stages
     }
 
-    /// The stages that treat single rows: what a request goes through. Those of [`Scope::Table`] are left out, so they
-    /// must not change the columns ([`Dedup`](super::Dedup) does not).
+    /// The stages that treat single rows: what a request goes through. Those of [`Scope::Table`] are left out but for
+    /// [what they do to single rows](FittedTransform::for_rows), so they must not change the columns
+    /// ([`Dedup`](super::Dedup) does not).
     pub fn rows_only(&self) -> Self {
-        let is_row = |stage: &&Arc<dyn FittedTransform>| stage.scope() == Scope::Row;
-        Self { stages: self.stages.iter().filter(is_row).cloned().collect() }
+        let of_rows = |stage: &Arc<dyn FittedTransform>| match stage.scope() {
+            Scope::Row => Some(stage.clone()),
+            Scope::Table => stage.for_rows(),
+        };
+        Self { stages: self.stages.iter().filter_map(of_rows).collect() }
     }
 
     /// The schema before each stage, and after the last.
@@ -152,6 +184,10 @@ impl FittedTransform for FittedChain {
         let begin = |(stage, schema): (&Arc<dyn FittedTransform>, &Schema)| stage.begin(schema);
         let stages = self.stages.iter().zip(&schemas).map(begin).collect::<Result<Vec<_>>>()?;
         Ok(Box::new(ChainPass { stages, drained: 0 }))
+    }
+
+    fn for_rows(&self) -> Option<Arc<dyn FittedTransform>> {
+        Some(Arc::new(self.rows_only()))
     }
 
     fn state(&self) -> Result<TransformState> {

@@ -188,3 +188,44 @@ fn a_host_restores_its_own_kinds() {
     let custom = |_: &TransformState| Ok(Box::new(Nothing) as Box<dyn FittedTransform>);
     assert_eq!(restore_with(&state, &custom).unwrap().state().unwrap(), state);
 }
+
+/// Rows that count how often they are read.
+#[derive(Debug)]
+struct Counting(Dataset, Arc<std::sync::atomic::AtomicU64>);
+
+impl crate::source::DataSource for Counting {
+    fn info(&self) -> Result<crate::source::SourceInfo> {
+        self.0.info()
+    }
+
+    fn schema(&self) -> Result<crate::Schema> {
+        Ok(self.0.schema().clone())
+    }
+
+    fn scan(&self, request: &ScanRequest) -> Result<crate::source::BatchStream> {
+        self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.0.scan(request)
+    }
+}
+
+#[test]
+fn a_fit_reads_its_source_once_and_spilled_rows_teach_the_same() {
+    let expected = chain().fit(&table()).unwrap().state().unwrap();
+    for bytes in [u64::MAX, 0] {
+        let reads = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let data = Dataset::from_source(Arc::new(Counting(recut(&table(), 2), reads.clone()))).unwrap();
+        let chain = Chain { held_bytes_max: bytes, ..chain() };
+        assert_eq!(chain.fit(&data).unwrap().state().unwrap(), expected);
+        assert_eq!(reads.load(std::sync::atomic::Ordering::Relaxed), 1);
+    }
+}
+
+#[test]
+fn rows_of_a_fit_are_those_that_the_fitted_chain_gives() {
+    let data = recut(&table(), 3);
+    let (fitted, rows) = chain().fit_apply(&data).unwrap();
+    let again = fitted.apply(&data, EventTime::from_secs(5)).unwrap();
+    assert_eq!(rows.digest().unwrap(), again.digest().unwrap());
+    assert!(rows.provenance().is_none());
+    assert_eq!(fitted.state().unwrap(), chain().fit(&data).unwrap().state().unwrap());
+}

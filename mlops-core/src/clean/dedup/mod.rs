@@ -2,8 +2,10 @@
 
 mod best;
 mod key;
+pub(super) mod near;
 
-pub(super) use key::{canonical, converter};
+pub(super) use key::{KeyReader, canonical, converter};
+pub use near::{FittedNearDedup, NEAR_BYTES_DEFAULT, NearDedup, NearDedupBuilder, Shingles};
 
 use std::collections::HashSet;
 
@@ -13,8 +15,7 @@ use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
 
 use self::best::Best;
-use self::key::KeyReader;
-use super::rows::{admit, fitted_column, pack, settings, type_name};
+use super::rows::{Named, admit, pack, settings};
 use super::{Changes, FittedTransform, Pass, Pick, Scope, StepChanges, Transform, TransformState};
 use crate::{Dataset, Error, Result, Schema};
 
@@ -181,18 +182,15 @@ impl Dedup {
 impl Transform for Dedup {
     fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
         let schema = data.schema();
-        let named = |name: String| {
-            let data_type = type_name(schema.field(&name)?.data_type());
-            Ok(Named { name, data_type })
-        };
+        let named = |name: &String| Named::of(schema, name);
         let keys = match &self.keys {
             None => None,
-            Some(pick) => Some(pick.names(schema)?.into_iter().map(named).collect::<Result<Vec<_>>>()?),
+            Some(pick) => Some(pick.names(schema)?.iter().map(named).collect::<Result<Vec<_>>>()?),
         };
         if keys.as_ref().is_some_and(Vec::is_empty) {
             return Err(Error::schema("*", "at least one column of the key", "none that the setting picks"));
         }
-        let greatest = if let Keep::Greatest(column) = &self.keep { Some(named(column.clone())?) } else { None };
+        let greatest = if let Keep::Greatest(column) = &self.keep { Some(named(column)?) } else { None };
         let fitted = FittedDedup { keys, keep: self.keep.clone(), greatest, limits: self.limits };
         fitted.begin(schema)?;
         Ok(Box::new(fitted))
@@ -200,20 +198,6 @@ impl Transform for Dedup {
 
     fn settings(&self) -> Result<serde_json::Value> {
         settings(KIND, self)
-    }
-}
-
-/// A column that was there at the fit.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Named {
-    name: String,
-    data_type: String,
-}
-
-impl Named {
-    fn find(&self, schema: &Schema) -> Result<usize> {
-        fitted_column(schema, &self.name, &self.data_type)
     }
 }
 

@@ -1,5 +1,11 @@
 //! Filling what is missing.
 
+pub(super) mod forward;
+pub(super) mod nearest;
+
+pub use forward::{FillForward, FillForwardBuilder, FittedFillForward, GROUPS_DEFAULT};
+pub use nearest::{FittedNearest, Nearest, NearestBuilder, Neighbours};
+
 use std::sync::Arc;
 
 use arrow::array::{
@@ -14,9 +20,10 @@ use serde::{Deserialize, Serialize};
 
 use super::learn::{Modes, Numbers};
 use super::pick::{assign, is_number};
-use super::rows::{Fieldset, RowKernel, RowPass, booleans, fitted_column, pack, scan, settings, type_name};
+use super::rows::{
+    Fieldset, RowKernel, RowPass, booleans, fitted_column, may_be_learned, pack, scan, settings, type_name,
+};
 use super::{Change, FittedTransform, Pass, Pick, Scope, StepChanges, Transform, TransformState};
-use crate::schema::Sensitivity;
 use crate::source::{Scalar, is_text};
 use crate::stats::values::is_time;
 use crate::{Dataset, Error, Result, Schema};
@@ -205,18 +212,15 @@ enum Learner {
 impl Learner {
     fn new(schema: &Schema, column: &str, strategy: &Strategy) -> Result<Option<Self>> {
         let data_type = schema.field(column)?.data_type();
-        let sensitivity = schema.sensitivity(column)?;
         let unfit = |expected: &str| Error::schema(column, expected, data_type);
         Ok(match strategy {
             Strategy::Mean | Strategy::Median if !is_number(data_type) => {
                 return Err(unfit("integers or floats, of which there is a mean or a median"));
             }
-            Strategy::MostFrequent if sensitivity >= Sensitivity::Personal && data_type != &DataType::Boolean => {
-                return Err(Error::schema(column, "values that may stand in a state", format!("{sensitivity:?} ones")));
-            }
             Strategy::Mean => Some(Self::Mean(Numbers::new(false))),
             Strategy::Median => Some(Self::Median(Numbers::new(true))),
             Strategy::MostFrequent => {
+                may_be_learned(schema, column)?;
                 let modes = Modes::new(data_type).ok_or_else(|| unfit("numbers, booleans or text"))?;
                 Some(Self::MostFrequent(modes))
             }
@@ -381,7 +385,7 @@ impl FittedTransform for FittedImpute {
             fields.replace(position, fill.output_type(data_type), false);
         }
         for fill in self.columns.iter().filter(|_| self.indicator) {
-            fields.flag(&fill.name, SUFFIX);
+            fields.flag(&fill.name, SUFFIX)?;
         }
         fields.finish()
     }

@@ -4,9 +4,15 @@
 //! before any statistic sees them: a state depends on the rows and their order, never on the batches.
 
 mod modes;
+mod random;
+mod sample;
 
 pub(super) use modes::Modes;
 pub use modes::{MODE_BYTES_MAX, MODE_VALUES_MAX};
+pub(super) use random::{Random, mix};
+pub(super) use sample::{Sample, present};
+
+use std::borrow::Cow;
 
 use arrow::array::Array;
 
@@ -81,6 +87,16 @@ impl Learned {
     /// Median of the distances from `center`.
     pub(super) fn median_deviation(&self, center: f64) -> Option<f64> {
         self.order.as_ref().filter(|_| self.moments.count() > 0).map(|order| order.median_deviation(center))
+    }
+
+    /// The values in order while they are held, `points` evenly spaced quantiles beyond; needs the order.
+    pub(super) fn sample(&self, points: usize) -> Option<Cow<'_, [f64]>> {
+        Some(match self.order.as_ref()? {
+            Sorted::Exact(sorted) => Cow::Borrowed(sorted),
+            Sorted::Sketch(ranks, _) => {
+                Cow::Owned((0..points).map(|i| ranks.quantile((i as f64 + 0.5) / points as f64)).collect())
+            }
+        })
     }
 
     /// By how much the rank of a quantile may be off, as a share of all values; 0 where exact.

@@ -1,5 +1,9 @@
 //! Values far from the others.
 
+pub(super) mod forest;
+
+pub use forest::{FittedIsolationForest, IsolationForest, IsolationForestBuilder};
+
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray, RecordBatch};
@@ -321,7 +325,7 @@ impl FittedTransform for FittedOutliers {
             fields.replace(position, field.data_type().clone(), nullable);
         }
         for fenced in self.columns.iter().filter(|fenced| fenced.action == Action::Flag) {
-            fields.flag(&fenced.name, SUFFIX);
+            fields.flag(&fenced.name, SUFFIX)?;
         }
         fields.finish()
     }

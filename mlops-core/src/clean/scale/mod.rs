@@ -1,12 +1,16 @@
 //! Numbers on a common scale.
 
+mod curve;
+mod power;
+
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
+use self::curve::Curve;
 use super::learn::{Learned, Numbers};
 use super::pick::{assign, is_number};
 use super::rows::{Fieldset, RowKernel, RowPass, fitted_column, pack, scan, settings, type_name};
@@ -38,17 +42,56 @@ pub enum Method {
     },
     /// `x / max |x|` (`MaxAbsScaler`): zeros stay zeros.
     MaxAbs,
+    /// The share of the values below, linear between quantiles of type 7 (`QuantileTransformer`): 0 at and below the least
+    /// value, 1 at and above the greatest; a value that several quantiles have gets the middle of their shares.
+    Quantile {
+        /// Most quantiles, 2..=10,000; one per value where there are fewer of those. scikit-learn's default is 1000.
+        quantiles: u32,
+        /// What the shares are turned into.
+        output: Distribution,
+    },
+    /// `(y − mean) / sd` of a power of the values (`PowerTransformer`), its exponent λ found by maximum likelihood within
+    /// −8..=8. Beyond [`EXACT_VALUES_MAX`](super::EXACT_VALUES_MAX) values, λ, mean and deviation are those of 8192 evenly
+    /// spaced quantiles.
+    Power(Power),
+}
+
+/// How the values of a quantile scale are spread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Distribution {
+    /// Evenly over 0..=1.
+    #[default]
+    Uniform,
+    /// As a standard normal, cut off at the quantiles of 10⁻⁷ and 1 − 10⁻⁷.
+    Normal,
+}
+
+/// Which family of powers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Power {
+    /// For any numbers (Yeo and Johnson, *A new family of power transformations*, Biometrika 87, 2000).
+    #[default]
+    YeoJohnson,
+    /// For numbers above 0 (Box and Cox, *An analysis of transformations*, JRSS B 26, 1964). Others are an error of the fit,
+    /// and NaN where they come later.
+    BoxCox,
 }
 
 impl Method {
     fn check(self) -> Result<()> {
         match self {
-            Self::Standard | Self::MaxAbs => Ok(()),
+            Self::Standard | Self::MaxAbs | Self::Power(_) => Ok(()),
             Self::MinMax { low, high } if low < high && (high - low).is_finite() => Ok(()),
             Self::MinMax { low, high } => {
                 Err(Error::invalid("min_max", format!("{low} to {high}"), "two finite numbers, the lower one first"))
             }
             Self::Robust { low, high } if 0.0 <= low && low < high && high <= 1.0 => Ok(()),
+            Self::Quantile { quantiles, .. } if (2..=QUANTILES_MAX).contains(&quantiles) => Ok(()),
+            Self::Quantile { quantiles, .. } => Err(Error::invalid("quantiles", quantiles, "within 2..=10000")),
             Self::Robust { low, high } => {
                 Err(Error::invalid("robust", format!("{low} to {high}"), "two shares in 0..=1, the lower one first"))
             }
@@ -56,7 +99,7 @@ impl Method {
     }
 
     /// Center and spread of what was learned; the spread is 0 where the values do not spread.
-    fn measure(self, learned: &Learned) -> Option<(f64, f64)> {
+    fn measure(self, curve: &Curve, learned: &Learned) -> Option<(f64, f64)> {
         let moments = &learned.moments;
         let (min, max) = (moments.min()?, moments.max()?);
         let constant = learned.is_constant();
@@ -68,9 +111,37 @@ impl Method {
             Self::MinMax { .. } => (min, max - min),
             Self::Robust { low, high } => (learned.quantile(0.5)?, learned.quantile(high)? - learned.quantile(low)?),
             Self::MaxAbs => (0.0, min.abs().max(max.abs())),
+            Self::Quantile { .. } => (0.0, 1.0),
+            Self::Power(_) if constant => (curve.of(min), 0.0),
+            Self::Power(_) => curve.mean_and_deviation(&learned.sample(SAMPLE)?),
+        })
+    }
+
+    fn needs_order(self) -> bool {
+        matches!(self, Self::Robust { .. } | Self::Quantile { .. } | Self::Power(_))
+    }
+
+    fn curve(self, learned: &Learned) -> Option<Curve> {
+        Some(match self {
+            Self::Quantile { quantiles, output } => {
+                let points = u64::from(quantiles).min(learned.moments.count()).max(2);
+                let share = |i: u64| learned.quantile(i as f64 / (points - 1) as f64);
+                let points = (0..points).map(share).collect::<Option<Vec<f64>>>()?;
+                Curve::Quantile { points, normal: output == Distribution::Normal }
+            }
+            Self::Power(Power::BoxCox) if learned.moments.min()? <= 0.0 => return None,
+            Self::Power(family) if learned.is_constant() => Curve::power(family, 1.0),
+            Self::Power(family) => Curve::power(family, power::exponent(family, &learned.sample(SAMPLE)?)),
+            _ => Curve::Straight,
         })
     }
 }
+
+/// Most quantiles of a quantile scale.
+const QUANTILES_MAX: u32 = 10_000;
+
+/// Quantiles that stand for the values of a column that is too long to be held.
+const SAMPLE: usize = 8192;
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,7 +159,7 @@ struct ScaleRule {
 /// * A column without a single finite value is an error, and so is one whose spread leaves the range of `f64`.
 /// * Roles, sensitivities and nullability stay; so does the unit, which then is that of the values before.
 /// * Memory of a fit: 8 bytes per value and column up to 2 MiB, or a sketch beyond
-///   [`EXACT_VALUES_MAX`](super::EXACT_VALUES_MAX) values, for robust scaling; nothing to speak of otherwise.
+///   [`EXACT_VALUES_MAX`](super::EXACT_VALUES_MAX) values, for robust, quantile and power scaling; nothing to speak of otherwise.
 ///
 /// # Examples
 /// ```
@@ -146,6 +217,16 @@ impl ScaleBuilder {
         self.method(columns, Method::MaxAbs)
     }
 
+    /// Shares of the values below, from 0 to 1, by 1000 quantiles.
+    pub fn quantile(self, columns: impl Into<Pick>) -> Self {
+        self.method(columns, Method::Quantile { quantiles: 1000, output: Distribution::Uniform })
+    }
+
+    /// As near to a standard normal as a power of Yeo and Johnson comes.
+    pub fn power(self, columns: impl Into<Pick>) -> Self {
+        self.method(columns, Method::Power(Power::YeoJohnson))
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -190,7 +271,7 @@ impl Transform for Scale {
             if !is_number(data_type) {
                 return Err(Error::schema(name, "integers or floats", data_type));
             }
-            learners.push(Numbers::new(matches!(rule.method, Method::Robust { .. })));
+            learners.push(Numbers::new(rule.method.needs_order()));
         }
         let names: Vec<String> = assigned.iter().map(|(name, _)| name.clone()).collect();
         scan(data, &names, |place, array| learners[place].update(array))?;
@@ -207,12 +288,14 @@ impl Transform for Scale {
     }
 }
 
-/// `(x − center) / spread · width + low`.
+/// `(curve(x) − center) / spread · width + low`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Scaled {
     name: String,
     data_type: String,
+    #[serde(default, skip_serializing_if = "Curve::is_straight")]
+    curve: Curve,
     center: f64,
     spread: f64,
     width: f64,
@@ -223,18 +306,32 @@ struct Scaled {
 
 impl Scaled {
     fn learn(name: String, data_type: String, method: Method, learned: &Learned) -> Result<Self> {
-        let measured = method.measure(learned).filter(|(center, spread)| center.is_finite() && spread.is_finite());
-        let Some((center, spread)) = measured else {
+        if method == Method::Power(Power::BoxCox) && learned.moments.min().is_some_and(|min| min <= 0.0) {
+            return Err(Error::schema(name, "numbers above 0, of which there is a Box-Cox power", "others"));
+        }
+        let curve = method.curve(learned);
+        let measured = curve.and_then(|curve| method.measure(&curve, learned).map(|measured| (curve, measured)));
+        let finite = |(_, (center, spread)): &(Curve, (f64, f64))| center.is_finite() && spread.is_finite();
+        let Some((curve, (center, spread))) = measured.filter(finite) else {
             let found = format!("{} finite values", learned.moments.count());
             return Err(Error::schema(name, "finite values whose spread is a finite number", found));
         };
         let (low, width) = if let Method::MinMax { low, high } = method { (low, high - low) } else { (0.0, 1.0) };
         let spread = if spread == 0.0 { 1.0 } else { spread };
-        Ok(Self { name, data_type, center, spread, width, low, rank_error: learned.rank_error() })
+        Ok(Self { name, data_type, curve, center, spread, width, low, rank_error: learned.rank_error() })
     }
 
     fn of(&self, x: f64) -> f64 {
+        self.line(self.curve.of(x))
+    }
+
+    fn line(&self, x: f64) -> f64 {
         (x - self.center) / self.spread * self.width + self.low
+    }
+
+    fn all(&self, values: &Float64Array) -> Float64Array {
+        // Straight scales are most of them, and a loop without a branch.
+        if self.curve.is_straight() { values.unary(|x| self.line(x)) } else { values.unary(|x| self.of(x)) }
     }
 }
 
@@ -246,7 +343,13 @@ pub struct FittedScale {
 }
 
 impl FittedScale {
-    /// What is taken from the values of `column`, and what they are divided by then; `None` when it is not scaled.
+    /// Exponent of the power of `column`, `None` when it is not scaled by one.
+    pub fn lambda(&self, column: &str) -> Option<f64> {
+        self.columns.iter().find(|scaled| scaled.name == column).and_then(|scaled| scaled.curve.lambda())
+    }
+
+    /// What is taken from the values of `column`, bent by their power where there is one, and what they are divided by then;
+    /// `None` when it is not scaled.
     pub fn center_and_spread(&self, column: &str) -> Option<(f64, f64)> {
         self.columns.iter().find(|scaled| scaled.name == column).map(|scaled| (scaled.center, scaled.spread))
     }
@@ -295,7 +398,7 @@ impl RowKernel for Kernel {
         for (position, scaled) in &self.columns {
             let array = batch.column(*position);
             let wide = cast(array, &DataType::Float64)?;
-            let values: Float64Array = wide.as_primitive::<Float64Type>().unary(|x| scaled.of(x));
+            let values: Float64Array = scaled.all(wide.as_primitive());
             let values: ArrayRef = Arc::new(values);
             columns[*position] = cast(&values, &output_type(array.data_type()))?;
             changes.count(&scaled.name, Change::Scaled, (array.len() - array.null_count()) as u64);

@@ -106,3 +106,66 @@ proptest! {
         prop_assert!((variance - 1.0).abs() < 1e-6 || values.iter().all(|v| *v == values[0]), "{variance}");
     }
 }
+
+#[track_caller]
+fn close(found: &[Option<f64>], expected: &[f64], error: f64) {
+    let found: Vec<f64> = found.iter().flatten().copied().collect();
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        let both = found.is_nan() && expected.is_nan();
+        assert!(both || (found - expected).abs() < error, "{found} is not {expected}");
+    }
+}
+
+#[test]
+fn quantile_shares_are_those_of_scikit_learn() {
+    // scikit-learn 1.9.1 on [1.5, -2, nan, 7.25, 3, 0.1]: QuantileTransformer(n_quantiles=4, subsample=None), and with
+    // output_distribution="normal".
+    let uniform = [0.49425287356321845, 0.0, NAN, 1.0, 0.7017543859649122, 0.27272727272727276];
+    scaled(Method::Quantile { quantiles: 4, output: Distribution::Uniform }, uniform);
+    let normal =
+        [-0.014406407937473156, -5.199337582605575, NAN, 5.19933758270342, 0.5294530175447887, -0.604585346583237];
+    let scale = Scale::builder().method("x", Method::Quantile { quantiles: 4, output: Distribution::Normal });
+    close(&floats(&clean(&scale.build().unwrap(), &six()).0, "x"), &normal, 1e-9);
+}
+
+#[test]
+fn a_value_that_several_quantiles_have_gets_the_middle_of_their_shares() {
+    // scikit-learn 1.9.1: QuantileTransformer(n_quantiles=8, subsample=None).
+    let train = data([("x", column(Int64Array::from(vec![1, 1, 1, 2, 3, 3, 4, 10])))]);
+    let fitted = Scale::builder().quantile("x").build().unwrap();
+    let fitted = fitted.fit(&train.with_schema(train.schema().clone()).unwrap()).unwrap();
+    let (treated, _) = pass(fitted.as_ref(), &data([("x", column(Int64Array::from(vec![0, 1, 2, 3, 10, 11])))]));
+    close(&floats(&treated, "x"), &[0.0, 0.0, 0.42857142857142855, 0.6428571428571428, 1.0, 1.0], 1e-12);
+}
+
+#[test]
+fn powers_are_those_of_scikit_learn() {
+    // scikit-learn 1.9.1, scipy 1.17.1: PowerTransformer() on [1.5, -2, nan, 7.25, 3, 0.1], λ 0.7210072192501706; with
+    // method="box-cox" on [1.5, 2, nan, 7.25, 3, 0.1], λ 0.3797795885243714.
+    let scale = Scale::builder().power("x").build().unwrap();
+    let expected =
+        [0.012635589898659162, -1.5053444698820386, NAN, 1.515177988262906, 0.4566124306392413, -0.47908153891876765];
+    close(&floats(&clean(&scale, &six()).0, "x"), &expected, 1e-6);
+    let positive = vec![Some(1.5), Some(2.0), Some(NAN), Some(7.25), Some(3.0), Some(0.1), None];
+    let positive = data([("x", column(Float64Array::from(positive)))]);
+    let scale = Scale::builder().method("x", Method::Power(Power::BoxCox)).build().unwrap();
+    let expected =
+        [-0.25100408984286215, -0.006784415496952597, NAN, 1.4817891231049254, 0.386038557367595, -1.6100391751327057];
+    close(&floats(&clean(&scale, &positive).0, "x"), &expected, 1e-6);
+    let error = scale.fit(&six()).unwrap_err();
+    assert!(matches!(&error, Error::Schema { column, .. } if column == "x"), "{error}");
+}
+
+#[test]
+fn a_constant_becomes_zero_by_any_curve() {
+    let table = data([("x", column(Float64Array::from(vec![2.5; 10])))]);
+    let quantile = Method::Quantile { quantiles: 5, output: Distribution::Uniform };
+    for method in [Method::Power(Power::YeoJohnson), Method::Power(Power::BoxCox), quantile] {
+        let scale = Scale::builder().method("x", method).build().unwrap();
+        assert!(floats(&clean(&scale, &table).0, "x").iter().all(|value| *value == Some(0.0)), "{method:?}");
+    }
+    assert!(
+        Scale::builder().method("x", Method::Quantile { quantiles: 1, output: Distribution::Uniform }).build().is_err()
+    );
+}

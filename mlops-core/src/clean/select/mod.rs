@@ -95,6 +95,13 @@ impl SelectBuilder {
         self
     }
 
+    /// Exactly the columns of `schema`, by name and in its order: what another table or a model was made for. Each must be
+    /// there.
+    pub fn like(self, schema: &Schema) -> Self {
+        let names: Vec<String> = schema.names().map(str::to_owned).collect();
+        self.keep(names.clone()).first(names)
+    }
+
     /// Gives `column` the name `to`; one that does not stay is passed over.
     pub fn rename(mut self, column: impl Into<String>, to: impl Into<String>) -> Self {
         self.rename.insert(column.into(), to.into());

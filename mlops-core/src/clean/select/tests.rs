@@ -69,6 +69,16 @@ fn order_and_names_are_set_and_annotations_go_along() {
 }
 
 #[test]
+fn columns_are_brought_to_the_order_of_a_schema() {
+    let wanted = table().schema().project(&["same", "id"]).unwrap();
+    stays(Select::builder().like(&wanted), &["same", "id"]);
+    let foreign =
+        Schema::new(ArrowSchema::new(vec![arrow::datatypes::Field::new("x", DataType::Int64, true)])).unwrap();
+    let error = Select::builder().like(&foreign).build().unwrap().fit(&table()).unwrap_err();
+    assert!(matches!(error, Error::NotFound { name, .. } if name == "x"));
+}
+
+#[test]
 fn later_tables_give_the_same_columns_whatever_they_hold() {
     let fitted = Select::builder().keep(["age", "same"]).build().unwrap().fit(&table()).unwrap();
     let whole = table().to_batch().unwrap();
