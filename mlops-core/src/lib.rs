@@ -5,6 +5,7 @@ pub mod clean;
 pub mod dataset;
 pub mod digest;
 pub mod error;
+pub mod expr;
 pub mod file;
 pub mod html;
 pub mod interop;
