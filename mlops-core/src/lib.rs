@@ -16,6 +16,7 @@ pub mod pipeline;
 pub mod privacy;
 pub mod profile;
 pub mod rank;
+mod rowkey;
 pub mod schema;
 pub mod source;
 pub mod stats;
