@@ -6,11 +6,9 @@ use crate::source::Scalar;
 use crate::time::EventTime;
 use crate::{Error, Result};
 
-/// Words that are no column names unless they stand in backquotes.
-pub(super) const KEYWORDS: [&str; 16] = [
-    "and", "or", "not", "is", "null", "in", "between", "true", "false", "case", "when", "then", "else", "end", "like",
-    "time",
-];
+/// Words that are no column names unless they stand in backquotes. Others, such as `end`, are words of the language only
+/// where no value can stand.
+pub(super) const KEYWORDS: [&str; 10] = ["and", "or", "not", "is", "null", "in", "between", "true", "false", "case"];
 
 /// The text is wrong at character `at`.
 pub(super) fn mistake(at: usize, reason: impl std::fmt::Display) -> Error {
