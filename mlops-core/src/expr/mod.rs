@@ -53,8 +53,10 @@ pub use self::compile::{Program, Type};
 pub use self::function::Function;
 pub(crate) use self::pattern::{PATTERN_BYTES_MAX, whole};
 pub use self::text::TEXT_RESULT_BYTES_MAX;
+pub(crate) use self::text::characters;
 pub(crate) use self::tree::as_text;
 pub use self::tree::{DEPTH_MAX, Expr, NODES_MAX, TEXT_BYTES_MAX};
+pub(crate) use self::value::micros;
 
 #[cfg(test)]
 mod tests;

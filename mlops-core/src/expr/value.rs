@@ -144,7 +144,7 @@ impl Type {
 }
 
 /// Microseconds since 1970 of any type of time; null where they do not fit.
-fn micros(array: &ArrayRef) -> Result<Int64Array> {
+pub(crate) fn micros(array: &ArrayRef) -> Result<Int64Array> {
     let times = |step: i64| -> Result<Int64Array> {
         let raw = cast(array, &DataType::Int64)?;
         Ok(raw.as_primitive::<Int64Type>().unary_opt(|value| value.checked_mul(step)))

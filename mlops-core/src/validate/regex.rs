@@ -8,6 +8,7 @@ use arrow::buffer::BooleanBuffer;
 use serde::{Deserialize, Serialize};
 
 use super::Scope;
+use super::given::Given;
 use super::kernel::{Column, Kernel, KernelRun, ValueRun, ValueTest, failing_text, quoted, shorten};
 use crate::expr::whole;
 use crate::source::is_text;
@@ -60,7 +61,7 @@ impl Kernel for Compiled {
         vec![&self.rule.column]
     }
 
-    fn begin(&self, schema: &Schema) -> Result<Box<dyn KernelRun>> {
+    fn begin(&self, schema: &Schema, _given: &Given) -> Result<Box<dyn KernelRun>> {
         let column = Column::find(schema, &self.rule.column)?;
         if !is_text(column.value_type()) {
             return Err(column.unfit("text"));
