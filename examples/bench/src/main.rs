@@ -5,6 +5,7 @@
 
 mod as_of_join;
 mod usage;
+mod validate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,6 +33,8 @@ struct Options {
 enum Job {
     /// Point-in-time join of entity.parquet with fv_a, fv_b and fv_c.
     AsOfJoin,
+    /// Twenty-five rules over valid.parquet.
+    Validate,
 }
 
 /// What a job did.
@@ -45,6 +48,7 @@ fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
     let start = Usage::now()?;
     let outcome = match options.name {
         Job::AsOfJoin => as_of_join::run(&options.data)?,
+        Job::Validate => validate::run(&options.data)?,
     };
     let used = Usage::now()?.since(&start);
     let mut all = outcome.figures;
