@@ -111,17 +111,17 @@ impl KeyHasher {
                 keys.into_iter().map(|key| values.get(key).copied().unwrap_or(self.null)).collect()
             }
             other => match other.primitive_width() {
-                Some(1) => self.fixed::<Int8Type>(array)?,
-                Some(2) => self.fixed::<Int16Type>(array)?,
-                Some(4) => self.fixed::<Int32Type>(array)?,
-                Some(8) => self.fixed::<Int64Type>(array)?,
+                Some(1) => Self::fixed::<Int8Type>(array)?,
+                Some(2) => Self::fixed::<Int16Type>(array)?,
+                Some(4) => Self::fixed::<Int32Type>(array)?,
+                Some(8) => Self::fixed::<Int64Type>(array)?,
                 _ => self.rows(array)?,
             },
         })
     }
 
     /// Numbers and times by their bits, whatever they stand for.
-    fn fixed<T: ArrowPrimitiveType<Native: Into<i64>>>(&self, array: &ArrayRef) -> Result<Vec<u128>> {
+    fn fixed<T: ArrowPrimitiveType<Native: Into<i64>>>(array: &ArrayRef) -> Result<Vec<u128>> {
         let data = array.to_data().into_builder().data_type(T::DATA_TYPE).build()?;
         let plain = arrow::array::PrimitiveArray::<T>::from(data);
         Ok(plain.values().iter().map(|value| Self::number(Into::<i64>::into(*value).cast_unsigned())).collect())

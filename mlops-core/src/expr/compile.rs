@@ -171,7 +171,7 @@ impl Compiler<'_> {
     fn call(&mut self, expr: &Expr, function: Function, args: &[Expr]) -> Result<Typed> {
         use Function as F;
         let (least, most) = function.arity();
-        let odd_case = function == F::Case && args.len() % 2 == 0;
+        let odd_case = function == F::Case && args.len().is_multiple_of(2);
         if !(least..=most).contains(&args.len()) || odd_case {
             let call = format!("`{}` of {} arguments", function.name(), args.len());
             return Err(Error::invalid("expression", call, "a call with as many arguments as the function takes"));
@@ -184,15 +184,15 @@ impl Compiler<'_> {
         let call = Open { expr, function, args, typed, aid };
         match function {
             F::And | F::Or | F::Not => call.all(Bool, Bool),
-            F::Eq | F::NotEq => call.same(&ANY, Some(Bool)),
+            F::Eq | F::NotEq | F::IsNull => call.same(&ANY, Some(Bool)),
             F::Lt | F::LtEq | F::Gt | F::GtEq | F::Between => call.same(&ORDERED, Some(Bool)),
             F::In => call.listed(),
-            F::Add | F::Subtract | F::Multiply | F::Remainder => call.same(&NUMBERS, None),
-            F::Negate | F::Abs | F::Floor | F::Ceil | F::Round => call.same(&NUMBERS, None),
+            F::Add | F::Subtract | F::Multiply | F::Remainder | F::Negate | F::Abs | F::Floor | F::Ceil | F::Round => {
+                call.same(&NUMBERS, None)
+            }
             F::Min | F::Max => call.same(&[Int, Float, Time], None),
             F::Divide | F::Sqrt | F::Ln | F::Exp | F::Pow => call.all(Float, Float),
             F::IsNan => call.all(Float, Bool),
-            F::IsNull => call.same(&ANY, Some(Bool)),
             F::Coalesce => call.same(&ANY, None),
             F::Case => call.case(),
             F::Length => call.all(Text, Int),

@@ -14,7 +14,10 @@ use super::kernel::{Column, Kernel, KernelRun, Verdict, measures, quoted};
 use crate::expr::micros;
 use crate::stats::values::is_time;
 use crate::time::EventTime;
-use crate::{Result, Schema};
+use crate::{Error, Result, Schema};
+
+/// Greatest age: more is a number in another unit.
+const AGE_SECONDS_MAX: u64 = 10_000_000_000;
 
 /// The newest time in `column` is not older than an age, seen from the time that [`Suite::at`](super::Suite::at) gives.
 ///
@@ -42,6 +45,9 @@ impl Freshness {
     }
 
     pub(super) fn compile(&self) -> Result<Arc<dyn Kernel>> {
+        if self.age_seconds > AGE_SECONDS_MAX {
+            return Err(Error::invalid("age_seconds", self.age_seconds, "at most 10000000000, about 300 years"));
+        }
         Ok(Arc::new(self.clone()))
     }
 

@@ -1,6 +1,7 @@
 //! What a run has beside its rules: the time, other data sets, and what rules ask of a batch in common.
 
 use std::cell::RefCell;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -43,9 +44,8 @@ impl Given {
 
     /// Reads the keys that `columns` of `data` hold, once for all rules and runs.
     pub(super) fn refer(&mut self, name: &str, columns: &[String], data: &Dataset) -> Result<()> {
-        let place = (name.to_owned(), columns.to_vec());
-        if !self.references.contains_key(&place) {
-            self.references.insert(place, Arc::new(Known::read(columns, data)?));
+        if let Entry::Vacant(place) = self.references.entry((name.to_owned(), columns.to_vec())) {
+            place.insert(Arc::new(Known::read(columns, data)?));
         }
         Ok(())
     }
@@ -120,12 +120,15 @@ fn folded(data_type: &DataType) -> DataType {
     }
 }
 
+/// One value per row, by column.
+type Remembered<T> = RefCell<Vec<(String, Arc<Vec<T>>)>>;
+
 /// A batch, and what several rules ask of it, worked out once.
 pub(super) struct Shared<'a> {
     batch: &'a RecordBatch,
     hasher: &'a KeyHasher,
-    keys: RefCell<Vec<(String, Arc<Vec<u128>>)>>,
-    lengths: RefCell<Vec<(String, Arc<Vec<u32>>)>>,
+    keys: Remembered<u128>,
+    lengths: Remembered<u32>,
 }
 
 impl Deref for Shared<'_> {
@@ -162,11 +165,7 @@ impl<'a> Shared<'a> {
     }
 }
 
-fn remembered<T>(
-    all: &RefCell<Vec<(String, Arc<Vec<T>>)>>,
-    column: &Column,
-    make: impl FnOnce() -> Result<Vec<T>>,
-) -> Result<Arc<Vec<T>>> {
+fn remembered<T>(all: &Remembered<T>, column: &Column, make: impl FnOnce() -> Result<Vec<T>>) -> Result<Arc<Vec<T>>> {
     if let Some((_, known)) = all.borrow().iter().find(|(name, _)| name == column.name()) {
         return Ok(known.clone());
     }

@@ -66,6 +66,9 @@ impl Compare {
     }
 
     pub(super) fn compile(&self) -> Result<Arc<dyn Kernel>> {
+        if self.left == self.right {
+            return Err(Error::invalid("right", shorten(&self.right, 80), "another column than the left one"));
+        }
         let (function, sign) = match self.comparison {
             Comparison::Eq => (Function::Eq, "="),
             Comparison::NotEq => (Function::NotEq, "!="),

@@ -85,8 +85,8 @@ struct Run {
 impl KernelRun for Run {
     fn update(&mut self, batch: &Shared<'_>) -> Result<Option<BooleanBuffer>> {
         let lengths = batch.lengths(&self.column)?;
-        let (min, max) = (self.min, self.max);
-        let failing = BooleanBuffer::collect_bool(lengths.len(), |row| (lengths[row] < min) | (lengths[row] > max));
+        let fits = self.min..=self.max;
+        let failing = BooleanBuffer::collect_bool(lengths.len(), |row| !fits.contains(&lengths[row]));
         Ok(Some(self.tally.take(failing, self.column.of(batch)?.logical_nulls())))
     }
 

@@ -127,9 +127,9 @@ fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
     for _ in 0..100 {
         let middle = f64::midpoint(low, high);
         if regularized_beta(middle, a, b) < p {
-            low = middle
+            low = middle;
         } else {
-            high = middle
+            high = middle;
         }
         if high - low <= f64::EPSILON * high {
             break;

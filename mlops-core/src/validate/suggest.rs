@@ -227,9 +227,11 @@ fn is_integer(column: &ColumnProfile) -> bool {
 fn range(column: &ColumnProfile) -> Option<Rule> {
     let moments = column.moments().filter(|_| column.kind() == ColumnKind::Number)?;
     let exact = |value: f64| value.abs() < 9_007_199_254_740_992.0;
-    let bound = |value: f64| match is_integer(column) && exact(value) {
-        true => Some(Scalar::Int(value as i64)),
-        false => value.is_finite().then_some(Scalar::Float(value)),
+    let bound = |value: f64| {
+        if is_integer(column) && exact(value) {
+            return Some(Scalar::Int(value as i64));
+        }
+        value.is_finite().then_some(Scalar::Float(value))
     };
     let infinite = moments.positive_infinite() + moments.negative_infinite() > 0;
     let (low, high) = (bound(moments.min()?)?, bound(moments.max()?)?);

@@ -197,6 +197,10 @@ fn yaml_is_the_same_suite_and_refuses_what_it_does_not_know() {
         format!("{text}a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 9].join(", "))
     });
     assert!(Suite::from_yaml(&bomb).is_err());
+    let (open, close) = ("{kind: mostly, at_least: 0.5, rule: ".repeat(5_000), "}".repeat(5_000));
+    let deep = format!("format: 1\nrules:\n- id: a\n  rule: {open}{{kind: null_ratio, column: x}}{close}\n");
+    assert!(Suite::from_yaml(&deep).is_err());
+    assert!(Suite::from_json(&"[".repeat(100_000)).is_err());
 }
 
 #[test]
