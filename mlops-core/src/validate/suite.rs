@@ -213,7 +213,7 @@ impl Suite {
     /// use std::time::Duration;
     /// use mlops_core::validate::{Freshness, Suite};
     /// use mlops_core::{Clock, SystemClock};
-    /// let daily = Suite::new().rule("fresh", Freshness::of("ts", Duration::from_secs(86_400)))?;
+    /// let daily = Suite::new().rule("fresh", Freshness::of("ts", Duration::from_hours(24)))?;
     /// let today = daily.at(SystemClock.now());
     /// # assert_eq!(today.len(), 1);
     /// # Ok::<(), mlops_core::Error>(())

@@ -140,7 +140,7 @@ fn freshness_keeps_the_contract() {
         let batch = RecordBatch::try_from_iter([("at", Arc::new(TimestampSecondArray::from(seconds)) as ArrayRef)]);
         Dataset::from_batches([batch.unwrap()]).unwrap()
     };
-    let rule: Rule = Freshness::of("at", Duration::from_secs(60)).into();
+    let rule: Rule = Freshness::of("at", Duration::from_mins(1)).into();
     let make = || {
         let spec = RuleSpec { id: Name::new("fresh").unwrap(), severity: Severity::Error, rule: rule.clone() };
         RuleCheck::new(spec).unwrap().at(EventTime::from_secs(100))
