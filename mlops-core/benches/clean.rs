@@ -2,28 +2,20 @@
 //!
 //! `cargo bench -p mlops-core --bench clean`
 
+mod shared;
+
 use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use mlops_core::Schema;
 use mlops_core::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use mlops_core::clean::{
     Action, Bin, Bins, Chain, Dedup, Encode, Encoding, Fence, FittedTransform, FittedTransformExt, Impute, Keep,
     Outliers, Pick, Scale, ScaleBuilder, Select, Smooth, Strategy, Text, TextPart, Transform, TransformExt,
 };
 use mlops_core::schema::Role;
-use mlops_core::{Dataset, Schema};
-
-const ROWS: usize = 1_000_000;
-const BATCH_ROWS: usize = 65_536;
-
-/// A fixed sequence that looks random (SplitMix64).
-fn mix(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
+use shared::{ROWS, mix, table};
 
 /// An id that comes about 1.1 times, four columns of floats with 2 % gaps, a column of text.
 fn batch(first: usize, rows: usize) -> RecordBatch {
@@ -86,8 +78,7 @@ fn transforms() -> Vec<(&'static str, Box<dyn Transform>)> {
 }
 
 fn benches(criterion: &mut Criterion) {
-    let batches = (0..ROWS).step_by(BATCH_ROWS).map(|first| batch(first, BATCH_ROWS.min(ROWS - first)));
-    let data = Dataset::from_batches(batches).expect("batches of one schema");
+    let data = table(batch);
     let data = data.with_schema(with_key(data.schema())).expect("the same columns");
 
     let mut group = criterion.benchmark_group("clean_1m_rows");

@@ -2,28 +2,19 @@
 //!
 //! `cargo bench -p mlops-core --bench validate`
 
+mod shared;
+
 use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use mlops_core::Dataset;
 use mlops_core::arrow::array::{
     ArrayRef, DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use mlops_core::arrow::datatypes::Int32Type;
 use mlops_core::time::EventTime;
 use mlops_core::validate::{Columns, NullRatio, OneOf, Pattern, Range, RowCount, Rule, Severity, Suite, Unique};
-
-const ROWS: usize = 1_000_000;
-const BATCH_ROWS: usize = 65_536;
-
-/// A fixed sequence that looks random (SplitMix64).
-fn mix(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
+use shared::{ROWS, mix, table};
 
 fn batch(first: usize, rows: usize) -> RecordBatch {
     let each = move || (first..first + rows).map(|row| mix(row as u64));
@@ -65,8 +56,7 @@ fn suite(rules: impl IntoIterator<Item = (&'static str, Rule)>) -> Suite {
 }
 
 fn benches(criterion: &mut Criterion) {
-    let batches = (0..ROWS).step_by(BATCH_ROWS).map(|first| batch(first, BATCH_ROWS.min(ROWS - first)));
-    let data = Dataset::from_batches(batches).expect("batches of one schema");
+    let data = table(batch);
     let all = suite(rules());
     assert!(all.run(&data).expect("it runs").passed(Severity::Info));
 

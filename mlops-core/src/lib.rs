@@ -5,6 +5,7 @@ pub mod clean;
 pub mod dataset;
 pub mod digest;
 pub mod error;
+pub mod expr;
 pub mod file;
 pub mod html;
 pub mod interop;
@@ -15,6 +16,7 @@ pub mod pipeline;
 pub mod privacy;
 pub mod profile;
 pub mod rank;
+mod rowkey;
 pub mod schema;
 pub mod source;
 #[cfg(feature = "sqlite")]

@@ -7,10 +7,10 @@ use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 
-use super::dedup::canonical;
 use super::pick::assign;
 use super::rows::{Fieldset, RowKernel, RowPass, fitted_column, pack, settings, type_name};
 use super::{Change, FittedTransform, Pass, Pick, Scope, StepChanges, Transform, TransformState};
+use crate::rowkey::canonical;
 use crate::source::is_text;
 use crate::stats::values::is_time;
 use crate::time::EventTime;

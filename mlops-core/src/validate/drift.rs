@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Scope;
+use super::given::{Given, Shared};
 use super::kernel::{Column, Kernel, KernelRun, Verdict, measures, quoted};
 use crate::profile::{ColumnKind, ColumnProfile, Profile, ProfileOptions, ProfileOptionsBuilder, Profiler};
 use crate::stats::{ColumnDrift, DriftRule, Verdict as DriftVerdict};
@@ -89,7 +90,7 @@ impl Kernel for Drift {
         self.compared().map(ColumnProfile::name).collect()
     }
 
-    fn begin(&self, schema: &Schema) -> Result<Box<dyn KernelRun>> {
+    fn begin(&self, schema: &Schema, _given: &Given) -> Result<Box<dyn KernelRun>> {
         let mut columns = Vec::new();
         for reference in self.compared() {
             let column = Column::find(schema, reference.name())?;
@@ -114,7 +115,7 @@ struct Run {
 }
 
 impl KernelRun for Run {
-    fn update(&mut self, batch: &RecordBatch) -> Result<Option<BooleanBuffer>> {
+    fn update(&mut self, batch: &Shared<'_>) -> Result<Option<BooleanBuffer>> {
         let arrays = self.columns.iter().map(|column| column.of(batch).cloned()).collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let compared = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)?;

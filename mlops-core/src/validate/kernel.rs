@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::buffer::BooleanBuffer;
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 
 use super::Scope;
+use super::given::{Given, Shared};
+use super::ratio::{Decision, Limit};
 use crate::{Error, Result, Schema};
 
 /// A rule whose settings were checked.
@@ -16,12 +18,12 @@ pub(super) trait Kernel: Debug + Send + Sync + 'static {
     fn demand(&self) -> String;
     fn scope(&self) -> Scope;
     fn columns(&self) -> Vec<&str>;
-    fn begin(&self, schema: &Schema) -> Result<Box<dyn KernelRun>>;
+    fn begin(&self, schema: &Schema, given: &Given) -> Result<Box<dyn KernelRun>>;
 }
 
 /// One run of a kernel.
 pub(super) trait KernelRun: Send {
-    fn update(&mut self, batch: &RecordBatch) -> Result<Option<BooleanBuffer>>;
+    fn update(&mut self, batch: &Shared<'_>) -> Result<Option<BooleanBuffer>>;
     fn finish(self: Box<Self>) -> Result<Verdict>;
 }
 
@@ -78,6 +80,19 @@ impl Column {
         Ok(Self { name: name.to_owned(), data_type: schema.field(name)?.data_type().clone() })
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The column without a dictionary around its values.
+    pub(super) fn plain(&self, batch: &RecordBatch) -> Result<ArrayRef> {
+        let array = self.of(batch)?;
+        match &self.data_type {
+            DataType::Dictionary(_, values) => Ok(cast(array, values)?),
+            _ => Ok(array.clone()),
+        }
+    }
+
     /// Type of the values, dictionaries looked through.
     pub(super) fn value_type(&self) -> &DataType {
         match &self.data_type {
@@ -106,41 +121,89 @@ pub(super) trait ValueTest: Send {
     fn failing(&self, values: &dyn Array) -> Result<BooleanBuffer>;
 }
 
-/// A run that judges the values of one column, each on its own; nulls fit.
-pub(super) struct ValueRun {
-    column: Column,
-    test: Box<dyn ValueTest>,
+/// Counts of a run that judges rows one by one; nulls fit.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
     rows: u64,
     failed: u64,
     nulls: u64,
 }
 
-impl ValueRun {
-    pub(super) fn new(column: Column, test: impl ValueTest + 'static) -> Self {
-        Self { column, test: Box::new(test), rows: 0, failed: 0, nulls: 0 }
-    }
-}
-
-impl KernelRun for ValueRun {
-    fn update(&mut self, batch: &RecordBatch) -> Result<Option<BooleanBuffer>> {
-        let array = self.column.of(batch)?;
-        let failing = failing(self.test.as_ref(), array)?;
-        self.rows += array.len() as u64;
-        self.nulls += array.logical_null_count() as u64;
+impl Tally {
+    /// Counts one value per row, true where it does not fit, and gives the marks without those of nulls.
+    pub(super) fn take(&mut self, failing: BooleanBuffer, nulls: Option<NullBuffer>) -> BooleanBuffer {
+        let failing = match nulls.filter(|nulls| nulls.null_count() > 0) {
+            Some(nulls) => {
+                self.nulls += nulls.null_count() as u64;
+                &failing & nulls.inner()
+            }
+            None => failing,
+        };
+        self.rows += failing.len() as u64;
         self.failed += failing.count_set_bits() as u64;
-        Ok(Some(failing))
+        failing
     }
 
-    fn finish(self: Box<Self>) -> Result<Verdict> {
+    pub(super) fn verdict(&self) -> Verdict {
         let passed = self.failed == 0;
         let failures = || format!("misfits in {} of {} rows", self.failed, self.rows);
-        Ok(Verdict {
+        Verdict {
             passed,
             failed_rows: self.failed,
             observed: ratio(self.failed, self.rows),
             measures: measures([("nulls", self.nulls as f64)]),
             detail: if passed { String::new() } else { failures() },
-        })
+        }
+    }
+}
+
+/// The verdict on `part` of `rows` by `limit`.
+pub(super) fn ratio_verdict(limit: Limit, part: u64, rows: u64, what: &str) -> Verdict {
+    let judged = limit.judge(part, rows);
+    let told = || format!("{what} in {part} of {rows} rows");
+    let bounds = || format!("between {:.6} and {:.6} of all", judged.lower, judged.upper);
+    let mut verdict =
+        Verdict { passed: judged.decision != Decision::Failed, observed: ratio(part, rows), ..Verdict::default() };
+    if limit.confidence.is_some() {
+        let undecided = judged.decision == Decision::Undecided;
+        let bits = [("lower", judged.lower), ("upper", judged.upper), (UNDECIDED, f64::from(u8::from(undecided)))];
+        verdict.measures = measures(bits);
+        verdict.detail = match judged.decision {
+            Decision::Passed => String::new(),
+            Decision::Failed => format!("{}, {}", told(), bounds()),
+            Decision::Undecided => format!("undecided: {}, {}", told(), bounds()),
+        };
+    } else if !verdict.passed {
+        verdict.detail = told();
+    }
+    verdict
+}
+
+/// Measure that is 1 where there are too few rows to say whether a share holds.
+pub(super) const UNDECIDED: &str = "undecided";
+
+/// A run that judges the values of one column, each on its own; nulls fit.
+pub(super) struct ValueRun {
+    column: Column,
+    test: Box<dyn ValueTest>,
+    tally: Tally,
+}
+
+impl ValueRun {
+    pub(super) fn new(column: Column, test: impl ValueTest + 'static) -> Self {
+        Self { column, test: Box::new(test), tally: Tally::default() }
+    }
+}
+
+impl KernelRun for ValueRun {
+    fn update(&mut self, batch: &Shared<'_>) -> Result<Option<BooleanBuffer>> {
+        let array = self.column.of(batch)?;
+        let failing = failing(self.test.as_ref(), array)?;
+        Ok(Some(self.tally.take(failing, array.logical_nulls())))
+    }
+
+    fn finish(self: Box<Self>) -> Result<Verdict> {
+        Ok(self.tally.verdict())
     }
 }
 

@@ -2,16 +2,28 @@
 //!
 //! A [`Check`] is a reusable rule with a stable id; a [`Suite`] runs any number of them in one pass over the data and
 //! gives a [`Report`]. What does not hold is a [`Finding`], never an error: errors are for checks that cannot run.
-//! The rules that come with the crate are settings ([`Rule`]), so that suites are stored as JSON and rebuilt.
+//! The rules that come with the crate are settings ([`Rule`]), so that suites are stored as JSON (or YAML, with the feature
+//! `yaml`), compared ([`SuiteSettings::diff`]), drawn from a profile ([`suggest`]) and rebuilt.
 //!
 //! Entry points: [`Suite::run`] for tables, [`Suite::run_with`] to set rows aside, [`Suite::check_row`] for requests.
 
+mod diff;
 mod drift;
+mod freshness;
+mod given;
+mod groups;
+mod holds;
 mod html;
+mod junit;
 mod kernel;
+mod length;
+mod monotonic;
+mod mostly;
 mod null_ratio;
 mod passing;
 mod range;
+mod ratio;
+mod refers;
 mod regex;
 mod report;
 mod route;
@@ -20,22 +32,39 @@ mod rule;
 mod sample;
 mod schema;
 mod set;
+mod statistic;
+mod suggest;
 mod suite;
 mod unique;
+mod when;
 
+pub use self::diff::{Effect, RuleChange, SettingChange, SuiteDiff};
 pub use self::drift::Drift;
+pub use self::freshness::Freshness;
+pub use self::groups::{GroupMeasure, Groups};
+pub use self::holds::{Compare, Holds};
+pub use self::length::TextLength;
+pub use self::monotonic::Monotonic;
+pub use self::mostly::Mostly;
 pub use self::null_ratio::NullRatio;
 pub use self::range::{Bound, Range};
+pub use self::ratio::Decision;
+pub use self::refers::Refers;
 pub use self::regex::{PATTERN_BYTES_MAX, Pattern};
 pub use self::report::{REPORT_FORMAT, Report};
-pub use self::route::{MARKS_COLUMN, MARKS_MAX, MARKS_METADATA};
+pub use self::route::{MARKS_COLUMN, MARKS_IN_WORD, MARKS_MAX, MARKS_METADATA};
 pub use self::rows::RowCount;
 pub use self::rule::{Rule, RuleCheck, RuleSpec};
 pub use self::sample::{Cell, SAMPLE_TEXT_MAX, Sample, Shown};
 pub use self::schema::{ColumnRule, Columns};
 pub use self::set::{OneOf, SET_VALUES_MAX};
+pub use self::statistic::{Measure, Statistic};
+pub use self::suggest::{SuggestOptions, suggest};
+#[cfg(feature = "yaml")]
+pub use self::suite::YAML_BYTES_MAX;
 pub use self::suite::{Outcome, RowVerdicts, RunOptions, SAMPLES_MAX, SUITE_FORMAT, Suite, SuiteSettings};
 pub use self::unique::{DISTINCT_DEFAULT, Unique};
+pub use self::when::When;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -94,6 +123,17 @@ pub struct Finding {
     pub measures: BTreeMap<String, f64>,
     /// More in words. Never quotes values of sensitive columns.
     pub detail: String,
+}
+
+impl Finding {
+    /// How the demand was decided. What is undecided, for want of rows, counts as [`passed`](Self::passed).
+    pub fn decision(&self) -> Decision {
+        match self.measures.get(kernel::UNDECIDED) {
+            Some(undecided) if *undecided == 1.0 => Decision::Undecided,
+            _ if self.passed => Decision::Passed,
+            _ => Decision::Failed,
+        }
+    }
 }
 
 /// One rule about a table.

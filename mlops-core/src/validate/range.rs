@@ -14,6 +14,7 @@ use arrow::datatypes::{
 use serde::{Deserialize, Serialize};
 
 use super::Scope;
+use super::given::Given;
 use super::kernel::{Column, Kernel, KernelRun, ValueRun, ValueTest, quoted};
 use crate::source::Scalar;
 use crate::time::DAY_US;
@@ -94,6 +95,10 @@ impl Range {
         self
     }
 
+    pub(super) fn ends_set(&self) -> (Option<&Bound>, Option<&Bound>) {
+        (self.min.as_ref(), self.max.as_ref())
+    }
+
     fn bounds(&self) -> impl Iterator<Item = &Scalar> {
         [&self.min, &self.max].into_iter().flatten().map(|bound| bound.parts().0)
     }
@@ -136,7 +141,7 @@ impl Range {
 }
 
 /// Order of two bounds of one kind; floats are finite.
-fn compare(a: &Scalar, b: &Scalar) -> std::cmp::Ordering {
+pub(super) fn compare(a: &Scalar, b: &Scalar) -> std::cmp::Ordering {
     let whole = |value: &Scalar| match value {
         Scalar::Int(v) => (i128::from(*v), 0.0),
         Scalar::Float(v) => (v.floor() as i128, v - v.floor()),
@@ -168,7 +173,7 @@ impl Kernel for Range {
         vec![&self.column]
     }
 
-    fn begin(&self, schema: &Schema) -> Result<Box<dyn KernelRun>> {
+    fn begin(&self, schema: &Schema, _given: &Given) -> Result<Box<dyn KernelRun>> {
         use DataType as T;
         let column = Column::find(schema, &self.column)?;
         let found = column.value_type().clone();

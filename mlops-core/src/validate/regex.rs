@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
-use ::regex::{Regex, RegexBuilder};
+use ::regex::Regex;
 use arrow::array::Array;
 use arrow::buffer::BooleanBuffer;
 use serde::{Deserialize, Serialize};
 
 use super::Scope;
+use super::given::Given;
 use super::kernel::{Column, Kernel, KernelRun, ValueRun, ValueTest, failing_text, quoted, shorten};
+use crate::expr::whole;
 use crate::source::is_text;
 use crate::{Error, Result, Schema};
 
 /// Longest regular expression in bytes.
-pub const PATTERN_BYTES_MAX: usize = 4096;
-
-/// Largest compiled expression, and largest cache of its automaton, in bytes.
-const COMPILED_BYTES_MAX: usize = 1 << 20;
+pub const PATTERN_BYTES_MAX: usize = crate::expr::PATTERN_BYTES_MAX;
 
 /// Every text of `column` matches a regular expression **from end to end**; write `.*x.*` for "contains x".
 ///
@@ -38,20 +37,8 @@ impl Pattern {
     }
 
     pub(super) fn compile(&self) -> Result<Arc<dyn Kernel>> {
-        let refuse = |domain| Error::invalid("pattern", shorten(&self.pattern, 80), domain);
-        if self.pattern.len() > PATTERN_BYTES_MAX {
-            return Err(refuse("at most 4096 bytes long"));
-        }
-        // On its own first: `a)|(b` would only become an expression inside of the group below.
-        limited(&self.pattern).map_err(|_| refuse("a regular expression within the size limit"))?;
-        let whole = limited(&format!(r"\A(?:{})\z", self.pattern))
-            .map_err(|_| refuse("a regular expression that can be anchored at both ends"))?;
-        Ok(Arc::new(Compiled { rule: self.clone(), regex: Arc::new(whole) }))
+        Ok(Arc::new(Compiled { rule: self.clone(), regex: Arc::new(whole(&self.pattern)?) }))
     }
-}
-
-fn limited(pattern: &str) -> Result<Regex, ::regex::Error> {
-    RegexBuilder::new(pattern).size_limit(COMPILED_BYTES_MAX).dfa_size_limit(COMPILED_BYTES_MAX).build()
 }
 
 #[derive(Debug)]
@@ -74,7 +61,7 @@ impl Kernel for Compiled {
         vec![&self.rule.column]
     }
 
-    fn begin(&self, schema: &Schema) -> Result<Box<dyn KernelRun>> {
+    fn begin(&self, schema: &Schema, _given: &Given) -> Result<Box<dyn KernelRun>> {
         let column = Column::find(schema, &self.rule.column)?;
         if !is_text(column.value_type()) {
             return Err(column.unfit("text"));

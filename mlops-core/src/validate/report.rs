@@ -76,6 +76,12 @@ impl Report {
         super::html::page(self)
     }
 
+    /// The report as JUnit XML, a test per check under the suite `name`: what continuous integration shows. A check that does not
+    /// hold is a failure, whatever its severity, which is the failure's type. No sample stands in it.
+    pub fn to_junit(&self, name: &str) -> String {
+        super::junit::xml(self, name)
+    }
+
     /// Digest of the report.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch, UInt64Array};
+use arrow::array::{ArrayRef, BooleanArray, FixedSizeBinaryArray, RecordBatch, UInt64Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
@@ -12,13 +12,19 @@ use crate::{Error, Name, Result, Schema};
 
 /// Column of the quarantine that says which checks a row failed: bit `i` stands for the i-th of
 /// [`Report::mark_bits`](super::Report::mark_bits).
+///
+/// `UInt64` up to [`MARKS_IN_WORD`] checks. With more, fixed-size binary of as many words of 8 bytes as are needed: bit `i` is
+/// bit `i % 8`, from the lowest, of byte `i / 8`.
 pub const MARKS_COLUMN: &str = "failed_checks";
 
 /// Field metadata of [`MARKS_COLUMN`] that names the bits: ids separated by commas, bit 0 first.
 pub const MARKS_METADATA: &str = "mlops.mark_bits";
 
+/// Most checks whose bits are one number.
+pub const MARKS_IN_WORD: usize = 64;
+
 /// Most checks that can set bits in one quarantine.
-pub const MARKS_MAX: usize = 64;
+pub const MARKS_MAX: usize = 10_000;
 
 /// The two open writes of one run, each optional.
 pub(super) struct Router {
@@ -78,11 +84,20 @@ pub(super) fn keep(batch: &RecordBatch, rejected: &BooleanBuffer) -> Result<Reco
 
 fn with_marks(schema: &Schema, bits: &[Name]) -> Result<Schema> {
     if bits.len() > MARKS_MAX {
-        return Err(Error::invalid("suite", format!("{} checks that mark rows as errors", bits.len()), "at most 64"));
+        return Err(Error::invalid(
+            "suite",
+            format!("{} checks that mark rows as errors", bits.len()),
+            "at most 10000",
+        ));
     }
     let ids: Vec<&str> = bits.iter().map(Name::as_str).collect();
-    let marks = Field::new(MARKS_COLUMN, DataType::UInt64, false)
-        .with_metadata([(MARKS_METADATA.to_owned(), ids.join(","))].into());
+    let layout = if bits.len() > MARKS_IN_WORD {
+        DataType::FixedSizeBinary((bits.len().div_ceil(64) * 8) as i32)
+    } else {
+        DataType::UInt64
+    };
+    let marks =
+        Field::new(MARKS_COLUMN, layout, false).with_metadata([(MARKS_METADATA.to_owned(), ids.join(","))].into());
     let arrow = schema.arrow();
     let fields = arrow.fields().iter().cloned().chain([Arc::new(marks)]);
     Schema::new(ArrowSchema::new_with_metadata(fields.collect::<Vec<_>>(), arrow.metadata().clone()))
@@ -94,12 +109,22 @@ fn marked(
     rejected: &BooleanBuffer,
     schema: &Schema,
 ) -> Result<RecordBatch> {
-    let mask = |row: usize| {
-        let set = marks.iter().enumerate().filter(|(_, marks)| marks.value(row));
-        set.fold(0_u64, |mask, (bit, _)| mask | 1 << bit)
+    let masks: ArrayRef = if marks.len() > MARKS_IN_WORD {
+        let width = marks.len().div_ceil(64) * 8;
+        let mut bytes = vec![0_u8; width * rejected.count_set_bits()];
+        for (row, bytes) in rejected.set_indices().zip(bytes.chunks_mut(width)) {
+            let set = marks.iter().enumerate().filter(|(_, marks)| marks.value(row));
+            set.for_each(|(bit, _)| bytes[bit / 8] |= 1 << (bit % 8));
+        }
+        Arc::new(FixedSizeBinaryArray::try_new(width as i32, bytes.into(), None)?)
+    } else {
+        let mask = |row: usize| {
+            let set = marks.iter().enumerate().filter(|(_, marks)| marks.value(row));
+            set.fold(0_u64, |mask, (bit, _)| mask | 1 << bit)
+        };
+        Arc::new(rejected.set_indices().map(mask).collect::<UInt64Array>())
     };
-    let masks: UInt64Array = rejected.set_indices().map(mask).collect();
     let rows = filter_record_batch(batch, &BooleanArray::new(rejected.clone(), None))?;
-    let columns = rows.columns().iter().cloned().chain([Arc::new(masks) as _]).collect();
+    let columns = rows.columns().iter().cloned().chain([masks]).collect();
     Ok(RecordBatch::try_new(schema.arrow().clone(), columns)?)
 }

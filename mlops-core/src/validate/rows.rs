@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
 use serde::{Deserialize, Serialize};
 
 use super::Scope;
+use super::given::{Given, Shared};
 use super::kernel::{Kernel, KernelRun, Verdict};
 use crate::{Error, Result, Schema};
 
@@ -29,6 +29,10 @@ impl RowCount {
     /// At least `min` and at most `max` rows.
     pub fn between(min: u64, max: u64) -> Self {
         Self { min, max: Some(max) }
+    }
+
+    pub(super) fn bounds(&self) -> (Option<f64>, Option<f64>) {
+        (Some(self.min as f64), self.max.map(|max| max as f64))
     }
 
     pub(super) fn compile(&self) -> Result<Arc<dyn Kernel>> {
@@ -55,7 +59,7 @@ impl Kernel for RowCount {
         Vec::new()
     }
 
-    fn begin(&self, _schema: &Schema) -> Result<Box<dyn KernelRun>> {
+    fn begin(&self, _schema: &Schema, _given: &Given) -> Result<Box<dyn KernelRun>> {
         Ok(Box::new(Run { rule: self.clone(), rows: 0 }))
     }
 }
@@ -66,7 +70,7 @@ struct Run {
 }
 
 impl KernelRun for Run {
-    fn update(&mut self, batch: &RecordBatch) -> Result<Option<BooleanBuffer>> {
+    fn update(&mut self, batch: &Shared<'_>) -> Result<Option<BooleanBuffer>> {
         self.rows += batch.num_rows() as u64;
         Ok(None)
     }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
 use super::Scope;
+use super::given::{Given, Shared};
 use super::kernel::{Kernel, KernelRun, Verdict, measures, quoted, shorten};
 use crate::schema::logical_type;
 use crate::{Error, Result, Schema};
@@ -182,7 +182,7 @@ impl Kernel for Compiled {
         Vec::new()
     }
 
-    fn begin(&self, schema: &Schema) -> Result<Box<dyn KernelRun>> {
+    fn begin(&self, schema: &Schema, _given: &Given) -> Result<Box<dyn KernelRun>> {
         let problems = self.judge(schema);
         let mut failures = problems.missing + problems.retyped;
         failures += if self.rule.exact { problems.extra } else { 0 };
@@ -211,7 +211,7 @@ impl Kernel for Compiled {
 struct Run(Verdict);
 
 impl KernelRun for Run {
-    fn update(&mut self, _batch: &RecordBatch) -> Result<Option<BooleanBuffer>> {
+    fn update(&mut self, _batch: &Shared<'_>) -> Result<Option<BooleanBuffer>> {
         Ok(None)
     }
 

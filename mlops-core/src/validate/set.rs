@@ -11,6 +11,7 @@ use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
 
 use super::Scope;
+use super::given::Given;
 use super::kernel::{Column, Kernel, KernelRun, ValueRun, ValueTest, failing_text, quoted};
 use crate::source::{Scalar, is_text};
 use crate::{Error, Result, Schema};
@@ -38,6 +39,10 @@ impl OneOf {
     /// `column` holds only `values`.
     pub fn of(column: impl Into<String>, values: impl IntoIterator<Item = impl Into<Scalar>>) -> Self {
         Self { column: column.into(), values: values.into_iter().map(Into::into).collect() }
+    }
+
+    pub(super) fn values(&self) -> &[Scalar] {
+        &self.values
     }
 
     pub(super) fn compile(&self) -> Result<Arc<dyn Kernel>> {
@@ -130,7 +135,7 @@ impl Kernel for Compiled {
         vec![&self.column]
     }
 
-    fn begin(&self, schema: &Schema) -> Result<Box<dyn KernelRun>> {
+    fn begin(&self, schema: &Schema, _given: &Given) -> Result<Box<dyn KernelRun>> {
         let column = Column::find(schema, &self.column)?;
         if !self.allowed.takes(column.value_type()) {
             return Err(column.unfit(self.allowed.name()));

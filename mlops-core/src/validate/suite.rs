@@ -7,17 +7,24 @@ use arrow::array::{Array, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use serde::{Deserialize, Serialize};
 
+use super::given::{Given, Shared};
 use super::report::{REPORT_FORMAT, Report};
 use super::route::Router;
-use super::rule::{Rule, RuleCheck, RuleSpec};
+use super::rule::{Rule, RuleCheck, RuleRun, RuleSpec};
 use super::sample::{Sample, Sampler, shown_columns};
 use super::{Check, CheckRun, Finding, Scope, Severity};
 use crate::dataset::ContentHasher;
+use crate::rowkey::KeyHasher;
 use crate::source::{DataSink, ScanRequest, Written};
+use crate::time::EventTime;
 use crate::{Dataset, Error, Name, Result, Schema};
 
 /// Layout of [`SuiteSettings`] as JSON.
 pub const SUITE_FORMAT: u32 = 1;
+
+/// Longest suite as YAML, in bytes.
+#[cfg(feature = "yaml")]
+pub const YAML_BYTES_MAX: usize = 1 << 24;
 
 /// Most failing rows that a report shows per check.
 pub const SAMPLES_MAX: usize = 100;
@@ -26,7 +33,7 @@ pub const SAMPLES_MAX: usize = 100;
 const SAMPLES_DEFAULT: usize = 5;
 
 /// Most checks in one suite.
-const CHECKS_MAX: usize = 10_000;
+const CHECKS_MAX: usize = super::MARKS_MAX;
 
 /// A failure of the check `id`.
 pub(super) fn in_check(id: &Name, error: Error) -> Error {
@@ -63,13 +70,31 @@ pub(super) fn in_check(id: &Name, error: Error) -> Error {
 #[derive(Clone, Debug, Default)]
 pub struct Suite {
     entries: Vec<Entry>,
+    given: Given,
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
-    check: Arc<dyn Check>,
-    /// Absent for checks of the host.
-    spec: Option<RuleSpec>,
+enum Entry {
+    Rule(RuleCheck),
+    /// A check of the host.
+    Own(Arc<dyn Check>),
+}
+
+impl Entry {
+    fn check(&self) -> &dyn Check {
+        match self {
+            Self::Rule(rule) => rule,
+            Self::Own(check) => check.as_ref(),
+        }
+    }
+
+    fn begin(&self, schema: &Schema, given: &Given) -> Result<Open> {
+        match self {
+            Self::Rule(rule) => rule.start(schema, given).map(Open::Rule),
+            Self::Own(check) => check.begin(schema).map(Open::Own),
+        }
+        .map_err(|e| in_check(self.check().id(), e))
+    }
 }
 
 /// A suite as it is stored.
@@ -153,7 +178,7 @@ impl Suite {
     /// # Errors
     /// [`Error::AlreadyExists`] when the suite has a check of that id.
     pub fn check(self, check: impl Check) -> Result<Self> {
-        self.push(Entry { check: Arc::new(check), spec: None })
+        self.push(Entry::Own(Arc::new(check)))
     }
 
     /// Adds a rule of [`Severity::Error`].
@@ -178,13 +203,47 @@ impl Suite {
     /// [`Error::AlreadyExists`] when the suite has a check of that id, [`Error::Stage`] naming the rule around
     /// [`Error::Invalid`] naming the setting when its settings are out of their domain.
     pub fn spec(self, spec: RuleSpec) -> Result<Self> {
-        let check = Arc::new(RuleCheck::new(spec.clone())?);
-        self.push(Entry { check, spec: Some(spec) })
+        self.push(Entry::Rule(RuleCheck::new(spec)?))
+    }
+
+    /// What `now` is for rules that ask for it, in every run from here on.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use mlops_core::validate::{Freshness, Suite};
+    /// use mlops_core::{Clock, SystemClock};
+    /// let daily = Suite::new().rule("fresh", Freshness::of("ts", Duration::from_hours(24)))?;
+    /// let today = daily.at(SystemClock.now());
+    /// # assert_eq!(today.len(), 1);
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
+    pub fn at(mut self, now: EventTime) -> Self {
+        self.given = self.given.at(now);
+        self
+    }
+
+    /// Gives the data set that rules call `name`: those of its columns that they look into are read once, here, so call it
+    /// after the rules were added.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when no rule looks into a data set of that name or a column is missing, [`Error::Schema`] for a
+    /// type that keys are not made of, [`Error::Invalid`] above 50 million different keys, and what the scan says.
+    pub fn refer(mut self, name: &str, data: &Dataset) -> Result<Self> {
+        let mut found = false;
+        for entry in &self.entries {
+            let Entry::Rule(rule) = entry else { continue };
+            for (_, columns) in rule.spec().rule.targets().filter(|(target, _)| *target == name) {
+                self.given.refer(name, columns, data)?;
+                found = true;
+            }
+        }
+        if found { Ok(self) } else { Err(Error::not_found("rule that looks into the data set", name)) }
     }
 
     fn push(mut self, entry: Entry) -> Result<Self> {
-        let id = entry.check.id();
-        if self.entries.iter().any(|known| known.check.id() == id) {
+        let id = entry.check().id();
+        if self.entries.iter().any(|known| known.check().id() == id) {
             return Err(Error::AlreadyExists { kind: "check", name: id.to_string() });
         }
         if self.entries.len() == CHECKS_MAX {
@@ -206,7 +265,7 @@ impl Suite {
 
     /// Ids in order.
     pub fn ids(&self) -> impl Iterator<Item = &Name> {
-        self.entries.iter().map(|entry| entry.check.id())
+        self.entries.iter().map(|entry| entry.check().id())
     }
 
     /// The suite as it is stored.
@@ -214,9 +273,11 @@ impl Suite {
     /// # Errors
     /// [`Error::Invalid`] naming a check of the host, which has no settings that could be stored.
     pub fn settings(&self) -> Result<SuiteSettings> {
-        let spec = |entry: &Entry| {
-            let own = || Error::invalid("check", entry.check.id(), "a rule of this crate, which alone can be stored");
-            entry.spec.clone().ok_or_else(own)
+        let spec = |entry: &Entry| match entry {
+            Entry::Rule(rule) => Ok(rule.spec().clone()),
+            Entry::Own(check) => {
+                Err(Error::invalid("check", check.id(), "a rule of this crate, which alone can be stored"))
+            }
         };
         Ok(SuiteSettings { format: SUITE_FORMAT, rules: self.entries.iter().map(spec).collect::<Result<_>>()? })
     }
@@ -246,6 +307,42 @@ impl Suite {
     /// [`Error::InvalidData`] when the text is not a suite, and what [`from_settings`](Self::from_settings) says.
     pub fn from_json(text: &str) -> Result<Self> {
         Self::from_settings(serde_json::from_str(text).map_err(|e| Error::invalid_data("suite", e))?)
+    }
+
+    /// The suite as YAML text.
+    ///
+    /// # Errors
+    /// As [`settings`](Self::settings).
+    #[cfg(feature = "yaml")]
+    pub fn to_yaml(&self) -> Result<String> {
+        serde_saphyr::to_string(&self.settings()?).map_err(|e| Error::invalid_data("suite", e))
+    }
+
+    /// Reads a suite from YAML text of at most [`YAML_BYTES_MAX`] bytes. Unknown fields and kinds are refused, and so is text
+    /// whose anchors unfold to much more than it is long.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json).
+    ///
+    /// # Examples
+    /// ```
+    /// use mlops_core::validate::Suite;
+    /// let suite = Suite::from_yaml(
+    ///     "format: 1\n\
+    ///      rules:\n\
+    ///      - id: paid\n\
+    ///     \x20 severity: warning\n\
+    ///     \x20 rule: {kind: holds, expr: \"amount >= 0 or status = 'REFUND'\"}\n",
+    /// )?;
+    /// assert_eq!(Suite::from_yaml(&suite.to_yaml()?)?.settings()?, suite.settings()?);
+    /// # Ok::<(), mlops_core::Error>(())
+    /// ```
+    #[cfg(feature = "yaml")]
+    pub fn from_yaml(text: &str) -> Result<Self> {
+        if text.len() > YAML_BYTES_MAX {
+            return Err(Error::invalid("suite", format!("{} bytes", text.len()), "at most 16 MiB of YAML"));
+        }
+        Self::from_settings(serde_saphyr::from_str(text).map_err(|e| Error::invalid_data("suite", e))?)
     }
 
     /// Runs every check in one pass over `data`, reading only the columns that checks and samples need.
@@ -303,8 +400,7 @@ impl Suite {
         if options.digest || options.quarantine.is_some() || options.passed.is_some() {
             return ScanRequest::all();
         }
-        let wanted: BTreeSet<String> =
-            self.entries.iter().flat_map(|entry| needed(schema, entry.check.as_ref())).collect();
+        let wanted: BTreeSet<String> = self.entries.iter().flat_map(|entry| needed(schema, entry.check())).collect();
         let columns: Vec<&str> = schema.names().filter(|name| wanted.contains(*name)).collect();
         match (columns.is_empty(), schema.names().next()) {
             // A row count needs some column to count.
@@ -321,10 +417,12 @@ impl Suite {
     pub fn check_row(&self, rows: &RecordBatch) -> Result<RowVerdicts> {
         let schema = Schema::new(rows.schema())?;
         let mut verdicts = RowVerdicts { rows: rows.num_rows(), checks: Vec::new() };
-        for entry in self.entries.iter().filter(|entry| entry.check.scope() == Scope::Row) {
-            let check = entry.check.as_ref();
-            let mut run = check.begin(&schema).map_err(|e| in_check(check.id(), e))?;
-            if let Some(failing) = marks(check, run.as_mut(), rows)? {
+        let hasher = KeyHasher::new();
+        let shared = Shared::new(rows, &hasher);
+        for entry in self.entries.iter().filter(|entry| entry.check().scope() == Scope::Row) {
+            let check = entry.check();
+            let mut run = entry.begin(&schema, &self.given)?;
+            if let Some(failing) = marks(check, &mut run, &shared)? {
                 verdicts.checks.push((check.id().clone(), check.severity(), failing));
             }
         }
@@ -373,14 +471,41 @@ impl RowVerdicts {
 /// The runs of a suite over one table.
 pub(super) struct Lanes {
     open: Vec<Lane>,
+    hasher: KeyHasher,
     /// Checks whose marks reject a row, in the order of the suite.
     pub(super) bits: Vec<Name>,
     pub(super) rows: u64,
 }
 
+/// A run of a check. Rules see what others asked of a batch, checks of the host do not.
+enum Open {
+    Rule(RuleRun),
+    Own(Box<dyn CheckRun>),
+}
+
+impl Open {
+    fn update(&mut self, batch: &Shared<'_>) -> Result<Option<BooleanBuffer>> {
+        let run = match self {
+            Self::Rule(run) => return run.update(batch),
+            Self::Own(run) => run,
+        };
+        Ok(run.update(batch)?.map(|marks| match marks.nulls() {
+            Some(nulls) => marks.values() & nulls.inner(),
+            None => marks.values().clone(),
+        }))
+    }
+
+    fn finish(self) -> Result<Finding> {
+        match self {
+            Self::Rule(run) => run.finish(),
+            Self::Own(run) => run.finish(),
+        }
+    }
+}
+
 struct Lane {
-    check: Arc<dyn Check>,
-    run: Box<dyn CheckRun>,
+    entry: Entry,
+    run: Open,
     sampler: Sampler,
     rejects: bool,
 }
@@ -396,21 +521,22 @@ pub(super) struct Judged {
 impl Lanes {
     pub(super) fn begin(suite: &Suite, schema: &Schema, samples: usize) -> Result<Self> {
         let lane = |entry: &Entry| {
-            let check = entry.check.clone();
-            let run = check.begin(schema).map_err(|e| in_check(check.id(), e))?;
-            let sampler = Sampler::new(schema, check.as_ref(), samples);
+            let run = entry.begin(schema, &suite.given)?;
+            let check = entry.check();
+            let sampler = Sampler::new(schema, check, samples);
             let rejects = check.severity() == Severity::Error && check.scope() != Scope::Table;
-            Ok(Lane { check, run, sampler, rejects })
+            Ok(Lane { entry: entry.clone(), run, sampler, rejects })
         };
         let open = suite.entries.iter().map(lane).collect::<Result<Vec<_>>>()?;
-        let bits = open.iter().filter(|lane| lane.rejects).map(|lane| lane.check.id().clone()).collect();
-        Ok(Self { open, bits, rows: 0 })
+        let bits = open.iter().filter(|lane| lane.rejects).map(|lane| lane.entry.check().id().clone()).collect();
+        Ok(Self { open, hasher: KeyHasher::new(), bits, rows: 0 })
     }
 
     pub(super) fn judge(&mut self, batch: &RecordBatch) -> Result<Judged> {
         let mut judged = Judged { marks: Vec::new(), rejected: BooleanBuffer::new_unset(batch.num_rows()) };
+        let shared = Shared::new(batch, &self.hasher);
         for lane in &mut self.open {
-            let Some(failing) = marks(lane.check.as_ref(), lane.run.as_mut(), batch)? else { continue };
+            let Some(failing) = marks(lane.entry.check(), &mut lane.run, &shared)? else { continue };
             let any = failing.count_set_bits() > 0;
             if any {
                 lane.sampler.take(batch, &failing, self.rows)?;
@@ -429,7 +555,7 @@ impl Lanes {
     fn finish(self) -> Result<(Vec<Finding>, Vec<Sample>)> {
         let (mut findings, mut samples) = (Vec::with_capacity(self.open.len()), Vec::new());
         for lane in self.open {
-            findings.push(lane.run.finish().map_err(|e| in_check(lane.check.id(), e))?);
+            findings.push(lane.run.finish().map_err(|e| in_check(lane.entry.check().id(), e))?);
             samples.extend(lane.sampler.finish());
         }
         Ok((findings, samples))
@@ -437,15 +563,12 @@ impl Lanes {
 }
 
 /// One batch through one run: a mark per row, without nulls, or none for a check of the whole table.
-fn marks(check: &dyn Check, run: &mut dyn CheckRun, batch: &RecordBatch) -> Result<Option<BooleanBuffer>> {
+fn marks(check: &dyn Check, run: &mut Open, batch: &Shared<'_>) -> Result<Option<BooleanBuffer>> {
     let answer = run.update(batch).map_err(|e| in_check(check.id(), e))?;
     let wanted = check.scope() != Scope::Table;
     match answer {
         None if !wanted => Ok(None),
-        Some(marks) if wanted && marks.len() == batch.num_rows() => Ok(Some(match marks.nulls() {
-            Some(nulls) => marks.values() & nulls.inner(),
-            None => marks.values().clone(),
-        })),
+        Some(marks) if wanted && marks.len() == batch.num_rows() => Ok(Some(marks)),
         other => {
             let found = other.map_or("no marks".to_owned(), |marks| format!("{} marks", marks.len()));
             let expected = if wanted { format!("{} marks", batch.num_rows()) } else { "no marks".to_owned() };

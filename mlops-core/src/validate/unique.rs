@@ -1,20 +1,16 @@
 //! Keys that no two rows share.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanBufferBuilder, LargeBinaryArray, LargeStringArray,
-    RecordBatch, StringArray, StringViewArray,
-};
-use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::array::ArrayRef;
+use arrow::buffer::BooleanBuffer;
 use serde::{Deserialize, Serialize};
 
 use super::Scope;
+use super::given::{Given, Shared};
 use super::kernel::{Column, Kernel, KernelRun, Verdict, measures, quoted, ratio};
-use crate::source::is_text;
+use crate::rowkey::{is_key, keyless};
 use crate::{Error, Result, Schema};
 
 /// Most distinct keys where nothing was said: their table takes 268 MB, and half as much again while it grows.
@@ -30,12 +26,13 @@ const COLUMNS_MAX: usize = 64;
 ///
 /// * A row with a null in any column of its key has no key: it passes, as in SQL.
 /// * Text is compared by its bytes, whatever the layout; `-0.0` equals `0.0` and every NaN equals every other.
-///   Booleans, numbers, times, text and binary; no nested types.
+///   Of nested types, lists and structs.
 /// * Both ways of counting are given as measures: `rows_in_duplicate_groups` (every row whose key comes more than once)
 ///   and `excess_rows` (rows beyond the first of their key), beside `distinct` and `without_key`. Excess rows are those
 ///   marked, so that what passes is unique; `observed` is their share.
-/// * Keys are compared by 128 bits of keyed SipHash: two different keys are taken for one with a probability of less than
-///   `n² / 2^128`. The table holds 16 bytes per slot at a load of 3/8 to 3/4, so 21 to 43 bytes per distinct key.
+/// * Keys of one column of numbers or times of up to 64 bits are compared exactly, others by keyed hashes: among n keys, two
+///   different ones are taken for one with a probability of less than `n² / 2^64` (one part in 180 000 for ten million), and
+///   much less where the first column is text or tells rows apart. The table holds 16 bytes per slot at a load of 3/8 to 3/4, so 21 to 43 bytes per distinct key.
 ///   A run ends with [`Error::Invalid`] when there are more than [`distinct_max`](Self::distinct_max).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,12 +83,10 @@ impl Kernel for Unique {
         self.columns.iter().map(String::as_str).collect()
     }
 
-    fn begin(&self, schema: &Schema) -> Result<Box<dyn KernelRun>> {
+    fn begin(&self, schema: &Schema, _given: &Given) -> Result<Box<dyn KernelRun>> {
         let columns = self.columns.iter().map(|name| key_column(schema, name)).collect::<Result<_>>()?;
-        let hashers = [RandomState::new(), RandomState::new()];
         Ok(Box::new(Run {
             columns,
-            hashers,
             seen: Seen::new(self.distinct_max),
             rows: 0,
             without_key: 0,
@@ -103,18 +98,11 @@ impl Kernel for Unique {
 
 fn key_column(schema: &Schema, name: &str) -> Result<Column> {
     let column = Column::find(schema, name)?;
-    match column.value_type() {
-        DataType::Null | DataType::Boolean | DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
-            Ok(column)
-        }
-        other if is_text(other) || fixed_width(other).is_some() => Ok(column),
-        _ => Err(column.unfit("a boolean, a number, a time, text or binary")),
-    }
+    if is_key(column.value_type()) { Ok(column) } else { Err(column.unfit("a type that keys are made of")) }
 }
 
 struct Run {
     columns: Vec<Column>,
-    hashers: [RandomState; 2],
     seen: Seen,
     rows: u64,
     without_key: u64,
@@ -123,23 +111,22 @@ struct Run {
 }
 
 impl KernelRun for Run {
-    fn update(&mut self, batch: &RecordBatch) -> Result<Option<BooleanBuffer>> {
-        let arrays = self.columns.iter().map(|column| column.of(batch)).collect::<Result<Vec<_>>>()?;
-        let parts = arrays.iter().map(|array| Part::new(array)).collect::<Result<Vec<_>>>()?;
-        let keyless = arrays.iter().fold(None, |all: Option<NullBuffer>, array| {
-            NullBuffer::union(all.as_ref(), array.logical_nulls().as_ref())
-        });
+    fn update(&mut self, batch: &Shared<'_>) -> Result<Option<BooleanBuffer>> {
+        let arrays = self.columns.iter().map(|column| column.of(batch)).collect::<Result<Vec<&ArrayRef>>>()?;
+        let keyless = keyless(&arrays);
         let rows = batch.num_rows();
         self.rows += rows as u64;
         self.without_key += keyless.as_ref().map_or(0, |nulls| nulls.null_count() as u64);
         // All hashes first: the look-ups that follow then wait for memory side by side.
-        let hashes = self.hashes(&parts, rows);
-        let mut excess = BooleanBufferBuilder::new(rows);
-        for (row, hash) in hashes.into_iter().enumerate() {
+        let columns = self.columns.iter().map(|column| batch.keys(column)).collect::<Result<Vec<_>>>()?;
+        let keys =
+            if let [single] = columns.as_slice() { single.clone() } else { Arc::new(batch.hasher().join(&columns)) };
+        let mut excess = Vec::with_capacity(rows);
+        for (row, key) in keys.iter().enumerate() {
             let has_key = keyless.as_ref().is_none_or(|nulls| nulls.is_valid(row));
-            excess.append(has_key && self.is_excess(hash)?);
+            excess.push(has_key && self.is_excess(*key)?);
         }
-        Ok(Some(excess.finish()))
+        Ok(Some(excess.into()))
     }
 
     fn finish(self: Box<Self>) -> Result<Verdict> {
@@ -162,31 +149,6 @@ impl KernelRun for Run {
 }
 
 impl Run {
-    fn hashes(&self, parts: &[Part], rows: usize) -> Vec<u128> {
-        let mut key = Vec::new();
-        let hash_row = |row| match parts {
-            [single] => self.hash(single.value(row)),
-            several => {
-                key.clear();
-                for part in several {
-                    part.push(row, &mut key);
-                }
-                self.hash(&key)
-            }
-        };
-        (0..rows).map(hash_row).collect()
-    }
-
-    fn hash(&self, key: &[u8]) -> u128 {
-        let half = |state: &RandomState| {
-            let mut hasher = state.build_hasher();
-            hasher.write(key);
-            u128::from(hasher.finish())
-        };
-        let [low, high] = &self.hashers;
-        half(low) | half(high) << 64
-    }
-
     /// Counts one row, and whether its key was there before.
     fn is_excess(&mut self, hash: u128) -> Result<bool> {
         let times = self.seen.see(hash)?;
@@ -210,7 +172,12 @@ enum Times {
 
 /// Keys seen, by hash: an open-addressed table of 128-bit slots. Zero is an empty slot; the lowest bit says that the key
 /// came more than once.
+///
+/// A key's place is its upper half, so that keys that count up fill memory in order, which is several times faster than in
+/// all places at once. Where keys crowd, by chance or by malice, all move to random places once and for all.
 struct Seen {
+    /// Odd, for random places.
+    factor: Option<u128>,
     slots: Vec<u128>,
     len: u64,
     max: u64,
@@ -218,9 +185,12 @@ struct Seen {
 
 const SLOTS_FIRST: usize = 1024;
 
+/// Steps from the place of a key after which keys are taken to crowd.
+const STEPS_MAX: usize = 64;
+
 impl Seen {
     fn new(max: u64) -> Self {
-        Self { slots: Vec::new(), len: 0, max }
+        Self { factor: None, slots: Vec::new(), len: 0, max }
     }
 
     fn see(&mut self, hash: u128) -> Result<Times> {
@@ -228,7 +198,12 @@ impl Seen {
             self.grow()?;
         }
         let key = (hash & !1).max(2);
-        let slot = Self::slot(&self.slots, key);
+        let mut found = self.slot(&self.slots, key);
+        if found.is_none() {
+            self.scatter()?;
+            found = self.slot(&self.slots, key);
+        }
+        let Some(slot) = found else { unreachable!("random places have no end of steps") };
         let times = match self.slots[slot] {
             0 => Times::First,
             once if once == key => Times::Second,
@@ -244,23 +219,39 @@ impl Seen {
         Ok(times)
     }
 
-    /// The slot that holds `key`, or the empty one that it belongs to. The table is never full.
-    fn slot(slots: &[u128], key: u128) -> usize {
+    /// The slot that holds `key`, or the empty one that it belongs to; none where keys crowd. The table is never full.
+    fn slot(&self, slots: &[u128], key: u128) -> Option<usize> {
         let mask = slots.len() - 1;
-        let mut slot = (key >> 64) as usize & mask;
-        while slots[slot] != 0 && slots[slot] & !1 != key {
+        let (mut slot, steps) = match self.factor {
+            None => ((key >> 64) as usize & mask, STEPS_MAX),
+            Some(factor) => ((key.wrapping_mul(factor) >> 64) as usize & mask, usize::MAX),
+        };
+        for _ in 0..steps {
+            if slots[slot] == 0 || slots[slot] & !1 == key {
+                return Some(slot);
+            }
             slot = (slot + 1) & mask;
         }
-        slot
+        None
+    }
+
+    /// Moves all keys to random places.
+    fn scatter(&mut self) -> Result<()> {
+        let state = RandomState::new();
+        self.factor = Some(u128::from(state.hash_one(0)) << 64 | u128::from(state.hash_one(1)) | 1);
+        self.resize(self.slots.len())
     }
 
     fn grow(&mut self) -> Result<()> {
-        let wanted = (self.slots.len() * 2).max(SLOTS_FIRST);
+        self.resize((self.slots.len() * 2).max(SLOTS_FIRST))
+    }
+
+    fn resize(&mut self, wanted: usize) -> Result<()> {
         let mut larger = Vec::new();
         larger.try_reserve_exact(wanted).map_err(|e| Error::external("memory", e))?;
         larger.resize(wanted, 0);
         for entry in self.slots.iter().filter(|entry| **entry != 0) {
-            let slot = Self::slot(&larger, entry & !1);
+            let Some(slot) = self.slot(&larger, entry & !1) else { return self.scatter() };
             larger[slot] = *entry;
         }
         self.slots = larger;
@@ -268,77 +259,34 @@ impl Seen {
     }
 }
 
-/// One column of the key as bytes, equal for equal values.
-enum Part {
-    Fixed { bytes: Buffer, width: usize },
-    Text(StringArray),
-    LargeText(LargeStringArray),
-    TextView(StringViewArray),
-    Bytes(BinaryArray),
-    LargeBytes(LargeBinaryArray),
-    BytesView(BinaryViewArray),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Part {
-    fn new(array: &ArrayRef) -> Result<Self> {
-        Ok(match array.data_type() {
-            DataType::Null => Self::Fixed { bytes: Buffer::from(&[] as &[u8]), width: 0 },
-            DataType::Boolean => {
-                let values = array.as_boolean().values();
-                Self::Fixed { bytes: values.iter().map(u8::from).collect::<Vec<_>>().into(), width: 1 }
-            }
-            DataType::Float16 | DataType::Float32 | DataType::Float64 => {
-                let wide = cast(array, &DataType::Float64)?;
-                let values = wide.as_primitive::<Float64Type>().values();
-                Self::Fixed { bytes: values.iter().copied().map(canonical).collect::<Vec<_>>().into(), width: 8 }
-            }
-            DataType::Utf8 => Self::Text(array.as_string().clone()),
-            DataType::LargeUtf8 => Self::LargeText(array.as_string().clone()),
-            DataType::Utf8View => Self::TextView(array.as_string_view().clone()),
-            DataType::Binary => Self::Bytes(array.as_binary().clone()),
-            DataType::LargeBinary => Self::LargeBytes(array.as_binary().clone()),
-            DataType::BinaryView => Self::BytesView(array.as_binary_view().clone()),
-            DataType::Dictionary(_, values) => Self::new(&cast(array, values)?)?,
-            fixed => {
-                let width =
-                    fixed_width(fixed).ok_or_else(|| Error::schema("*", "a type that keys are made of", fixed))?;
-                let data = array.to_data();
-                let bytes = data.buffers()[0].slice_with_length(data.offset() * width, data.len() * width);
-                Self::Fixed { bytes, width }
-            }
-        })
-    }
-
-    fn value(&self, row: usize) -> &[u8] {
-        match self {
-            Self::Fixed { bytes, width } => &bytes.as_slice()[row * width..(row + 1) * width],
-            Self::Text(values) => values.value(row).as_bytes(),
-            Self::LargeText(values) => values.value(row).as_bytes(),
-            Self::TextView(values) => values.value(row).as_bytes(),
-            Self::Bytes(values) => values.value(row),
-            Self::LargeBytes(values) => values.value(row),
-            Self::BytesView(values) => values.value(row),
+    /// Keys that all have one place, in the order and number that a set would count them.
+    #[test]
+    fn keys_that_crowd_are_scattered_and_still_counted() {
+        let mut seen = Seen::new(1 << 20);
+        let key = |i: u64| u128::from(i << 40) << 64 | 2;
+        for i in 0..3_000 {
+            assert!(matches!(seen.see(key(i)).unwrap(), Times::First));
         }
+        assert!(seen.factor.is_some());
+        assert!((0..3_000).all(|i| matches!(seen.see(key(i)).unwrap(), Times::Second)));
+        assert!((0..3_000).all(|i| matches!(seen.see(key(i)).unwrap(), Times::Later)));
+        assert_eq!(seen.len, 3_000);
     }
 
-    /// Appends the value to a key of several columns; its length goes before it where lengths differ.
-    fn push(&self, row: usize, key: &mut Vec<u8>) {
-        let value = self.value(row);
-        if !matches!(self, Self::Fixed { .. }) {
-            key.extend_from_slice(&(value.len() as u64).to_le_bytes());
+    #[test]
+    fn keys_that_count_up_stay_in_order() {
+        let mut seen = Seen::new(1 << 20);
+        for i in 0..100_000_u64 {
+            assert!(matches!(seen.see(u128::from(i) << 64 | 2).unwrap(), Times::First));
         }
-        key.extend_from_slice(value);
+        assert!(seen.factor.is_none());
+        assert!(matches!(seen.see(5 << 64 | 2).unwrap(), Times::Second));
+        let mut full = Seen::new(1);
+        full.see(1 << 64).unwrap();
+        assert!(matches!(full.see(2 << 64), Err(Error::Invalid { .. })));
     }
-}
-
-fn fixed_width(data_type: &DataType) -> Option<usize> {
-    match data_type {
-        DataType::FixedSizeBinary(width) => usize::try_from(*width).ok(),
-        primitive => primitive.primitive_width(),
-    }
-}
-
-/// Bits of a float with one zero and one NaN.
-fn canonical(value: f64) -> u64 {
-    if value.is_nan() { f64::NAN.to_bits() } else { (value + 0.0).to_bits() }
 }

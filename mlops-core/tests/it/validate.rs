@@ -1,13 +1,17 @@
 //! Every rule passes the kit of checks, and the kits catch what breaks a contract.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use mlops_core::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use mlops_core::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampSecondArray};
+use mlops_core::expr::Expr;
 use mlops_core::profile::{ProfileOptions, Profiler};
+use mlops_core::source::Comparison;
 use mlops_core::validate::{
-    Columns, Drift, NullRatio, OneOf, Pattern, Range, RowCount, Rule, RuleCheck, RuleSpec, Severity, Unique,
+    Columns, Compare, Drift, Freshness, GroupMeasure, Groups, Holds, Measure, Monotonic, Mostly, NullRatio, OneOf,
+    Pattern, Range, Refers, RowCount, Rule, RuleCheck, RuleSpec, Severity, Statistic, TextLength, Unique, When,
 };
-use mlops_core::{Dataset, Name, testkit};
+use mlops_core::{Dataset, EventTime, Name, testkit};
 
 fn table(ids: Vec<Option<i64>>, prices: Vec<Option<f64>>, plans: Vec<Option<&str>>) -> Dataset {
     let batch = RecordBatch::try_from_iter_with_nullable([
@@ -71,6 +75,77 @@ fn unique_keeps_the_contract() {
 #[test]
 fn row_count_keeps_the_contract() {
     rule(RowCount::between(0, 5));
+}
+
+#[test]
+fn text_length_keeps_the_contract() {
+    rule(TextLength::between("plan", 7, 8));
+}
+
+#[test]
+fn comparisons_and_expressions_keep_the_contract() {
+    rule(Compare::columns("price", Comparison::LtEq, "id"));
+    rule(Holds::parse("price >= 0 and (length(plan) < 9 or id is null)").unwrap());
+}
+
+#[test]
+fn order_keeps_the_contract() {
+    rule(Monotonic::rising("id"));
+    rule(Monotonic::rising("id").strict().per(["plan"]));
+}
+
+#[test]
+fn groups_keep_the_contract() {
+    rule(Groups::of(["id"], GroupMeasure::Count).at_most(1.0));
+    rule(Groups::of(["plan"], GroupMeasure::Min("price".to_owned())).at_least(0.0));
+    rule(Groups::of(["id"], GroupMeasure::Distinct("plan".to_owned())).at_most(1.0));
+}
+
+#[test]
+fn statistics_keep_the_contract() {
+    rule(Statistic::of("id", Measure::Mean).at_least(2.0));
+    rule(Statistic::of("id", Measure::Quantile(0.5)).at_least(2.0));
+}
+
+#[test]
+fn shares_keep_the_contract() {
+    rule(Mostly::of(Range::of("price").at_least(0), 0.9));
+    rule(Mostly::of(Range::of("price").at_least(0), 0.99).confidence(0.6));
+    rule(NullRatio::of("plan").max(0.05).confidence(0.9));
+}
+
+#[test]
+fn conditions_keep_the_contract() {
+    let prepaid = || Expr::parse("plan = 'prepaid'").unwrap();
+    rule(When::holds(prepaid(), Unique::of(["id"])));
+    rule(When::holds(Expr::parse("id > 0").unwrap(), NullRatio::of("plan").max(0.2)));
+}
+
+#[test]
+fn references_keep_the_contract() {
+    let plans = StringArray::from(vec!["prepaid", "postpaid", "business"]);
+    let plans = RecordBatch::try_from_iter([("name", Arc::new(plans) as ArrayRef)]).unwrap();
+    let plans = Dataset::from_batches([plans]).unwrap();
+    let rule: Rule = Refers::of(["plan"], "plans", ["name"]).unwrap().into();
+    let make = || {
+        let spec = RuleSpec { id: Name::new("plan").unwrap(), severity: Severity::Error, rule: rule.clone() };
+        RuleCheck::new(spec).unwrap().refer("plans", &plans).unwrap()
+    };
+    testkit::check(make, &good(), &bad());
+}
+
+#[test]
+fn freshness_keeps_the_contract() {
+    let times = |seconds: Vec<i64>| {
+        let batch = RecordBatch::try_from_iter([("at", Arc::new(TimestampSecondArray::from(seconds)) as ArrayRef)]);
+        Dataset::from_batches([batch.unwrap()]).unwrap()
+    };
+    let rule: Rule = Freshness::of("at", Duration::from_mins(1)).into();
+    let make = || {
+        let spec = RuleSpec { id: Name::new("fresh").unwrap(), severity: Severity::Error, rule: rule.clone() };
+        RuleCheck::new(spec).unwrap().at(EventTime::from_secs(100))
+    };
+    testkit::check(make, &times(vec![1, 40, 7]), &times(vec![1, 39, 7]));
 }
 
 #[test]

@@ -58,16 +58,16 @@ impl Best {
         })
     }
 
-    fn see(&mut self, row: u64, digest: Option<u128>, rank: Option<u64>) {
-        let Some(digest) = digest else {
+    fn see(&mut self, row: u64, key: Option<u128>, rank: Option<u64>) {
+        let Some(key) = key else {
             self.kept.set(row);
             self.changes.rows_out += 1;
             return;
         };
         let last = self.ranked.is_none();
-        match self.winners.get_mut(&digest) {
+        match self.winners.get_mut(&key) {
             None => {
-                self.winners.insert(digest, Winner { row, rank });
+                self.winners.insert(key, Winner { row, rank });
                 self.kept.set(row);
                 self.changes.rows_out += 1;
             }
@@ -91,9 +91,9 @@ impl Pass for Best {
             shelf.push(&batch)?;
         }
         let ranks = self.ranked.map(|position| ranks(batch.column(position))).transpose()?;
-        for (place, digest) in self.reader.digests(&batch)?.into_iter().enumerate() {
+        for (place, key) in self.reader.keys(&batch)?.into_iter().enumerate() {
             let rank = ranks.as_ref().and_then(|ranks| ranks[place]);
-            self.see(self.changes.rows_in + place as u64, digest, rank);
+            self.see(self.changes.rows_in + place as u64, key, rank);
         }
         if self.winners.len() as u64 > self.keys_max {
             return Err(too_many(self.keys_max));

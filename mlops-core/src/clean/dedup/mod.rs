@@ -4,9 +4,9 @@ mod best;
 mod key;
 pub(super) mod near;
 
-pub(super) use key::{KeyReader, canonical, converter};
 pub use near::{FittedNearDedup, NEAR_BYTES_DEFAULT, NearDedup, NearDedupBuilder, Shingles};
 
+use self::key::KeyReader;
 use std::collections::HashSet;
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -48,10 +48,11 @@ pub enum Keep {
 ///
 /// * The key is the whole row, where null equals null; or some columns, where a row with a null in any of them has no key
 ///   and stays, unless [`nulls_are_equal`](DedupBuilder::nulls_are_equal).
-/// * Text is compared by its bytes, whatever the layout; `-0.0` equals `0.0` and every NaN equals every other (in `Float16`
-///   and inside of nested values their bits count).
-/// * Keys are compared by the first 128 bits of their BLAKE3 digest: among n keys, two different ones are taken for one with
-///   a probability of less than `n² / 2^129`, which is 10⁻²⁵ for ten million.
+/// * Text is compared by its bytes, whatever the layout; `-0.0` equals `0.0` and every NaN equals every other (inside of
+///   nested values their bits count).
+/// * Keys are compared by keyed hashes of 128 bits: among n keys, two different ones are taken for one with a probability of
+///   less than `n² / 2^64` (one part in 180 000 for ten million), and much less where the first column of the key is text or
+///   tells rows apart.
 /// * Memory: [`Keep::First`] holds 20 to 40 bytes per different key. The others can let go of no row before they have seen
 ///   all: they hold 55 to 110 bytes per different key and one bit per row, and set the rows themselves aside, in memory up to
 ///   [`held_bytes_max`](DedupBuilder::held_bytes_max) and in a temporary file of the table's size beyond; they go out when the
@@ -275,8 +276,8 @@ impl Pass for First {
     fn apply(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         let batch = admit(&self.input, batch)?;
         let mut keep = Vec::with_capacity(batch.num_rows());
-        for digest in self.reader.digests(&batch)? {
-            keep.push(digest.is_none_or(|digest| self.seen.insert(digest)));
+        for key in self.reader.keys(&batch)? {
+            keep.push(key.is_none_or(|key| self.seen.insert(key)));
         }
         if self.seen.len() as u64 > self.keys_max {
             return Err(too_many(self.keys_max));

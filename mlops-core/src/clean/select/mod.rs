@@ -7,10 +7,10 @@ use arrow::datatypes::Schema as ArrowSchema;
 use arrow::row::RowConverter;
 use serde::{Deserialize, Serialize};
 
-use super::dedup::{canonical, converter};
 use super::impute::missing;
 use super::rows::{RowKernel, RowPass, fitted_column, pack, scan, settings, type_name};
 use super::{FittedTransform, Nan, Pass, Pick, Scope, StepChanges, Transform, TransformState};
+use crate::rowkey::{canonical, converter};
 use crate::schema::Role;
 use crate::{Dataset, Error, Result, Schema};
 

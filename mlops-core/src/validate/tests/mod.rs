@@ -3,7 +3,9 @@
 mod drifts;
 mod property;
 mod rules;
+mod suggestions;
 mod suites;
+mod wide;
 
 use std::sync::Arc;
 

@@ -8,7 +8,12 @@ use arrow::datatypes::DataType;
 use proptest::prelude::*;
 
 use crate::Dataset;
-use crate::validate::{Columns, NullRatio, OneOf, Pattern, Range, RowCount, RunOptions, Suite, Unique};
+use crate::expr::Expr;
+use crate::source::Comparison;
+use crate::validate::{
+    Columns, Compare, GroupMeasure, Groups, Holds, Monotonic, Mostly, NullRatio, OneOf, Pattern, Range, RowCount,
+    RunOptions, Suite, TextLength, Unique, When,
+};
 
 type Row = (Option<i64>, Option<f64>, Option<String>);
 
@@ -34,6 +39,15 @@ fn suite() -> Suite {
         .and_then(|s| s.rule("form", Pattern::of("text", "a?b*")))
         .and_then(|s| s.rule("key", Unique::of(["id"])))
         .and_then(|s| s.rule("keys", Unique::of(["id", "text", "real"])))
+        .and_then(|s| s.rule("length", TextLength::between("text", 1, 1)))
+        .and_then(|s| s.rule("compare", Compare::columns("id", Comparison::Gt, "real")))
+        .and_then(|s| s.rule("holds", Holds::parse("length(text) + id > 1 or real is null").unwrap()))
+        .and_then(|s| s.rule("order", Monotonic::rising("real")))
+        .and_then(|s| s.rule("orders", Monotonic::falling("id").strict().per(["text"])))
+        .and_then(|s| s.rule("groups", Groups::of(["text"], GroupMeasure::Distinct("id".into())).at_most(1.0)))
+        .and_then(|s| s.rule("mostly", Mostly::of(Range::of("id").at_least(0), 0.5)))
+        .and_then(|s| s.rule("when", When::holds(Expr::parse("text = 'a'").unwrap(), NullRatio::of("real"))))
+        .and_then(|s| s.rule("whens", When::holds(Expr::parse("id > 0").unwrap(), Unique::of(["text"]))))
         .and_then(|s| s.rule("columns", Columns::of(["id", "real", "text"]).ordered().exact()))
         .and_then(|s| s.rule("rows", RowCount::between(5, 20)))
         .unwrap()
@@ -48,7 +62,7 @@ fn layout() -> impl Strategy<Value = DataType> {
     prop_oneof![Just(DataType::Utf8), Just(DataType::LargeUtf8), Just(DataType::Utf8View), Just(dictionary)]
 }
 
-/// What rule by rule should be found, row by row and without Arrow.
+/// What the first rules should find, row by row and without Arrow.
 fn expected(rows: &[Row]) -> Vec<u64> {
     let count = |fails: &dyn Fn(&Row) -> bool| rows.iter().filter(|row| fails(row)).count() as u64;
     let bits = |v: f64| if v.is_nan() { u64::MAX } else { (v + 0.0).to_bits() };
@@ -66,8 +80,12 @@ fn expected(rows: &[Row]) -> Vec<u64> {
         count(&|row| row.2.as_deref().is_some_and(|t| !form(t))),
         id_again,
         key_again,
-        0,
-        0,
+        count(&|row| row.2.as_deref().is_some_and(|t| t.len() != 1)),
+        count(&|row| row.0.zip(row.1).is_some_and(|(id, real)| id as f64 <= real || real.is_nan())),
+        count(&|row| {
+            let known = row.0.zip(row.2.as_deref()).filter(|_| row.1.is_some());
+            known.is_some_and(|(id, text)| text.len() as i64 + id <= 1)
+        }),
     ]
 }
 
@@ -83,7 +101,10 @@ proptest! {
         let all = RunOptions::new().samples(100);
         let one = suite().run_with(&plain, &all).unwrap().report;
         let counts: Vec<u64> = one.findings.iter().map(|finding| finding.failed_rows).collect();
-        prop_assert_eq!(counts, expected(&rows));
+        let expected = expected(&rows);
+        prop_assert_eq!(&counts[..expected.len()], expected);
+        let when = rows.iter().filter(|row| row.2.as_deref() == Some("a") && row.1.is_none()).count() as u64;
+        prop_assert_eq!(one.finding("when").unwrap().failed_rows, when);
 
         let laid_out = batch(&rows, &layout);
         let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(rows.len())).collect();
@@ -100,7 +121,7 @@ proptest! {
         let verdicts = suite().check_row(&laid_out).unwrap();
         for row in 0..rows.len() {
             let sampled = |check: &str| one.samples.iter().any(|s| s.check.as_str() == check && s.row == row as u64);
-            for check in ["nulls", "id_range", "real_range", "set", "form"] {
+            for check in ["nulls", "id_range", "real_range", "set", "form", "length", "compare", "holds", "when"] {
                 let failed = verdicts.failed(row).any(|(id, _)| id.as_str() == check);
                 prop_assert_eq!(failed, sampled(check), "{} at {}", check, row);
             }
