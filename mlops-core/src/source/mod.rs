@@ -10,6 +10,8 @@ mod json;
 mod local;
 mod memory;
 mod parquet;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod predicate;
 mod print;
 mod quarantine;
@@ -24,6 +26,8 @@ pub use infer::{InferenceReport, InferredColumn, SAMPLE_ROWS_DEFAULT};
 pub use json::{JsonSink, JsonSource, JsonSourceBuilder, NonFinite};
 pub use memory::{MemorySink, MemorySource};
 pub use parquet::{ParquetSink, ParquetSinkBuilder, ParquetSource, ParquetSourceBuilder};
+#[cfg(feature = "postgres")]
+pub use postgres::{Cursor, KeyedRows, PostgresSource, PostgresSourceBuilder};
 pub(crate) use predicate::is_text;
 pub use predicate::{Comparison, Predicate, Scalar};
 pub use quarantine::{Quarantine, SetAside};

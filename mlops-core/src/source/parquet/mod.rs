@@ -187,7 +187,7 @@ impl Iterator for Scan {
 }
 
 /// `batch` with the columns of `schema` in its order; other encodings of the same content are cast.
-fn adopt(schema: &Schema, batch: RecordBatch) -> Result<RecordBatch> {
+pub(super) fn adopt(schema: &Schema, batch: RecordBatch) -> Result<RecordBatch> {
     let found = batch.schema();
     let indices = schema.names().map(|name| found.index_of(name)).collect::<Result<Vec<_>, _>>()?;
     let batch = batch.project(&indices)?;
