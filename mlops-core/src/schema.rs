@@ -3,6 +3,15 @@
 //! The annotations live in Arrow field metadata (`mlops.role`, `mlops.sensitivity`, `mlops.unit`), so they travel
 //! through Parquet, IPC and the C interface without a side file.
 
+mod diff;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod widen;
+
+pub use diff::{Compatibility, SchemaChange, SchemaDiff};
+pub use reader::SchemaReader;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -323,64 +332,5 @@ impl fmt::Debug for Schema {
             list.entry(&format_args!("{}: {} {role:?} {sensitivity:?}", field.name(), field.data_type()));
         }
         list.finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn schema(fields: &[(&str, DataType)]) -> Schema {
-        Schema::new(ArrowSchema::new(fields.iter().map(|(n, t)| Field::new(*n, t.clone(), true)).collect::<Vec<_>>()))
-            .unwrap()
-    }
-
-    #[test]
-    fn annotations_survive_the_arrow_schema() {
-        let made = schema(&[("a", DataType::Int64), ("b", DataType::Utf8)])
-            .with_role("a", Role::Key)
-            .and_then(|s| s.with_sensitivity("b", Sensitivity::Personal))
-            .and_then(|s| s.with_unit("a", "VND"))
-            .unwrap();
-        let read = Schema::new(made.arrow().clone()).unwrap();
-        assert_eq!(read, made);
-        assert_eq!(read.role("a").unwrap(), Role::Key);
-        assert_eq!(read.hidden(), ["b"]);
-        assert_eq!(read.unit("a").unwrap(), Some("VND"));
-        assert_eq!(read.single(Role::Key).unwrap(), "a");
-        assert!(read.single(Role::Label).is_err());
-    }
-
-    #[test]
-    fn fingerprint_sees_annotations_and_order_but_not_string_layout() {
-        let base = schema(&[("a", DataType::Int64), ("b", DataType::Utf8)]);
-        let view = schema(&[("a", DataType::Int64), ("b", DataType::Utf8View)]);
-        let turned = schema(&[("b", DataType::Utf8), ("a", DataType::Int64)]);
-        assert_eq!(base.fingerprint(), view.fingerprint());
-        assert_ne!(base.fingerprint(), turned.fingerprint());
-        assert_ne!(base.fingerprint(), base.with_role("a", Role::Key).unwrap().fingerprint());
-    }
-
-    #[test]
-    fn two_columns_of_one_name_are_refused() {
-        let twice = vec![Field::new("a", DataType::Int64, true), Field::new("a", DataType::Utf8, true)];
-        assert!(matches!(Schema::new(ArrowSchema::new(twice)), Err(Error::AlreadyExists { .. })));
-    }
-
-    #[test]
-    fn an_unknown_annotation_is_refused_by_name() {
-        let field = Field::new("a", DataType::Int64, true).with_metadata([(ROLE.to_owned(), "boss".to_owned())].into());
-        let error = Schema::new(ArrowSchema::new(vec![field])).unwrap_err().to_string();
-        assert!(error.contains("column `a`") && error.contains("boss"), "{error}");
-    }
-
-    #[test]
-    fn a_missing_or_retyped_column_is_named() {
-        let have = schema(&[("a", DataType::Int64), ("x", DataType::Utf8)]);
-        assert!(have.ensure_provides(&schema(&[("a", DataType::Int64)])).is_ok());
-        let missing = have.ensure_provides(&schema(&[("b", DataType::Int64)])).unwrap_err().to_string();
-        assert!(missing.contains("`b`"), "{missing}");
-        let retyped = have.ensure_provides(&schema(&[("a", DataType::Utf8)])).unwrap_err().to_string();
-        assert!(retyped.contains("`a`") && retyped.contains("Int64"), "{retyped}");
     }
 }

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 
+use super::compression::Output;
 use super::spoilt::Spoilt;
 use super::{SinkWriter, SourceInfo, Written};
-use crate::file::AtomicFile;
 use crate::time::EventTime;
 use crate::{Error, Result, Schema};
 
@@ -61,7 +61,7 @@ pub(super) trait Lines: Send {
 
 /// One write of a text format.
 pub(super) struct LineWriter<L> {
-    pub(super) file: AtomicFile,
+    pub(super) file: Output,
     pub(super) schema: Schema,
     pub(super) lines: L,
     pub(super) rows: u64,

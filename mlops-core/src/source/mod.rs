@@ -1,11 +1,18 @@
 //! Where data comes from and goes to.
 //!
 //! A [`DataSource`] can be scanned any number of times; a [`DataSink`] shows nothing of a write until it is committed.
-//! Entry points: [`DataSource::scan`], [`DataSink::begin`].
+//! Entry points: [`open`] and [`create`] for files by the ending of their name, [`DataSource::scan`], [`DataSink::begin`].
 
+mod adopt;
 mod cells;
+mod compression;
+mod convert;
 mod csv;
+mod files;
+mod format;
+mod guard;
 mod infer;
+mod ipc;
 mod json;
 mod local;
 mod memory;
@@ -21,8 +28,14 @@ mod request;
 mod spoilt;
 mod stream;
 
-pub use csv::{COLUMNS_MAX, CsvSink, CsvSinkBuilder, CsvSource, CsvSourceBuilder, RECORD_BYTES_MAX};
+pub use convert::{ConvertOptions, Converted, convert};
+pub use csv::{COLUMNS_MAX, CsvSink, CsvSinkBuilder, CsvSource, CsvSourceBuilder, RECORD_BYTES_MAX, SniffReport};
+pub use files::{
+    FILES_MAX, FilesProgress, FilesSink, FilesSinkBuilder, FilesSource, FilesSourceBuilder, PARTITIONS_MAX,
+};
+pub use format::{FileFormat, create, open};
 pub use infer::{InferenceReport, InferredColumn, SAMPLE_ROWS_DEFAULT};
+pub use ipc::{IpcCompression, IpcLayout, IpcSink, IpcSinkBuilder, IpcSource, IpcSourceBuilder};
 pub use json::{JsonSink, JsonSource, JsonSourceBuilder, NonFinite};
 pub use memory::{MemorySink, MemorySource};
 pub use parquet::{ParquetSink, ParquetSinkBuilder, ParquetSource, ParquetSourceBuilder};

@@ -13,8 +13,9 @@ use mlops_core::arrow::array::{
 use mlops_core::arrow::datatypes::{DataType, Field, Fields, Int32Type, Int64Type, Schema as ArrowSchema, UnionMode};
 use mlops_core::schema::{Role, Sensitivity};
 use mlops_core::source::{
-    CsvSink, CsvSource, DataSink, DataSource, JsonSink, JsonSource, MemorySink, MemorySource, ParquetSink,
-    ParquetSource, Quarantine, ScanRequest,
+    self, CsvSink, CsvSource, DataSink, DataSource, FileFormat, FilesSink, FilesSource, IpcCompression, IpcLayout,
+    IpcSink, IpcSource, JsonSink, JsonSource, MemorySink, MemorySource, ParquetSink, ParquetSource, Quarantine,
+    ScanRequest,
 };
 use mlops_core::testkit::{self, FlakySink, FlakySource};
 use mlops_core::{Dataset, Error, Result, Schema};
@@ -185,6 +186,136 @@ fn parquet_passes_the_kit_of_sources() {
 }
 
 #[test]
+fn ipc_passes_the_kit_of_sources() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.arrow");
+    let wild = [f64::NAN, f64::INFINITY, 1.0, f64::NAN, f64::NAN, f64::NAN, -0.0, 0.0];
+    let data = add(&nested(), column("wild", Float64Array::from(wild.to_vec()), false));
+    for layout in [IpcLayout::File, IpcLayout::Stream] {
+        for compression in [IpcCompression::None, IpcCompression::Zstd] {
+            write(&data, &IpcSink::builder(&path).layout(layout).compression(compression).build().unwrap());
+            testkit::data_source(&IpcSource::open(&path).unwrap(), &data);
+        }
+    }
+    let few = data.schema().project(&["name", "id"]).unwrap();
+    let source = IpcSource::builder(&path).schema(few).build().unwrap();
+    let two = ScanRequest::all().columns(["name", "id"]);
+    testkit::data_source(&source, &Dataset::collect(data.scan(&two).unwrap()).unwrap());
+
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() * 2 / 3]).unwrap();
+    testkit::unreadable_source(&source);
+    fs::remove_file(&path).unwrap();
+    testkit::missing_source(&source);
+}
+
+/// The rows of `flat` with a column in front whose values sort as the folders do that are named after them.
+fn partitioned() -> Dataset {
+    let data = flat();
+    let kinds = [Some("a"), Some("a"), Some("b/%2F"), Some("c"), Some("c"), Some("c"), Some("x y"), Some("é")];
+    let batch = data.to_batch().unwrap();
+    let fields = std::iter::once(Arc::new(Field::new("kind", DataType::Utf8, true)));
+    let fields: Vec<_> = fields.chain(batch.schema().fields().iter().cloned()).collect();
+    let kind: ArrayRef = Arc::new(StringArray::from(kinds.to_vec()));
+    let columns = std::iter::once(kind).chain(batch.columns().iter().cloned()).collect();
+    let batch = RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), columns).unwrap();
+    Dataset::from_batches([batch]).unwrap()
+}
+
+const FORMATS: [FileFormat; 5] =
+    [FileFormat::Csv, FileFormat::Tsv, FileFormat::JsonLines, FileFormat::Parquet, FileFormat::ArrowIpc];
+
+#[test]
+fn folders_of_files_pass_the_kits() {
+    for format in FORMATS {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("t");
+        let data = partitioned();
+        let sink = FilesSink::builder(&place).partition_by(["kind"]).format(format).build().unwrap();
+        let duration = DataType::Duration(mlops_core::arrow::datatypes::TimeUnit::Second);
+        let unfit = Schema::new(ArrowSchema::new(vec![
+            Field::new("kind", duration, true),
+            Field::new("id", DataType::Int64, true),
+        ]));
+        testkit::refusing_sink(&sink, || read(FilesSource::open(&place)), &unfit.unwrap());
+        testkit::data_sink(&sink, || read(FilesSource::open(&place)), &data);
+        assert_eq!(listing(folder.path()), ["t"]);
+
+        write(&data, &sink);
+        let source = FilesSource::open(&place).unwrap();
+        testkit::data_source(&source, &data);
+        testkit::data_source(source::open(&place).unwrap().as_ref(), &data);
+        let last = source.files().last().unwrap().to_owned();
+        let bytes = fs::read(&last).unwrap();
+        fs::write(&last, &bytes[..bytes.len() / 2]).unwrap();
+        testkit::unreadable_source(&source);
+        fs::remove_dir_all(&place).unwrap();
+        testkit::missing_source(&source);
+    }
+}
+
+#[test]
+fn every_format_converts_into_every_other_and_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let names =
+        ["a.csv", "a.tsv", "a.jsonl", "a.parquet", "a.arrow", "a.arrows", "b.csv.gz", "b.jsonl.zst", "b.ndjson"];
+    let data = flat();
+    for from in names {
+        let first = folder.path().join(from);
+        write(&data, source::create(&first).unwrap().as_ref());
+        for to in names {
+            let second = folder.path().join(format!("2{to}"));
+            let options = source::ConvertOptions::new().schema(data.schema().clone());
+            let opened: Arc<dyn DataSource> = match FileFormat::of(&first).unwrap() {
+                // Text has no schema of its own.
+                FileFormat::Csv => Arc::new(CsvSource::builder(&first).schema(data.schema().clone()).build().unwrap()),
+                FileFormat::Tsv => {
+                    Arc::new(CsvSource::builder(&first).delimiter(b'\t').schema(data.schema().clone()).build().unwrap())
+                }
+                FileFormat::JsonLines => {
+                    Arc::new(JsonSource::builder(&first).schema(data.schema().clone()).build().unwrap())
+                }
+                _ => source::open(&first).unwrap(),
+            };
+            let sink = source::create(&second).unwrap();
+            let converted = source::convert(opened.as_ref(), sink.as_ref(), options).unwrap();
+            assert_eq!(converted.digest, data.digest().unwrap(), "{from} to {to}");
+            assert_eq!(
+                (converted.written.rows, converted.written.size_bytes),
+                (8, fs::metadata(&second).unwrap().len())
+            );
+        }
+    }
+}
+
+#[test]
+fn a_conversion_is_watched_and_can_be_stopped_without_a_trace() {
+    use std::sync::Mutex;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.arrow");
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = told.clone();
+    let request = || ScanRequest::all().batch_rows(3);
+    let options = source::ConvertOptions::new()
+        .request(request())
+        .on_progress(move |p| log.lock().unwrap().push((p.rows, p.batches)));
+    source::convert(&flat(), &IpcSink::new(&path), options).unwrap();
+    assert_eq!(*told.lock().unwrap(), [(3, 1), (6, 2), (8, 3)]);
+
+    let other = folder.path().join("other.parquet");
+    let asked = Mutex::new(0);
+    let third = move || {
+        let mut asked = asked.lock().unwrap();
+        *asked += 1;
+        *asked == 3
+    };
+    let options = source::ConvertOptions::new().request(request()).cancelled(third);
+    let error = source::convert(&flat(), &ParquetSink::new(&other), options).unwrap_err();
+    assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
+    assert_eq!(listing(folder.path()), ["t.arrow"]);
+}
+
+#[test]
 fn memory_passes_the_kit_of_sources() {
     let data = nested();
     testkit::data_source(&data, &data);
@@ -228,6 +359,23 @@ fn our_sinks_pass_the_kit() {
     testkit::refusing_sink(&ParquetSink::new(&parquet), read_parquet, &unfit(union));
     testkit::data_sink(&ParquetSink::new(&parquet), read_parquet, &data);
     assert_eq!(listing(folder.path()), ["t.csv", "t.jsonl", "t.parquet"]);
+
+    let packed = [path("p.csv.gz"), path("p.csv.zst")];
+    for place in &packed {
+        let typed = || read(CsvSource::builder(place).schema(with_nan().schema().clone()).build());
+        testkit::data_sink(&CsvSink::new(place), typed, &with_nan());
+    }
+    for layout in [IpcLayout::File, IpcLayout::Stream] {
+        let folder = tempfile::tempdir().unwrap();
+        let arrow = folder.path().join("t.arrow");
+        let sink = IpcSink::builder(&arrow).layout(layout).compression(IpcCompression::Lz4).build().unwrap();
+        let words = DataType::Dictionary(DataType::Int32.into(), DataType::Utf8.into());
+        let entry = vec![Field::new("keys", DataType::Utf8, false), Field::new("values", words, true)];
+        let map = DataType::Map(Field::new_struct("entries", entry, false).into(), false);
+        testkit::refusing_sink(&sink, || read(IpcSource::open(&arrow)), &unfit(map));
+        testkit::data_sink(&sink, || read(IpcSource::open(&arrow)), &data);
+        assert_eq!(listing(folder.path()), ["t.arrow"]);
+    }
 
     let memory = MemorySink::new("place");
     testkit::data_sink(&memory, || memory.dataset(), &data);
@@ -293,8 +441,10 @@ const CHILD: &str = "MLOPS_CORE_SINK_CHILD";
 /// A process that writes one file of each format and dies without cleaning up: after the commits, or before.
 #[test]
 fn a_commit_survives_a_crash_and_an_open_write_leaves_nothing_to_be_read() {
-    let sinks = |folder: &Path| -> [(&str, Box<dyn DataSink>); 3] {
+    let sinks = |folder: &Path| -> [(&str, Box<dyn DataSink>); 5] {
         [
+            ("t", Box::new(FilesSink::new(folder.join("t")))),
+            ("t.arrow", Box::new(IpcSink::new(folder.join("t.arrow")))),
             ("t.csv", Box::new(CsvSink::new(folder.join("t.csv")))),
             ("t.jsonl", Box::new(JsonSink::new(folder.join("t.jsonl")))),
             ("t.parquet", Box::new(ParquetSink::new(folder.join("t.parquet")))),
@@ -328,9 +478,11 @@ fn a_commit_survives_a_crash_and_an_open_write_leaves_nothing_to_be_read() {
         assert!(!status.success(), "the process crashed");
         let found = listing(folder.path());
         if commits {
-            assert_eq!(found, ["t.csv", "t.jsonl", "t.parquet"]);
+            assert_eq!(found, ["t", "t.arrow", "t.csv", "t.jsonl", "t.parquet"]);
             let schema = || data.schema().clone();
             let sets = [
+                read(FilesSource::open(folder.path().join("t"))),
+                read(IpcSource::open(folder.path().join("t.arrow"))),
                 read(CsvSource::builder(folder.path().join("t.csv")).schema(schema()).build()),
                 read(JsonSource::builder(folder.path().join("t.jsonl")).schema(schema()).build()),
                 read(ParquetSource::open(folder.path().join("t.parquet"))),

@@ -2,21 +2,23 @@
 
 mod records;
 mod sink;
+mod sniff;
 
 pub use records::{COLUMNS_MAX, RECORD_BYTES_MAX};
 pub use sink::{CsvSink, CsvSinkBuilder};
+pub use sniff::SniffReport;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 
 use self::records::{Dialect, Record, Records};
 use super::cells::{Misfit, Rows, ensure_textual, shorten};
+use super::compression::Input;
 use super::infer::{Guess, SAMPLE_BYTES_MAX, Sample, advice};
-use super::local::{in_file, info, open, shown};
+use super::local::{in_file, info, shown};
 use super::quarantine::{Fault, Gate};
 use super::{
     BatchStream, DataSource, ExtraColumns, InferenceReport, Quarantine, SAMPLE_ROWS_DEFAULT, ScanRequest, SourceInfo,
@@ -31,6 +33,7 @@ use crate::{Error, Result, Schema};
 /// * Times are RFC 3339, read to the microsecond, naive ones as UTC; dates are `YYYY-MM-DD`; booleans `true`, `false`, `1`, `0`.
 /// * A row that does not fit (field count, type, null, UTF-8, quotes) is [`Error::InvalidData`] naming file, line and column, or goes
 ///   to a [`Quarantine`]. Values stand in messages only when no column is personal.
+/// * A name that ends in `.gz` or `.zst` is of packed text, which is unpacked as it is read.
 /// * A blank line is a null row of a one-column file and skipped in a wider one.
 ///
 /// A projected scan reads only the cells it needs, unless there is a quarantine, which judges whole rows.
@@ -60,6 +63,7 @@ pub struct CsvSource {
     columns: Vec<Option<usize>>,
     header: Option<Vec<String>>,
     report: Option<InferenceReport>,
+    sniffed: Option<SniffReport>,
 }
 
 /// Settings of a [`CsvSource`].
@@ -70,6 +74,7 @@ pub struct CsvSourceBuilder {
     delimiter: u8,
     quote: Option<u8>,
     header: bool,
+    sniff: bool,
     null_texts: Vec<String>,
     extra_columns: ExtraColumns,
     sample_rows: usize,
@@ -98,6 +103,13 @@ impl CsvSourceBuilder {
     /// Whether the first record names the columns. Default true.
     pub fn header(mut self, header: bool) -> Self {
         self.header = header;
+        self
+    }
+
+    /// Finds delimiter, quote and header by looking at the beginning of the file, whatever else was said of them;
+    /// [`CsvSource::sniffed`] tells what was found and how surely. Default: they are as set.
+    pub fn sniff(mut self) -> Self {
+        self.sniff = true;
         self
     }
 
@@ -131,7 +143,11 @@ impl CsvSourceBuilder {
     /// [`Error::Invalid`] for settings that contradict each other, [`Error::NotFound`] when there is no file,
     /// [`Error::InvalidData`] when it is empty or its header names a column twice, [`Error::Schema`] when the schema has a type that CSV cannot
     /// hold, or header and schema differ.
-    pub fn build(self) -> Result<CsvSource> {
+    pub fn build(mut self) -> Result<CsvSource> {
+        let sniffed = if self.sniff { Some(sniff::sniff(&self.path)?) } else { None };
+        if let Some(found) = &sniffed {
+            (self.delimiter, self.quote, self.header) = (found.delimiter, Some(found.quote), found.header);
+        }
         let usable = |b: u8| b.is_ascii() && b != b'\n' && b != b'\r';
         if !usable(self.delimiter) {
             return Err(Error::invalid("delimiter", self.delimiter, "an ASCII byte other than line ends"));
@@ -153,7 +169,7 @@ impl CsvSourceBuilder {
             }
         }
         let dialect = Dialect { delimiter: self.delimiter, quote: self.quote };
-        let mut records = Records::new(open(&self.path)?, self.path.clone(), dialect.clone())?;
+        let mut records = Records::new(Input::open(&self.path)?, self.path.clone(), dialect.clone())?;
         let header = if self.header { Some(read_header(&mut records, &self.path)?) } else { None };
         let (schema, report) = if let Some(schema) = self.schema.clone() {
             (schema, None)
@@ -165,7 +181,7 @@ impl CsvSourceBuilder {
             Some(names) => self.match_columns(names, &schema)?,
             None => (0..schema.len()).map(Some).collect(),
         };
-        Ok(CsvSource { settings: self, dialect, schema, columns, header, report })
+        Ok(CsvSource { settings: self, dialect, schema, columns, header, report, sniffed })
     }
 
     fn match_columns(&self, names: &[String], schema: &Schema) -> Result<Vec<Option<usize>>> {
@@ -191,7 +207,7 @@ impl CsvSourceBuilder {
         self.null_texts.iter().any(|null| null == text)
     }
 
-    fn infer(&self, records: &mut Records<File>, header: Option<&[String]>) -> Result<(Schema, InferenceReport)> {
+    fn infer(&self, records: &mut Records<Input>, header: Option<&[String]>) -> Result<(Schema, InferenceReport)> {
         let named = |name: String| (name, Guess::Nothing, 0);
         let mut sample = Sample { columns: header.unwrap_or_default().iter().cloned().map(named).collect(), rows: 0 };
         let (mut bytes, mut wrong) = (0, 0);
@@ -230,7 +246,7 @@ impl CsvSourceBuilder {
     }
 }
 
-fn read_header(records: &mut Records<File>, path: &Path) -> Result<Vec<String>> {
+fn read_header(records: &mut Records<Input>, path: &Path) -> Result<Vec<String>> {
     let refuse = |reason: String| Error::invalid_data(format!("{}, line 1", shown(path)), reason);
     let Some(record) = records.next()? else {
         return Err(Error::invalid_data(shown(path), "empty: there is no header"));
@@ -290,11 +306,17 @@ impl CsvSource {
             delimiter: b',',
             quote: Some(b'"'),
             header: true,
+            sniff: false,
             null_texts: vec![String::new()],
             extra_columns: ExtraColumns::default(),
             sample_rows: SAMPLE_ROWS_DEFAULT,
             quarantine: None,
         }
+    }
+
+    /// What the dialect was found to be; `None` when it was not looked for.
+    pub fn sniffed(&self) -> Option<&SniffReport> {
+        self.sniffed.as_ref()
     }
 
     /// What the types were inferred from; `None` when the schema was given.
@@ -318,7 +340,7 @@ impl DataSource for CsvSource {
         let wanted = request.columns_to_read(&self.schema)?;
         let quarantine = self.settings.quarantine.as_ref();
         let read = if quarantine.is_some() { self.schema.clone() } else { self.schema.project(&wanted)? };
-        let mut records = Records::new(open(path)?, path.clone(), self.dialect.clone())?;
+        let mut records = Records::new(Input::open(path)?, path.clone(), self.dialect.clone())?;
         if let Some(expected) = &self.header
             && read_header(&mut records, path)? != *expected
         {
@@ -345,7 +367,7 @@ impl DataSource for CsvSource {
 
 struct Scan {
     settings: CsvSourceBuilder,
-    records: Records<File>,
+    records: Records<Input>,
     /// For each column that is built, the field that it comes from.
     plan: Vec<usize>,
     fields: usize,

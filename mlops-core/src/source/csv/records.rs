@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::PathBuf;
 
+use crate::source::compression::read_failed;
 use crate::source::local::shown;
 use crate::{Error, Result};
 
@@ -158,7 +159,7 @@ impl<R: Read> Records<R> {
                 }
                 Ok(bytes) => self.end += bytes,
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(Error::io(&self.path, e)),
+                Err(e) => return Err(read_failed(&self.path, e)),
             }
         }
         Ok(())

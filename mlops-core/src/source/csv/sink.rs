@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
 
-use crate::file::AtomicFile;
 use crate::source::cells::{date, ensure_textual, float};
+use crate::source::compression::Output;
 use crate::source::local::{LineWriter, Lines, shown};
 use crate::source::print::Printer;
 use crate::source::spoilt::Spoilt;
@@ -17,7 +17,7 @@ use crate::{Error, Result, Schema};
 ///
 /// Null is the null text, empty text is `""`; floats are the shortest text that reads back equal, `NaN`, `inf` and `-inf`
 /// among them. Times are written in UTC to the microsecond. Roles and sensitivities are not kept: give
-/// the schema again when reading.
+/// the schema again when reading. A name that ends in `.gz` or `.zst` makes packed text.
 ///
 /// # Examples
 /// ```
@@ -118,7 +118,7 @@ impl DataSink for CsvSink {
             }
             text.push('\n');
         }
-        let file = AtomicFile::create(&self.path)?;
+        let file = Output::create(&self.path)?;
         let mut writer =
             LineWriter { file, schema: schema.clone(), lines: self.clone(), rows: 0, text, spoilt: Spoilt::default() };
         writer.flush()?;

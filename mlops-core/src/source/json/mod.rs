@@ -7,15 +7,15 @@ pub use sink::{JsonSink, NonFinite};
 pub(super) use value::{Json, Members};
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 
 use super::cells::{Misfit, Rows, ensure_textual};
+use super::compression::{Input, read_failed};
 use super::infer::{Guess, SAMPLE_BYTES_MAX, Sample, advice};
-use super::local::{info, open, shown};
+use super::local::{info, shown};
 use super::quarantine::{Fault, Gate};
 use super::{
     BatchStream, COLUMNS_MAX, DataSource, ExtraColumns, InferenceReport, Quarantine, RECORD_BYTES_MAX,
@@ -25,6 +25,7 @@ use crate::{Error, Result, Schema};
 
 /// Rows of a JSON-lines file: one object per line (UTF-8; blank lines are skipped).
 ///
+/// * A name that ends in `.gz` or `.zst` is of packed text, which is unpacked as it is read.
 /// * A key that a line leaves out is null. Columns may be lists and objects.
 /// * Text is never taken for a number, nor a number for text; numbers that do not fit the column's type do not fit the
 ///   row. Times are RFC 3339 text, read to the microsecond, naive ones as UTC; dates are `YYYY-MM-DD`.
@@ -96,7 +97,7 @@ impl JsonSourceBuilder {
         if self.sample_rows == 0 {
             return Err(Error::invalid("sample_rows", 0, "at least 1"));
         }
-        let mut lines = LineReader::new(open(&self.path)?, &self.path);
+        let mut lines = LineReader::new(Input::open(&self.path)?, &self.path);
         let (schema, report) = if let Some(schema) = self.schema.clone() {
             schema.arrow().fields().iter().try_for_each(|f| ensure_textual(f, true))?;
             (schema, None)
@@ -186,7 +187,7 @@ impl DataSource for JsonSource {
         let read = if quarantine.is_some() { self.schema.clone() } else { self.schema.project(&wanted)? };
         let mixed = self.report.iter().flat_map(|r| &r.columns).filter(|c| c.mixed).map(|c| c.name.clone());
         let scan = Scan {
-            lines: LineReader::new(open(path)?, path),
+            lines: LineReader::new(Input::open(path)?, path),
             gate: Gate::new(shown(path), &self.schema, quarantine.as_ref(), advice(self.report.as_ref())),
             rows: Rows::new(read.clone(), &mixed.collect::<Vec<_>>())?,
             known: (*extra_columns == ExtraColumns::Refuse).then(|| self.schema.names().map(str::to_owned).collect()),
@@ -279,14 +280,14 @@ fn object(line: &[u8]) -> Result<Vec<(String, Json)>, Misfit> {
 
 /// Lines with something on them.
 struct LineReader {
-    reader: BufReader<File>,
+    reader: BufReader<Input>,
     path: PathBuf,
     text: Vec<u8>,
     number: u64,
 }
 
 impl LineReader {
-    fn new(file: File, path: &Path) -> Self {
+    fn new(file: Input, path: &Path) -> Self {
         Self { reader: BufReader::with_capacity(1 << 16, file), path: path.to_owned(), text: Vec::new(), number: 0 }
     }
 
@@ -295,7 +296,7 @@ impl LineReader {
         loop {
             self.text.clear();
             let mut bounded = self.reader.by_ref().take(RECORD_BYTES_MAX as u64 + 1);
-            let bytes = bounded.read_until(b'\n', &mut self.text).map_err(|e| Error::io(&self.path, e))?;
+            let bytes = bounded.read_until(b'\n', &mut self.text).map_err(|e| read_failed(&self.path, e))?;
             if bytes == 0 {
                 return Ok(None);
             }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
 
-use crate::file::AtomicFile;
 use crate::source::cells::{Misfit, ensure_textual};
+use crate::source::compression::Output;
 use crate::source::local::{LineWriter, Lines, shown};
 use crate::source::print::Printer;
 use crate::source::spoilt::Spoilt;
@@ -27,6 +27,7 @@ pub enum NonFinite {
 ///
 /// Times are written in UTC to the microsecond. Roles and sensitivities are not kept: give the schema again when
 /// reading. NaN and infinities are refused unless [`NonFinite::Null`] is set.
+/// A name that ends in `.gz` or `.zst` makes packed text.
 #[derive(Clone, Debug)]
 pub struct JsonSink {
     path: PathBuf,
@@ -120,7 +121,7 @@ fn quote(text: &str, out: &mut String) {
 impl DataSink for JsonSink {
     fn begin(&self, schema: &Schema) -> Result<Box<dyn SinkWriter>> {
         schema.arrow().fields().iter().try_for_each(|f| ensure_textual(f, true))?;
-        let file = AtomicFile::create(&self.path)?;
+        let file = Output::create(&self.path)?;
         let (schema, lines, text) = (schema.clone(), self.clone(), String::new());
         Ok(Box::new(LineWriter { file, schema, lines, rows: 0, text, spoilt: Spoilt::default() }))
     }

@@ -6,19 +6,17 @@ mod sink;
 pub use sink::{ParquetSink, ParquetSinkBuilder};
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::Schema as ArrowSchema;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
 
+use super::adopt::adopt;
+use super::guard::guard;
 use super::local::{in_file, info, open, shown};
 use super::{BatchStream, DataSource, ScanRequest, SourceInfo};
-use crate::schema::logical_type;
 use crate::{Error, Result, Schema};
 
 /// Rows of a Parquet file.
@@ -183,70 +181,6 @@ impl Iterator for Scan {
             }
             Err(error) => Some(Err(error)),
         }
-    }
-}
-
-/// `batch` with the columns of `schema` in its order; other encodings of the same content are cast.
-pub(super) fn adopt(schema: &Schema, batch: RecordBatch) -> Result<RecordBatch> {
-    let found = batch.schema();
-    let indices = schema.names().map(|name| found.index_of(name)).collect::<Result<Vec<_>, _>>()?;
-    let batch = batch.project(&indices)?;
-    if batch.schema_ref() == schema.arrow() {
-        return Ok(batch);
-    }
-    let strict = CastOptions { safe: false, ..CastOptions::default() };
-    let columns = schema.arrow().fields().iter().zip(batch.columns()).map(|(field, array)| {
-        if array.data_type() == field.data_type() {
-            Ok(array.clone())
-        } else {
-            debug_assert_eq!(logical_type(array.data_type()), logical_type(field.data_type()));
-            Ok(cast_with_options(array, field.data_type(), &strict)?)
-        }
-    });
-    let fields = schema.arrow().fields().clone();
-    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    let plain =
-        RecordBatch::try_new_with_options(ArrowSchema::new(fields).into(), columns.collect::<Result<_>>()?, &options)
-            .map_err(|e| Error::schema("*", "values that fit the declared nullability", e))?;
-    schema.attach(&plain)
-}
-
-/// Runs a piece of the parquet library and names the file in whatever goes wrong.
-///
-/// The library checks most of what a damaged file can do to it, but not all: some page encodings index past the end of
-/// short data, and a panic there must not end a process that reads other people's files. The state that a panic may
-/// leave torn is the reader's own, which is dropped and never used again; hence [`AssertUnwindSafe`].
-fn guard<T, E: Into<Failure>>(path: &Path, run: impl FnOnce() -> Result<T, E>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(match error.into() {
-            Failure::Parquet(ParquetError::External(cause)) => match cause.downcast::<std::io::Error>() {
-                Ok(io) if io.kind() != std::io::ErrorKind::UnexpectedEof => Error::io(path, *io),
-                Ok(io) => Error::invalid_data(shown(path), io),
-                Err(other) => Error::invalid_data(shown(path), other),
-            },
-            Failure::Parquet(error) => Error::invalid_data(shown(path), error),
-            Failure::Core(error) => error,
-        }),
-        Err(_panic) => Err(Error::invalid_data(shown(path), "damaged: its pages do not hold what their headers say")),
-    }
-}
-
-/// What a guarded piece of code may fail with.
-enum Failure {
-    Parquet(ParquetError),
-    Core(Error),
-}
-
-impl From<ParquetError> for Failure {
-    fn from(error: ParquetError) -> Self {
-        Self::Parquet(error)
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Core(error)
     }
 }
 

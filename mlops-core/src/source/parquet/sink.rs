@@ -1,6 +1,6 @@
 //! Writes Parquet.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -8,11 +8,10 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, Schema as ArrowSchema};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
-use super::guard;
 use crate::file::AtomicFile;
+use crate::source::guard::{guard, guard_write};
 use crate::source::spoilt::Spoilt;
 use crate::source::{DataSink, SinkWriter, Written};
 use crate::{Error, Result, Schema};
@@ -120,7 +119,7 @@ impl SinkWriter for Writer {
         let columns = columns.collect::<Result<_>>()?;
         let stored = RecordBatch::try_new_with_options(self.stored.arrow().clone(), columns, &options)?;
         let writer = &mut self.parquet;
-        run(&self.path, || {
+        guard_write(&self.path, || {
             writer.write(&stored)?;
             if writer.in_progress_size() >= GROUP_BYTES_MAX { writer.flush() } else { Ok(()) }
         })?;
@@ -132,17 +131,9 @@ impl SinkWriter for Writer {
     fn commit(self: Box<Self>) -> Result<Written> {
         let Self { parquet: writer, path, rows, spoilt, .. } = *self;
         spoilt.ensure_whole()?;
-        let file = run(&path, || writer.into_inner())?;
+        let file = guard_write(&path, || writer.into_inner())?;
         Ok(Written { rows, size_bytes: file.commit()? })
     }
-}
-
-/// As [`guard`], but for writing: what goes wrong lies with the storage, not with the content.
-fn run<T>(path: &Path, write: impl FnOnce() -> Result<T, ParquetError>) -> Result<T> {
-    guard(path, write).map_err(|error| match error {
-        Error::InvalidData { reason, .. } => Error::io(path, std::io::Error::other(reason)),
-        other => other,
-    })
 }
 
 /// `field` in a type that the Parquet writer takes: it stops at views inside of dictionaries, and at lists and structs

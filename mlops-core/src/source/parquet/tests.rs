@@ -2,7 +2,7 @@ use std::fs;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, StringArray, UInt64Array};
-use arrow::datatypes::{DataType, Field, Int64Type, IntervalUnit, UnionFields, UnionMode};
+use arrow::datatypes::{DataType, Field, Int64Type, IntervalUnit, Schema as ArrowSchema, UnionFields, UnionMode};
 use proptest::prelude::*;
 use tempfile::TempDir;
 

@@ -21,7 +21,7 @@ use self::connect::{Patience, Server};
 use self::scan::{Rows, Scan};
 use self::sql::{Conditions, Relation};
 use self::table::{Column, describe, locate, size_bytes};
-use super::parquet::adopt;
+use super::adopt::adopt;
 use super::quarantine::Gate;
 use super::{BatchStream, DataSource, Quarantine, ScanRequest, SourceInfo};
 use crate::{Error, Result, Schema};
