@@ -128,7 +128,8 @@ fn a_scan_of_parquet_fetches_only_what_it_needs() {
 fn long_text() -> Dataset {
     let text = "x".repeat(1_000);
     let texts = StringArray::from_iter_values((0..27_000).map(|row| format!("{row}{text}")));
-    Dataset::from_batches([RecordBatch::try_from_iter([("text", Arc::new(texts) as ArrayRef)]).unwrap()]).unwrap()
+    let batch = RecordBatch::try_from_iter_with_nullable([("text", Arc::new(texts) as ArrayRef, true)]);
+    Dataset::from_batches([batch.unwrap()]).unwrap()
 }
 
 #[test]
