@@ -35,7 +35,7 @@ impl Codec {
 
     /// What a decoder says, as an error about content; what the system says stays what it is.
     fn explain(self, error: io::Error) -> io::Error {
-        let ours = error.get_ref().is_some_and(|cause| cause.is::<Error>());
+        let ours = error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Error>);
         if self == Self::Plain || ours || error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
             return error;
         }

@@ -69,7 +69,7 @@ fn metadata(object: &Object, found: &Found) -> Result<ParquetMetaData> {
     let mut decoder = guard(&path, || {
         ParquetMetaDataPushDecoder::try_new(size).map(|d| d.with_page_index_policy(PageIndexPolicy::Skip))
     })?;
-    let mut wanted = vec![size.saturating_sub(TAIL_BYTES)..size];
+    let mut wanted: Vec<Range<u64>> = std::iter::once(size.saturating_sub(TAIL_BYTES)..size).collect();
     loop {
         let total: u64 = wanted.iter().map(|range| range.end.saturating_sub(range.start)).sum();
         if total > FOOTER_BYTES_MAX {

@@ -106,13 +106,13 @@ impl DataSink for ObjectStoreSink {
         let folder = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
         let path = folder.path().join(self.key.filename().unwrap_or_default());
         let told = Told { path: path.clone(), url: self.store.remote.url_of(&self.key) };
-        let writer = (self.make)(&path).and_then(|sink| sink.begin(schema)).map_err(|e| told.of(e))?;
-        Ok(Box::new(Writer { writer, told, sink: self.clone(), path, _folder: folder }))
+        let inner = (self.make)(&path).and_then(|sink| sink.begin(schema)).map_err(|e| told.of(e))?;
+        Ok(Box::new(Writer { inner, told, sink: self.clone(), path, _folder: folder }))
     }
 }
 
 struct Writer {
-    writer: Box<dyn SinkWriter>,
+    inner: Box<dyn SinkWriter>,
     told: Told,
     sink: ObjectStoreSink,
     path: PathBuf,
@@ -122,12 +122,12 @@ struct Writer {
 
 impl SinkWriter for Writer {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.writer.write(batch).map_err(|e| self.told.of(e))
+        self.inner.write(batch).map_err(|e| self.told.of(e))
     }
 
     fn commit(self: Box<Self>) -> Result<Written> {
-        let Self { writer, told, sink, path, _folder } = *self;
-        let written = writer.commit().map_err(|e| told.of(e))?;
+        let Self { inner, told, sink, path, _folder } = *self;
+        let written = inner.commit().map_err(|e| told.of(e))?;
         let file = File::open(&path).map_err(|e| Error::io(&path, e))?;
         let size = file.metadata().map_err(|e| Error::io(&path, e))?.len();
         sink.store.remote.upload(&sink.key, |client, key| upload(client, key, file, size))?;

@@ -218,7 +218,7 @@ fn damaged_objects_are_named() {
             let error = source(&store, key).and_then(|found| rows(&found, &ScanRequest::all())).err();
             match error {
                 Some(Error::InvalidData { what, .. }) => {
-                    assert!(what.contains(&format!("s3://bucket/{key}")), "{what}")
+                    assert!(what.contains(&format!("s3://bucket/{key}")), "{what}");
                 }
                 // Nothing at all is a packed text of no lines.
                 other => assert!(length == 0 && other.is_none(), "{key} cut at {length}: {other:?}"),
