@@ -1,13 +1,13 @@
 //! Text that is packed by the ending of its name: `.gz` and `.zst`.
 
-use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
-use super::local::{open, shown};
+use super::local::shown;
+use super::medium::{StandIn, open};
 use crate::file::AtomicFile;
 use crate::{Error, Result};
 
@@ -35,7 +35,8 @@ impl Codec {
 
     /// What a decoder says, as an error about content; what the system says stays what it is.
     fn explain(self, error: io::Error) -> io::Error {
-        if self == Self::Plain || error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
+        let ours = error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Error>);
+        if self == Self::Plain || ours || error.raw_os_error().is_some() || error.kind() == io::ErrorKind::Interrupted {
             return error;
         }
         let name = if self == Self::Gzip { "gzip" } else { "zstd" };
@@ -62,13 +63,13 @@ pub(super) struct Input {
 }
 
 impl Input {
-    /// Opens `path`, packed as its name says.
+    /// Opens `path`, or what stands in for it, packed as its name says.
     ///
     /// # Errors
     /// What [`open`] says, and [`Error::InvalidData`] for a plain name on packed content.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path, stand_in: &StandIn) -> Result<Self> {
         let codec = Codec::of(path);
-        let mut file = open(path)?;
+        let mut file = open(path, stand_in)?;
         let reader: Box<dyn Read + Send> = match codec {
             Codec::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file))),
             Codec::Zstd => {
@@ -90,9 +91,9 @@ impl Input {
 }
 
 /// The first four bytes, or all when there are fewer. Not by seeking back: pipes cannot.
-fn head_of(file: &mut File) -> io::Result<Vec<u8>> {
+fn head_of(file: &mut dyn Read) -> io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(ZSTD_MAGIC.len());
-    Read::take(file, ZSTD_MAGIC.len() as u64).read_to_end(&mut head)?;
+    file.take(ZSTD_MAGIC.len() as u64).read_to_end(&mut head)?;
     Ok(head)
 }
 

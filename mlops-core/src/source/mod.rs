@@ -16,8 +16,13 @@ mod instant;
 mod ipc;
 mod json;
 mod local;
+mod medium;
 mod memory;
+#[cfg(feature = "object-store")]
+mod object;
 mod parquet;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod predicate;
 mod print;
 mod quarantine;
@@ -37,7 +42,11 @@ pub use infer::{InferenceReport, InferredColumn, SAMPLE_ROWS_DEFAULT};
 pub use ipc::{IpcCompression, IpcLayout, IpcSink, IpcSinkBuilder, IpcSource, IpcSourceBuilder};
 pub use json::{JsonSink, JsonSource, JsonSourceBuilder, NonFinite};
 pub use memory::{MemorySink, MemorySource};
+#[cfg(feature = "object-store")]
+pub use object::{ObjectStore, ObjectStoreBuilder, ObjectStoreSink, ObjectStoreSource};
 pub use parquet::{ParquetSink, ParquetSinkBuilder, ParquetSource, ParquetSourceBuilder};
+#[cfg(feature = "postgres")]
+pub use postgres::{Cursor, KeyedRows, PostgresSource, PostgresSourceBuilder};
 pub(crate) use predicate::is_text;
 pub use predicate::{Comparison, Predicate, Scalar};
 pub use quarantine::{Quarantine, SetAside};

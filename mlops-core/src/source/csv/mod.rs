@@ -18,7 +18,8 @@ use self::records::{Dialect, Record, Records};
 use super::cells::{Misfit, Rows, ensure_textual, shorten};
 use super::compression::Input;
 use super::infer::{Guess, SAMPLE_BYTES_MAX, Sample, advice};
-use super::local::{in_file, info, shown};
+use super::local::{in_file, shown};
+use super::medium::{StandIn, info};
 use super::quarantine::{Fault, Gate};
 use super::{
     BatchStream, DataSource, ExtraColumns, InferenceReport, Quarantine, SAMPLE_ROWS_DEFAULT, ScanRequest, SourceInfo,
@@ -70,6 +71,7 @@ pub struct CsvSource {
 #[derive(Clone, Debug)]
 pub struct CsvSourceBuilder {
     path: PathBuf,
+    stand_in: StandIn,
     schema: Option<Schema>,
     delimiter: u8,
     quote: Option<u8>,
@@ -82,6 +84,13 @@ pub struct CsvSourceBuilder {
 }
 
 impl CsvSourceBuilder {
+    /// Reads what `medium` holds in place of the file, whose path is for messages then.
+    #[cfg(feature = "object-store")]
+    pub(super) fn stand_in(mut self, medium: std::sync::Arc<dyn super::medium::Medium>) -> Self {
+        self.stand_in = Some(medium);
+        self
+    }
+
     /// The schema that rows must fit. Default: inferred from a sample.
     pub fn schema(mut self, schema: Schema) -> Self {
         self.schema = Some(schema);
@@ -144,7 +153,7 @@ impl CsvSourceBuilder {
     /// [`Error::InvalidData`] when it is empty or its header names a column twice, [`Error::Schema`] when the schema has a type that CSV cannot
     /// hold, or header and schema differ.
     pub fn build(mut self) -> Result<CsvSource> {
-        let sniffed = if self.sniff { Some(sniff::sniff(&self.path)?) } else { None };
+        let sniffed = if self.sniff { Some(sniff::sniff(&self.path, &self.stand_in)?) } else { None };
         if let Some(found) = &sniffed {
             (self.delimiter, self.quote, self.header) = (found.delimiter, Some(found.quote), found.header);
         }
@@ -169,7 +178,7 @@ impl CsvSourceBuilder {
             }
         }
         let dialect = Dialect { delimiter: self.delimiter, quote: self.quote };
-        let mut records = Records::new(Input::open(&self.path)?, self.path.clone(), dialect.clone())?;
+        let mut records = Records::new(Input::open(&self.path, &self.stand_in)?, self.path.clone(), dialect.clone())?;
         let header = if self.header { Some(read_header(&mut records, &self.path)?) } else { None };
         let (schema, report) = if let Some(schema) = self.schema.clone() {
             (schema, None)
@@ -302,6 +311,7 @@ impl CsvSource {
     pub fn builder(path: impl Into<PathBuf>) -> CsvSourceBuilder {
         CsvSourceBuilder {
             path: path.into(),
+            stand_in: None,
             schema: None,
             delimiter: b',',
             quote: Some(b'"'),
@@ -327,11 +337,11 @@ impl CsvSource {
 
 impl DataSource for CsvSource {
     fn info(&self) -> Result<SourceInfo> {
-        info(&self.settings.path, "csv")
+        info(&self.settings.path, "csv", &self.settings.stand_in)
     }
 
     fn schema(&self) -> Result<Schema> {
-        info(&self.settings.path, "csv")?;
+        info(&self.settings.path, "csv", &self.settings.stand_in)?;
         Ok(self.schema.clone())
     }
 
@@ -340,7 +350,8 @@ impl DataSource for CsvSource {
         let wanted = request.columns_to_read(&self.schema)?;
         let quarantine = self.settings.quarantine.as_ref();
         let read = if quarantine.is_some() { self.schema.clone() } else { self.schema.project(&wanted)? };
-        let mut records = Records::new(Input::open(path)?, path.clone(), self.dialect.clone())?;
+        let mut records =
+            Records::new(Input::open(path, &self.settings.stand_in)?, path.clone(), self.dialect.clone())?;
         if let Some(expected) = &self.header
             && read_header(&mut records, path)? != *expected
         {

@@ -7,6 +7,7 @@ use super::records::{Dialect, Records};
 use crate::Result;
 use crate::source::compression::{Input, read_failed};
 use crate::source::infer::Guess;
+use crate::source::medium::StandIn;
 
 /// Bytes that are looked at, at the most.
 const SNIFF_BYTES_MAX: u64 = 64 << 10;
@@ -65,9 +66,9 @@ impl Cut {
 ///
 /// # Errors
 /// What [`Input::open`] says, and what a read of it fails with.
-pub(super) fn sniff(path: &Path) -> Result<SniffReport> {
+pub(super) fn sniff(path: &Path, stand_in: &StandIn) -> Result<SniffReport> {
     let mut sample = Vec::new();
-    Input::open(path)?.take(SNIFF_BYTES_MAX).read_to_end(&mut sample).map_err(|e| read_failed(path, e))?;
+    Input::open(path, stand_in)?.take(SNIFF_BYTES_MAX).read_to_end(&mut sample).map_err(|e| read_failed(path, e))?;
     if sample.len() as u64 == SNIFF_BYTES_MAX {
         let whole_lines = sample.iter().rposition(|byte| *byte == b'\n').map_or(sample.len(), |end| end + 1);
         sample.truncate(whole_lines);
@@ -165,7 +166,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.csv");
         std::fs::write(&path, text).unwrap();
-        let found = sniff(&path).unwrap();
+        let found = sniff(&path, &None).unwrap();
         let shown = (char::from(found.delimiter), char::from(found.quote), found.header);
         assert_eq!(shown, (char::from(delimiter), char::from(quote), header), "{text:?}");
         assert_eq!((found.delimiter_certain, found.header_certain), certain, "{text:?}");

@@ -4,8 +4,7 @@
 //! format: the messages, then an end mark (length 0) or the end of the file. A message is `FFFFFFFF` (missing in files from before
 //! 2019), the length of the header, the header, the body. Source: Arrow columnar format 1.5, "Serialization and IPC".
 
-use std::fs::File;
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::{ErrorKind, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +14,8 @@ use arrow::ipc::convert::fb_to_schema;
 use arrow::ipc::{Block, Message, MessageHeader, MetadataVersion, root_as_footer, root_as_message};
 
 use crate::source::guard::guard;
-use crate::source::local::{open, shown};
+use crate::source::local::shown;
+use crate::source::medium::{ReadSeek, StandIn, open};
 use crate::{Error, Result};
 
 const MAGIC: &[u8; 6] = b"ARROW1";
@@ -50,7 +50,7 @@ pub(super) struct Whole {
 /// An open IPC file.
 pub(super) struct Messages {
     path: PathBuf,
-    file: File,
+    file: Box<dyn ReadSeek>,
     /// Bytes of the file.
     size: u64,
     schema: SchemaRef,
@@ -70,10 +70,10 @@ impl Messages {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Io`] and [`Error::InvalidData`].
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let mut file = open(path)?;
-        let size = file.metadata().map_err(|e| Error::io(path, e))?.len();
-        let mut reader = Reader { path, file: &mut file, size };
+    pub(super) fn open(path: &Path, stand_in: &StandIn) -> Result<Self> {
+        let mut file = open(path, stand_in)?;
+        let size = file.seek(SeekFrom::End(0)).map_err(|e| Error::io(path, e))?;
+        let mut reader = Reader { path, file: &mut *file, size };
         let head = reader.bytes(0, size.min(MAGIC.len() as u64), "its first bytes")?;
         let (schema, version, rest) = if head == MAGIC { reader.footer()? } else { reader.stream_schema()? };
         Ok(Self { path: path.to_owned(), file, size, schema, version, rest })
@@ -89,7 +89,7 @@ impl Messages {
 
     /// The next message with rows or a dictionary, `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Whole>> {
-        let mut reader = Reader { path: &self.path, file: &mut self.file, size: self.size };
+        let mut reader = Reader { path: &self.path, file: &mut *self.file, size: self.size };
         match &mut self.rest {
             Rest::Listed(blocks) => match blocks.pop() {
                 None => Ok(None),
@@ -109,7 +109,7 @@ impl Messages {
 /// Reads pieces of a file that must lie inside of it.
 struct Reader<'a> {
     path: &'a Path,
-    file: &'a mut File,
+    file: &'a mut dyn ReadSeek,
     size: u64,
 }
 

@@ -14,7 +14,8 @@ use arrow::ipc::reader::FileDecoder;
 use self::messages::{Kind, Messages};
 use super::adopt::adopt;
 use super::guard::guard;
-use super::local::{in_file, info, shown};
+use super::local::{in_file, shown};
+use super::medium::{StandIn, info};
 use super::{BatchStream, DataSource, ScanRequest, SourceInfo};
 use crate::{Error, Result, Schema};
 
@@ -47,6 +48,7 @@ use crate::{Error, Result, Schema};
 #[derive(Clone, Debug)]
 pub struct IpcSource {
     path: PathBuf,
+    stand_in: StandIn,
     schema: Schema,
     stored: Schema,
 }
@@ -55,10 +57,18 @@ pub struct IpcSource {
 #[derive(Clone, Debug)]
 pub struct IpcSourceBuilder {
     path: PathBuf,
+    stand_in: StandIn,
     schema: Option<Schema>,
 }
 
 impl IpcSourceBuilder {
+    /// Reads what `medium` holds in place of the file, whose path is for messages then.
+    #[cfg(feature = "object-store")]
+    pub(super) fn stand_in(mut self, medium: std::sync::Arc<dyn super::medium::Medium>) -> Self {
+        self.stand_in = Some(medium);
+        self
+    }
+
     /// The columns that are read, with their annotations; each must be in the file with the same logical type.
     /// Default: all columns of the file.
     pub fn schema(mut self, schema: Schema) -> Self {
@@ -72,7 +82,7 @@ impl IpcSourceBuilder {
     /// [`Error::NotFound`] when there is no file, [`Error::InvalidData`] when it is not Arrow IPC or damaged, [`Error::Schema`] when a
     /// column of a given schema is missing or of another type.
     pub fn build(self) -> Result<IpcSource> {
-        let stored = stored_schema(&self.path, &Messages::open(&self.path)?)?;
+        let stored = stored_schema(&self.path, &Messages::open(&self.path, &self.stand_in)?)?;
         let schema = match self.schema {
             Some(schema) => {
                 stored.ensure_provides(&schema)?;
@@ -80,7 +90,7 @@ impl IpcSourceBuilder {
             }
             None => stored.clone(),
         };
-        Ok(IpcSource { path: self.path, schema, stored })
+        Ok(IpcSource { path: self.path, stand_in: self.stand_in, schema, stored })
     }
 }
 
@@ -99,13 +109,13 @@ impl IpcSource {
 
     /// Settings for the file at `path`.
     pub fn builder(path: impl Into<PathBuf>) -> IpcSourceBuilder {
-        IpcSourceBuilder { path: path.into(), schema: None }
+        IpcSourceBuilder { path: path.into(), stand_in: None, schema: None }
     }
 }
 
 impl DataSource for IpcSource {
     fn info(&self) -> Result<SourceInfo> {
-        info(&self.path, "arrow_ipc")
+        info(&self.path, "arrow_ipc", &self.stand_in)
     }
 
     fn schema(&self) -> Result<Schema> {
@@ -117,7 +127,7 @@ impl DataSource for IpcSource {
         let wanted = request.columns_to_read(&self.schema)?;
         let schema = self.schema.project(&wanted)?;
         request.predicates().iter().try_for_each(|p| p.check(&schema))?;
-        let messages = Messages::open(&self.path)?;
+        let messages = Messages::open(&self.path, &self.stand_in)?;
         if stored_schema(&self.path, &messages)? != self.stored {
             return Err(Error::invalid_data(shown(&self.path), "its columns have changed since the source was opened"));
         }

@@ -15,7 +15,8 @@ use arrow::array::RecordBatch;
 use super::cells::{Misfit, Rows, ensure_textual};
 use super::compression::{Input, read_failed};
 use super::infer::{Guess, SAMPLE_BYTES_MAX, Sample, advice};
-use super::local::{info, shown};
+use super::local::shown;
+use super::medium::{StandIn, info};
 use super::quarantine::{Fault, Gate};
 use super::{
     BatchStream, COLUMNS_MAX, DataSource, ExtraColumns, InferenceReport, Quarantine, RECORD_BYTES_MAX,
@@ -57,6 +58,7 @@ pub struct JsonSource {
 #[derive(Clone, Debug)]
 pub struct JsonSourceBuilder {
     path: PathBuf,
+    stand_in: StandIn,
     schema: Option<Schema>,
     extra_columns: ExtraColumns,
     sample_rows: usize,
@@ -64,6 +66,13 @@ pub struct JsonSourceBuilder {
 }
 
 impl JsonSourceBuilder {
+    /// Reads what `medium` holds in place of the file, whose path is for messages then.
+    #[cfg(feature = "object-store")]
+    pub(super) fn stand_in(mut self, medium: std::sync::Arc<dyn super::medium::Medium>) -> Self {
+        self.stand_in = Some(medium);
+        self
+    }
+
     /// The schema that rows must fit. Default: inferred from a sample.
     pub fn schema(mut self, schema: Schema) -> Self {
         self.schema = Some(schema);
@@ -97,7 +106,7 @@ impl JsonSourceBuilder {
         if self.sample_rows == 0 {
             return Err(Error::invalid("sample_rows", 0, "at least 1"));
         }
-        let mut lines = LineReader::new(Input::open(&self.path)?, &self.path);
+        let mut lines = LineReader::new(Input::open(&self.path, &self.stand_in)?, &self.path);
         let (schema, report) = if let Some(schema) = self.schema.clone() {
             schema.arrow().fields().iter().try_for_each(|f| ensure_textual(f, true))?;
             (schema, None)
@@ -158,6 +167,7 @@ impl JsonSource {
     pub fn builder(path: impl Into<PathBuf>) -> JsonSourceBuilder {
         JsonSourceBuilder {
             path: path.into(),
+            stand_in: None,
             schema: None,
             extra_columns: ExtraColumns::default(),
             sample_rows: SAMPLE_ROWS_DEFAULT,
@@ -173,7 +183,7 @@ impl JsonSource {
 
 impl DataSource for JsonSource {
     fn info(&self) -> Result<SourceInfo> {
-        info(&self.settings.path, "json_lines")
+        info(&self.settings.path, "json_lines", &self.settings.stand_in)
     }
 
     fn schema(&self) -> Result<Schema> {
@@ -182,12 +192,12 @@ impl DataSource for JsonSource {
     }
 
     fn scan(&self, request: &ScanRequest) -> Result<BatchStream> {
-        let JsonSourceBuilder { path, quarantine, extra_columns, .. } = &self.settings;
+        let JsonSourceBuilder { path, stand_in, quarantine, extra_columns, .. } = &self.settings;
         let wanted = request.columns_to_read(&self.schema)?;
         let read = if quarantine.is_some() { self.schema.clone() } else { self.schema.project(&wanted)? };
         let mixed = self.report.iter().flat_map(|r| &r.columns).filter(|c| c.mixed).map(|c| c.name.clone());
         let scan = Scan {
-            lines: LineReader::new(Input::open(path)?, path),
+            lines: LineReader::new(Input::open(path, stand_in)?, path),
             gate: Gate::new(shown(path), &self.schema, quarantine.as_ref(), advice(self.report.as_ref())),
             rows: Rows::new(read.clone(), &mixed.collect::<Vec<_>>())?,
             known: (*extra_columns == ExtraColumns::Refuse).then(|| self.schema.names().map(str::to_owned).collect()),

@@ -3,6 +3,7 @@
 mod prune;
 mod sink;
 
+pub(super) use prune::row_groups;
 pub use sink::{ParquetSink, ParquetSinkBuilder};
 
 use std::fs::File;
@@ -10,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 
 use super::adopt::adopt;
 use super::guard::guard;
@@ -111,16 +113,21 @@ impl Footer {
     fn read(path: &Path) -> Result<Self> {
         let file = open(path)?;
         let builder = guard(path, || ParquetRecordBatchReaderBuilder::try_new(file))?;
-        let metadata = builder.metadata();
-        let counted = metadata.row_groups().iter().try_fold(0_i64, |sum, group| {
-            Some(group.num_rows()).filter(|rows| *rows >= 0).and_then(|rows| sum.checked_add(rows))
-        });
-        if counted != Some(metadata.file_metadata().num_rows()) {
-            return Err(Error::invalid_data(shown(path), "damaged: its row groups do not add up"));
-        }
+        ensure_adds_up(path, builder.metadata())?;
         let schema = Schema::new(builder.schema().clone()).map_err(|e| in_file(path, e))?;
         Ok(Self { builder, schema })
     }
+}
+
+/// Checks that the rows of the groups are those of the file.
+pub(super) fn ensure_adds_up(path: &Path, metadata: &ParquetMetaData) -> Result<()> {
+    let counted = metadata.row_groups().iter().try_fold(0_i64, |sum, group| {
+        Some(group.num_rows()).filter(|rows| *rows >= 0).and_then(|rows| sum.checked_add(rows))
+    });
+    if counted == Some(metadata.file_metadata().num_rows()) {
+        return Ok(());
+    }
+    Err(Error::invalid_data(shown(path), "damaged: its row groups do not add up"))
 }
 
 impl DataSource for ParquetSource {
@@ -141,26 +148,32 @@ impl DataSource for ParquetSource {
         if stored != self.stored {
             return Err(Error::invalid_data(shown(&self.path), "its columns have changed since the source was opened"));
         }
-        let groups = guard(&self.path, || Ok::<_, ParquetError>(prune::row_groups(&builder, request.predicates())))?;
+        let groups = guard(&self.path, || Ok::<_, ParquetError>(row_groups(&builder, request.predicates())))?;
         let rows = groups.iter().map(|group| builder.metadata().row_group(*group).num_rows() as u64).sum();
-        let reader = guard(&self.path, || {
+        let mut reader = guard(&self.path, || {
             let roots = wanted.iter().filter_map(|name| builder.schema().index_of(name).ok());
             let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
             let builder = builder.with_row_groups(groups).with_projection(mask);
             builder.with_batch_size(request.rows_per_batch()).build()
         })?;
-        let scan = Scan { path: self.path.clone(), reader: Some(reader), schema: schema.clone(), rows };
+        let path = self.path.clone();
+        let next = move || guard(&path, || reader.next().transpose().map_err(ParquetError::from));
+        let scan = Scan { path: self.path.clone(), reader: Some(Box::new(next)), schema: schema.clone(), rows };
         request.finish(BatchStream::new(schema, scan))
     }
 }
 
-struct Scan {
-    path: PathBuf,
+/// Gives the next batch that the pages hold.
+type Batches = Box<dyn FnMut() -> Result<Option<RecordBatch>> + Send>;
+
+/// Batches in the form of `schema`, held against what the footer promises.
+pub(super) struct Scan {
+    pub(super) path: PathBuf,
     /// Gone after the last batch and after a failure.
-    reader: Option<ParquetRecordBatchReader>,
-    schema: Schema,
+    pub(super) reader: Option<Batches>,
+    pub(super) schema: Schema,
     /// Rows that the footer promises and that have not come yet.
-    rows: u64,
+    pub(super) rows: u64,
 }
 
 impl Iterator for Scan {
@@ -170,7 +183,7 @@ impl Iterator for Scan {
         let mut reader = self.reader.take()?;
         let refuse =
             || Err(Error::invalid_data(shown(&self.path), "damaged: it holds other rows than its footer says"));
-        match guard(&self.path, || reader.next().transpose().map_err(ParquetError::from)) {
+        match reader() {
             Ok(None) if self.rows > 0 => Some(refuse()),
             Ok(None) => None,
             Ok(Some(batch)) if batch.num_rows() as u64 > self.rows => Some(refuse()),

@@ -1,12 +1,11 @@
 //! Row groups that cannot hold a row which is asked for.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::ArrowReaderBuilder;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 
 use crate::source::{Comparison, Predicate, Scalar};
@@ -15,7 +14,7 @@ use crate::{Error, Result};
 /// Numbers of the row groups that may hold rows for which all of `predicates` are true.
 ///
 /// Only a definite "no" drops a group: missing statistics and values that cannot be compared keep it.
-pub(super) fn row_groups(builder: &ParquetRecordBatchReaderBuilder<File>, predicates: &[Predicate]) -> Vec<usize> {
+pub(in crate::source) fn row_groups<T>(builder: &ArrowReaderBuilder<T>, predicates: &[Predicate]) -> Vec<usize> {
     let mut keep = vec![true; builder.metadata().num_row_groups()];
     for predicate in predicates {
         // No statistics for nested columns, and none that are worth an error.
@@ -28,7 +27,7 @@ pub(super) fn row_groups(builder: &ParquetRecordBatchReaderBuilder<File>, predic
 }
 
 /// For each row group, whether a row of it can fit `predicate`; null where that is not known.
-fn possible(builder: &ParquetRecordBatchReaderBuilder<File>, predicate: &Predicate) -> Result<BooleanArray> {
+fn possible<T>(builder: &ArrowReaderBuilder<T>, predicate: &Predicate) -> Result<BooleanArray> {
     let groups = builder.metadata().row_groups();
     let column = predicate.column();
     let unknown = |e: &dyn std::fmt::Display| Error::invalid_data(format!("statistics of column `{column}`"), e);

@@ -1,0 +1,250 @@
+//! Reaching a server, and what its failures mean.
+
+use std::fmt;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use postgres::config::{Host, SslMode};
+use postgres::error::{DbError, SqlState};
+use postgres::{Client, Config, NoTls};
+
+use crate::{Error, Result};
+
+/// How failures of the server are told.
+const SYSTEM: &str = "postgresql";
+
+const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// Silence of a connection after which the operating system asks whether the other side is still there.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// One database of one server. Neither user nor password show in anything that is printed.
+#[derive(Clone)]
+pub(super) struct Server {
+    config: Config,
+    place: String,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.place)
+    }
+}
+
+impl Server {
+    pub(super) fn parse(connection: &str, password: Option<&str>) -> Result<Self> {
+        // The parser quotes what it does not understand, which may be a piece of a password.
+        let refuse = |domain| Err(Error::invalid("connection", "a text that is not shown", domain));
+        let Ok(mut config) = connection.parse::<Config>() else {
+            return refuse("a URL `postgresql://user@host:port/database` or settings `host=… dbname=…`");
+        };
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return refuse("a connection that names a host");
+        }
+        if !matches!(config.get_ssl_mode(), SslMode::Disable | SslMode::Prefer) {
+            return refuse("a connection without TLS: reach the server through a TLS tunnel or a Unix socket");
+        }
+        if let Some(password) = password {
+            config.password(password);
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT_DEFAULT);
+        }
+        config.ssl_mode(SslMode::Disable).keepalives_idle(KEEPALIVE_IDLE).tcp_user_timeout(KEEPALIVE_IDLE);
+        if config.get_application_name().is_none() {
+            config.application_name("mlops");
+        }
+        let place = place(&config);
+        Ok(Self { config, place })
+    }
+
+    /// The server and the database, as a URL without credentials.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    pub(super) fn connect(&self) -> Result<Client, Failure> {
+        self.config.connect(NoTls).map_err(|e| self.judge(&e))
+    }
+
+    /// What an error of the client library means.
+    pub(super) fn judge(&self, error: &postgres::Error) -> Failure {
+        let (passing, text) = match error.as_db_error() {
+            Some(told) if *told.code() == SqlState::UNDEFINED_DATABASE => {
+                let database = self.config.get_dbname().or(self.config.get_user()).unwrap_or_default();
+                return Failure::from(Error::not_found("database", database));
+            }
+            Some(told) => (is_passing(told.code()), words(told)),
+            None => {
+                let io = std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
+                (io || error.is_closed(), error.to_string())
+            }
+        };
+        Failure { passing, error: Error::external(SYSTEM, format!("{}: {text}", self.place)) }
+    }
+
+    /// Runs `work` on a thread of its own and waits for its answer: the client blocks on a runtime, which must not be
+    /// done on a thread that runs one already, and may wait for ever on a server that says nothing.
+    pub(super) fn apart<T: Send + 'static>(
+        &self,
+        patience: Patience,
+        work: impl Fn(&Self) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T> {
+        let (send, receive) = sync_channel(1);
+        let server = self.clone();
+        spawn(move || {
+            let mut failures = 0;
+            let answer = loop {
+                match work(&server) {
+                    Err(failure) if failure.passing && failures < patience.retries => {
+                        thread::sleep(patience.pause(failures));
+                        failures += 1;
+                    }
+                    other => break other.map_err(|failure| failure.error),
+                }
+            };
+            // Nobody may be waiting any more.
+            let _ = send.send(answer);
+        })?;
+        receive.recv_timeout(patience.wait).unwrap_or_else(|e| Err(self.silent(patience, e)))
+    }
+
+    /// Nothing came from the thread that talks with the server.
+    pub(super) fn silent(&self, patience: Patience, why: RecvTimeoutError) -> Error {
+        let text = match why {
+            RecvTimeoutError::Timeout => format!("no answer within {:?}", patience.wait),
+            RecvTimeoutError::Disconnected => "its reader stopped".to_owned(),
+        };
+        Error::external(SYSTEM, format!("{}: {text}", self.place))
+    }
+}
+
+pub(super) fn spawn(work: impl FnOnce() + Send + 'static) -> Result<()> {
+    let thread = thread::Builder::new().name("mlops-postgres".to_owned());
+    thread.spawn(work).map(|_| ()).map_err(|e| Error::external(SYSTEM, e))
+}
+
+fn place(config: &Config) -> String {
+    let hosts = config.get_hosts().iter().map(|host| match host {
+        Host::Tcp(name) => name.clone(),
+        #[cfg(unix)]
+        Host::Unix(path) => path.display().to_string(),
+    });
+    let mut hosts: Vec<String> = hosts.collect();
+    if hosts.is_empty() {
+        hosts.extend(config.get_hostaddrs().iter().map(ToString::to_string));
+    }
+    let ports = config.get_ports();
+    let with_ports = hosts.iter().enumerate().map(|(index, host)| {
+        let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+        format!("{host}:{port}")
+    });
+    let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
+    format!("postgresql://{}/{database}", with_ports.collect::<Vec<_>>().join(","))
+}
+
+/// How long and how often a server is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Failures in a row after which no new try is made.
+    pub(super) retries: u32,
+    /// Before the first new try; doubles with each.
+    pub(super) first_pause: Duration,
+    /// For the next answer, tries included.
+    pub(super) wait: Duration,
+}
+
+impl Patience {
+    /// The pause after `failures` failed tries before.
+    pub(super) fn pause(&self, failures: u32) -> Duration {
+        self.first_pause.saturating_mul(1 << failures.min(16)).min(PAUSE_MAX)
+    }
+}
+
+/// Why something did not work.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: Error,
+    /// Whether a new connection may well do better.
+    pub(super) passing: bool,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, passing: false }
+    }
+}
+
+/// Whether a server that says `code` may say something else in a moment.
+fn is_passing(code: &SqlState) -> bool {
+    [
+        SqlState::CONNECTION_EXCEPTION,
+        SqlState::CONNECTION_DOES_NOT_EXIST,
+        SqlState::CONNECTION_FAILURE,
+        SqlState::SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+        SqlState::CANNOT_CONNECT_NOW,
+        SqlState::TOO_MANY_CONNECTIONS,
+        // A replica had to choose between this query and the changes that it replays.
+        SqlState::T_R_SERIALIZATION_FAILURE,
+    ]
+    .contains(code)
+}
+
+/// What the server said, without what may quote a value of a row.
+fn words(told: &DbError) -> String {
+    let code = told.code().code();
+    let about_the_query = ["08", "0A", "25", "28", "3D", "3F", "42", "53", "54", "55", "57", "58"];
+    if about_the_query.iter().any(|class| code.starts_with(class)) {
+        format!("{} ({code})", told.message())
+    } else {
+        format!("error {code}; its message may quote a row and is not shown")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_of_a_server_holds_no_credentials() {
+        for connection in [
+            "postgresql://ann:secret-word@db.example:5433/shop?connect_timeout=1",
+            "host=db.example port=5433 user=ann password=secret-word dbname=shop",
+        ] {
+            let server = Server::parse(connection, None).unwrap();
+            assert_eq!(format!("{server:?}"), "postgresql://db.example:5433/shop");
+        }
+        let given = Server::parse("postgresql://ann@a,b:6432/shop", Some("secret-word")).unwrap();
+        assert_eq!(format!("{given:?}"), "postgresql://a:5432,b:6432/shop");
+    }
+
+    #[test]
+    fn connections_that_cannot_be_understood_are_refused_without_being_quoted() {
+        for connection in [
+            "",
+            "secret-word",
+            "host=a secret-word=1",
+            "host=a password='secret-word",
+            "postgresql://ann:secret-word@a:port/x",
+            "postgresql://ann:secret-word@a/x?sslmode=require",
+            "user=ann password=secret-word",
+            "host=a\0b password=secret-word port=99999999",
+        ] {
+            let error = Server::parse(connection, None).unwrap_err();
+            assert!(matches!(error, Error::Invalid { setting: "connection", .. }), "{error}");
+            assert!(!format!("{error} {error:?}").contains("secret-word"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_limit() {
+        let patience = Patience { retries: 3, first_pause: Duration::from_millis(100), wait: Duration::from_secs(1) };
+        let pauses = [0, 1, 2, 10, 1_000].map(|failures| patience.pause(failures).as_millis());
+        assert_eq!(pauses, [100, 200, 400, 5_000, 5_000]);
+    }
+}
