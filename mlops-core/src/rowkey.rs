@@ -1,5 +1,9 @@
 //! Keys of rows: hashes of 128 bits, equal for equal values whatever their layout.
 
+mod stable;
+
+pub(crate) use self::stable::StableKeys;
+
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 

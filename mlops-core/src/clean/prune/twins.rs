@@ -3,8 +3,8 @@
 use arrow::row::RowConverter;
 
 use super::{Finding, Judged};
-use crate::clean::dedup::{canonical, converter};
 use crate::clean::rows::{scan, type_name};
+use crate::rowkey::{canonical, converter};
 use crate::{Dataset, Result};
 
 /// Marks columns that equal one before them. Those whose sample differs are not read again.

@@ -8,11 +8,11 @@ use arrow::compute::cast;
 use arrow::datatypes::TimestampMicrosecondType;
 use foldhash::fast::FixedState;
 
-use super::super::super::dedup::KeyReader;
 use super::super::super::rows::Named;
 use super::super::{Nan, missing};
 use super::cells::Cells;
 use super::{FittedFillForward, Group};
+use crate::rowkey::StableKeys;
 use crate::source::Scalar;
 use crate::time::EventTime;
 use crate::{Error, Result, Schema};
@@ -23,7 +23,7 @@ pub(super) type Groups = HashMap<u128, Group, FixedState>;
 pub(super) struct Walk {
     pub(super) columns: Vec<(usize, String)>,
     time: (usize, String),
-    reader: KeyReader,
+    reader: StableKeys,
     groups_max: u64,
     pub(super) groups: Groups,
 }
@@ -38,7 +38,7 @@ impl Walk {
         Ok(Self {
             columns: fitted.columns.iter().map(find).collect::<Result<_>>()?,
             time: find(&fitted.time)?,
-            reader: KeyReader::new(input, by, false)?,
+            reader: StableKeys::new(input, by)?,
             groups_max: fitted.groups_max,
             groups: HashMap::default(),
         })
