@@ -38,22 +38,20 @@ struct Options {
 enum Job {
     /// Point-in-time join of entity.parquet with fv_a, fv_b and fv_c.
     AsOfJoin,
-    /// Profile of profile.parquet, with all relations.
-    Profile,
-    /// Drift of every column from drift_ref.parquet to drift_cur.parquet.
-    Drift,
+    /// Twelve cleaning steps, fitted on and applied to clean.parquet.
+    Clean,
     /// Reading of rows.csv with types inferred, and its digest.
     Csv,
+    /// Drift of every column from drift_ref.parquet to drift_cur.parquet.
+    Drift,
     /// Personal data in pii_text.txt and pii_col.parquet.
     Pii,
+    /// Profile of profile.parquet, with all relations.
+    Profile,
     /// Profile of the rows of profile.parquet, pushed one at a time.
     ProfileRows,
-    /// Twelve cleaning steps, fitted on and applied to clean.parquet.
-    Clean,
     /// Twenty-five rules over valid.parquet.
     Validate,
-    /// Twelve cleaning steps, fitted on and applied to clean.parquet.
-    Clean,
 }
 
 /// What a job did.
@@ -67,14 +65,13 @@ fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
     let start = Usage::now()?;
     let outcome = match options.name {
         Job::AsOfJoin => as_of_join::run(&options.data)?,
-        Job::Profile => profile::run(&options.data)?,
-        Job::Drift => drift::run(&options.data)?,
+        Job::Clean => clean::run(&options.data)?,
         Job::Csv => csv::run(&options.data)?,
+        Job::Drift => drift::run(&options.data)?,
         Job::Pii => pii::run(&options.data)?,
+        Job::Profile => profile::run(&options.data)?,
         Job::ProfileRows => profile::run_rows(&options.data)?,
-        Job::Clean => clean::run(&options.data)?,
         Job::Validate => validate::run(&options.data)?,
-        Job::Clean => clean::run(&options.data)?,
     };
     let used = Usage::now()?.since(&start);
     let mut all = outcome.figures;
