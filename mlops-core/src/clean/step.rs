@@ -12,7 +12,7 @@ use crate::{Dataset, Digest, Error, Name, Result, Schema};
 ///
 /// [`Clean::fit`] gives a [`TransformState`] as JSON, [`Clean::apply`] a data set, [`Clean::report`] the
 /// [`Changes`](super::Changes) as JSON. Equal inputs give equal outputs, to the last bit. A run that is to stop does so
-/// between two batches.
+/// between two batches of the rows that it reads; what a chain holds of them it goes through without a stop.
 ///
 /// # Examples
 /// ```
