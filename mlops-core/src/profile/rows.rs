@@ -30,8 +30,8 @@ pub enum Cell<'a> {
 
 /// Takes rows one at a time and profiles them as a [`Profiler`] of the same schema does, in blocks of 1024.
 ///
-/// A row costs well under a microsecond for each ten columns, and nothing is allocated for it. What is not in a full
-/// block yet is in the profile once [`RowProfiler::profile`] or [`RowProfiler::finish`] asks for it.
+/// Nothing is allocated for a row; a block costs what a batch of its size does. What is not in a full block yet is in the
+/// profile once [`RowProfiler::profile`] or [`RowProfiler::finish`] asks for it.
 ///
 /// # Examples
 /// ```
