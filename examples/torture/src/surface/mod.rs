@@ -1,6 +1,7 @@
 //! What is written where: one file per promise of the libraries.
 
 mod artifact;
+mod catalog;
 mod materialize;
 mod offline;
 mod online;
@@ -9,6 +10,7 @@ mod registry;
 mod sink;
 
 pub use artifact::Artifacts;
+pub use catalog::Catalogs;
 pub use materialize::Materialize;
 pub use offline::Offline;
 pub use online::Online;
@@ -87,6 +89,7 @@ pub fn all() -> Vec<Box<dyn Surface>> {
         Box::new(Offline),
         Box::new(Versions),
         Box::new(Artifacts),
+        Box::new(Catalogs),
         Box::new(Jobs),
         Box::new(Sinks),
     ]
