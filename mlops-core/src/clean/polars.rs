@@ -116,7 +116,11 @@ impl PolarsTransform {
 impl fmt::Debug for PolarsTransform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Definition { name, version, scope } = &self.definition;
-        f.debug_struct("PolarsTransform").field("name", name).field("version", version).field("scope", scope).finish()
+        f.debug_struct("PolarsTransform")
+            .field("name", name)
+            .field("version", version)
+            .field("scope", scope)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Vietnamese number plates and passports.
 
-/// Provinces by the first two digits of a plate (Circular 24/2023/TT-BCA, annex 2: provinces of before July 2025).
+/// Provinces by the first two digits of a plate, as they were before July 2025: from general lists, not checked against the circular that
+/// sets them.
 const SERIES: [(u8, &str); 81] = [
     (11, "Cao Bằng"),
     (12, "Lạng Sơn"),

@@ -22,7 +22,8 @@ const TOLD_MAX: usize = 10;
 /// * All columns of the reference but times and those that the [`DriftRule`] excepts; each must be there, of the same
 ///   kind. Columns that the reference does not know are not looked at.
 /// * How far, and how far by chance: see [`DriftRule`] and [`DriftMethod`](crate::stats::DriftMethod). Nulls (with NaN) are
-///   a value of their own, so that a change of their share is drift. Of sensitive columns only the share of nulls is compared.
+///   a value of their own, so that a change of their share is drift; [`Robust`](crate::stats::DriftMethod::Robust) tells them
+///   beside its verdict instead. Of sensitive columns only the share of nulls is compared.
 /// * A column without a verdict (too few rows on one side) does not fail, and is counted in the measures:
 ///   `compared`, `drifted`, `inconclusive`. `observed` is the greatest effect among those with a verdict.
 /// * Memory: one [`Profiler`] over the columns compared, some tens of kilobytes each, whatever the number of rows.
