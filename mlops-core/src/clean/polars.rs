@@ -242,7 +242,7 @@ impl Pass for PolarsPass {
 
 #[cfg(test)]
 mod tests {
-    use ::polars::prelude::{SortMultipleOptions, UniqueKeepStrategy, col, lit};
+    use ::polars::prelude::{SortMultipleOptions, UnionArgs, UniqueKeepStrategy, col, cols, concat, lit};
     use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array};
     use arrow::datatypes::Int64Type;
 
@@ -269,7 +269,7 @@ mod tests {
     }
 
     fn firsts() -> PolarsTransform {
-        let by = || Some(::polars::prelude::Selector::from(::polars::prelude::cols(["id"])));
+        let by = || Some(cols(["id"]));
         let work = move |frame: LazyFrame| {
             frame.unique_stable(by(), UniqueKeepStrategy::First).sort(["id"], SortMultipleOptions::default())
         };
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn rows_are_never_made_up_and_a_plan_that_does_not_resolve_is_an_error() {
-        let twice = |frame: LazyFrame| ::polars::prelude::concat([frame.clone(), frame], Default::default()).unwrap();
+        let twice = |frame: LazyFrame| concat([frame.clone(), frame], UnionArgs::default()).unwrap();
         let twice = PolarsTransform::rows(name("twice"), "1", twice).unwrap().fit(&visits()).unwrap();
         let error = twice.changes_of(&visits()).unwrap_err().to_string();
         assert!(error.contains("12 of 6"), "{error}");
