@@ -11,10 +11,10 @@ trap 'rm -rf "$data"' EXIT
 cargo build --release --quiet --manifest-path "$root/Cargo.toml" -p bench
 bench=${CARGO_TARGET_DIR:-$root/target}/release/bench
 export PYTHONDONTWRITEBYTECODE=1
-"$python" "$here/csv.py" make "$data" "$rows"
+"$python" "$here/read_csv.py" make "$data" "$rows"
 for _ in 1 2 3 4 5; do
     "$bench" csv --data "$data" --json | sed 's/^{/{"peer":"mlops",/' >>"$data/lines"
-    "$python" "$here/csv.py" run "$data" >>"$data/lines"
+    "$python" "$here/read_csv.py" run "$data" >>"$data/lines"
 done
 "$python" - "$data/lines" "$data/rows.csv" <<'PY'
 import json, os, statistics, sys

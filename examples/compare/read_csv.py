@@ -1,7 +1,7 @@
 """The data of the CSV comparison, and polars' side of it.
 
-`csv.py make DIR ROWS` writes DIR/rows.csv: 20 columns of numbers, texts (some between quotes), days, times and booleans, a tenth of the
-cells of half of them empty. `csv.py run DIR` reads it with types inferred and prints one line of JSON.
+`read_csv.py make DIR ROWS` writes DIR/rows.csv: 20 columns of numbers, texts (some between quotes), days, times and booleans, a tenth of the
+cells of half of them empty. `read_csv.py run DIR` reads it with types inferred and prints one line of JSON.
 """
 
 import json
