@@ -27,13 +27,17 @@ for line in open(sys.argv[1]):
     run = json.loads(line)
     if run.get("error"):
         continue
-    if run["peer"] == "mlops":
+    # The peers name what they ran on, too.
+    peer = run["peer"]
+    for ran_on in (" text", " column", " alternation"):
+        peer = peer.split(ran_on)[0]
+    if peer == "mlops":
         text.setdefault("mlops", []).append(run["text_mb_per_cpu_s"])
         column.setdefault("mlops", []).append(run["column_rows_per_cpu_s"])
     elif run["case"] == "pii_text":
-        text.setdefault(run["peer"], []).append(run["mb_per_cpu_s"])
+        text.setdefault(peer, []).append(run["mb_per_cpu_s"])
     else:
-        column.setdefault(run["peer"], []).append(run["rows_per_cpu_s"])
+        column.setdefault(peer, []).append(run["rows_per_cpu_s"])
 middle = lambda runs, peer: statistics.median(runs[peer]) if peer in runs else float("nan")
 print(f"{'':28} {'text MB/cpu s':>14} {'ratio':>8} {'column rows/cpu s':>18} {'ratio':>8}")
 for peer in text:
