@@ -28,7 +28,7 @@ pub enum Cell<'a> {
     Time(EventTime),
 }
 
-/// Takes rows one at a time and profiles them as a [`Profiler`] of the same schema does, in blocks of 1024.
+/// Takes rows one at a time and profiles them as a [`Profiler`] of the same schema does, in blocks of 4096.
 ///
 /// Nothing is allocated for a row; a block costs what a batch of its size does. What is not in a full block yet is in the
 /// profile once [`RowProfiler::profile`] or [`RowProfiler::finish`] asks for it.
@@ -58,7 +58,7 @@ pub struct RowProfiler {
 }
 
 /// Rows that are profiled together.
-const BLOCK: usize = 1024;
+const BLOCK: usize = 4096;
 
 #[derive(Debug)]
 struct Column {
