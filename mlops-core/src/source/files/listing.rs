@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use super::partition;
-use crate::source::FileFormat;
 use crate::source::local::shown;
+use crate::source::{FileFormat, SourceInfo};
 use crate::{Error, Result};
 
 /// Files of one source at the most: each of them is remembered.
@@ -16,17 +16,19 @@ const DEPTH_MAX: usize = 32;
 
 /// One data file.
 #[derive(Clone, Debug)]
-pub(super) struct Found {
+pub(in crate::source) struct Found {
     pub(super) path: PathBuf,
     /// Its path from the root, name by name: what files are ordered by.
     names: Vec<String>,
     /// What the folders say, from the outermost in.
     pub(super) values: Vec<(String, Option<String>)>,
+    /// Size and last change, where they were listed with it.
+    pub(super) listed: Option<SourceInfo>,
 }
 
 /// All data files of one place.
 #[derive(Clone, Debug)]
-pub(super) struct Listing {
+pub(in crate::source) struct Listing {
     /// The folder that all files are in.
     pub(super) root: PathBuf,
     pub(super) files: Vec<Found>,
@@ -54,12 +56,29 @@ pub(super) fn list(place: &Path) -> Result<Listing> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(Error::not_found("folder", shown(place))),
         Err(e) => return Err(Error::io(place, e)),
     }
-    listing.files.sort_unstable_by(|a, b| a.names.cmp(&b.names));
-    listing.files.dedup_by(|a, b| a.names == b.names);
-    Ok(listing)
+    Ok(listing.sorted())
 }
 
 impl Listing {
+    /// Files that somebody else has found below `root`, with what is known of them.
+    ///
+    /// # Errors
+    /// [`Error::InvalidData`] for names that cannot be read, and for more than [`FILES_MAX`] files.
+    #[cfg(feature = "object-store")]
+    pub(in crate::source) fn of(root: PathBuf, files: impl IntoIterator<Item = (PathBuf, SourceInfo)>) -> Result<Self> {
+        let mut listing = Self { root, files: Vec::new() };
+        for (path, info) in files {
+            listing.push(&path, Some(info))?;
+        }
+        Ok(listing.sorted())
+    }
+
+    fn sorted(mut self) -> Self {
+        self.files.sort_unstable_by(|a, b| a.names.cmp(&b.names));
+        self.files.dedup_by(|a, b| a.names == b.names);
+        self
+    }
+
     fn pattern(&mut self, place: &Path) -> Result<()> {
         self.root = place.components().take_while(|part| !is_pattern(&part.as_os_str().to_string_lossy())).collect();
         let options = glob::MatchOptions {
@@ -106,11 +125,15 @@ impl Listing {
     }
 
     fn add(&mut self, path: &Path) -> Result<()> {
-        let refuse = |reason: &str| Error::invalid_data(shown(path), reason);
         let metadata = fs::metadata(path).map_err(|e| Error::io(path, e))?;
         if !metadata.is_file() {
-            return Err(refuse("neither a file nor a folder"));
+            return Err(Error::invalid_data(shown(path), "neither a file nor a folder"));
         }
+        self.push(path, None)
+    }
+
+    fn push(&mut self, path: &Path, listed: Option<SourceInfo>) -> Result<()> {
+        let refuse = |reason: &str| Error::invalid_data(shown(path), reason);
         if self.files.len() == FILES_MAX {
             return Err(Error::invalid_data(shown(&self.root), format!("more than {FILES_MAX} files")));
         }
@@ -134,7 +157,7 @@ impl Listing {
             }
             values.push(value);
         }
-        self.files.push(Found { path: path.to_owned(), names, values });
+        self.files.push(Found { path: path.to_owned(), names, values, listed });
         Ok(())
     }
 
@@ -167,5 +190,10 @@ impl Listing {
 /// What is not data by its name: temporary files, marks such as `_SUCCESS`, side files. `_year=2026` is a partition.
 fn is_hidden(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    name.starts_with('.') || (name.starts_with('_') && !(name.contains('=') && path.is_dir()))
+    hides(&name, name.contains('=') && path.is_dir())
+}
+
+/// Whether `name` says that what is there or below it is no data.
+pub(in crate::source) fn hides(name: &str, is_partition: bool) -> bool {
+    name.starts_with('.') || (name.starts_with('_') && !is_partition)
 }

@@ -3,10 +3,14 @@
 mod listing;
 mod partition;
 mod scan;
+mod shelf;
 mod sink;
 
 pub use listing::FILES_MAX;
 pub(super) use listing::is_pattern;
+#[cfg(feature = "object-store")]
+pub(super) use listing::{Listing, hides};
+pub(super) use shelf::Shelf;
 pub use sink::{FilesSink, FilesSinkBuilder, PARTITIONS_MAX};
 
 use std::collections::BTreeSet;
@@ -18,10 +22,11 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 
 use self::listing::Found;
+use self::shelf::Disk;
 use super::local::{info, shown};
 use super::{
-    BatchStream, CsvSource, DataSource, FileFormat, IpcSource, JsonSource, ParquetSource, Quarantine, ScanRequest,
-    SourceInfo,
+    BatchStream, CsvSource, CsvSourceBuilder, DataSource, FileFormat, IpcSource, IpcSourceBuilder, JsonSource,
+    JsonSourceBuilder, Quarantine, ScanRequest, SourceInfo,
 };
 use crate::{Error, Result, Schema};
 
@@ -88,6 +93,7 @@ pub struct FilesSource {
 /// Settings of a [`FilesSource`].
 #[derive(Clone)]
 pub struct FilesSourceBuilder {
+    shelf: Arc<dyn Shelf>,
     place: PathBuf,
     format: Option<FileFormat>,
     schema: Option<Schema>,
@@ -109,6 +115,14 @@ struct Part {
     stored: Schema,
     /// One row with what its folders say.
     values: RecordBatch,
+    /// Size and last change, where the listing has told them.
+    listed: Option<SourceInfo>,
+}
+
+impl Part {
+    fn info(&self) -> Result<SourceInfo> {
+        self.listed.clone().map_or_else(|| info(&self.path, "file"), Ok)
+    }
 }
 
 impl FilesSourceBuilder {
@@ -144,14 +158,14 @@ impl FilesSourceBuilder {
     /// several formats, one cannot be read, or folders do not name the same columns everywhere; [`Error::Schema`] when files have types
     /// for one column that no type holds; [`Error::Invalid`] for a pattern that is none.
     pub fn build(self) -> Result<FilesSource> {
-        let listing = listing::list(&self.place)?;
+        let shelf = self.shelf.as_ref();
+        let listing = shelf.list(&self.place)?;
         let format = match self.format {
             Some(format) => Some(format),
             None => listing.format()?,
         };
-        let kept = listing.root.join(SCHEMA_FILE);
         let given = match &self.schema {
-            None if self.place.is_dir() && kept.is_file() => Some(IpcSource::open(&kept)?.schema()?),
+            None => shelf.kept_schema(&self.place)?,
             schema => schema.clone(),
         };
         if listing.files.is_empty() && given.is_none() {
@@ -161,11 +175,12 @@ impl FilesSourceBuilder {
         let values = listing.files.iter().map(|file| (file.path.as_path(), file.values.as_slice()));
         let partitions = partition::columns(values, given.as_ref())?;
         let (schema, stored) = match format {
-            Some(format) => columns(format, &listing.files, given, &partitions)?,
+            Some(format) => columns(shelf, format, &listing.files, given, &partitions)?,
             None => (given.unwrap_or(partitions.clone()), Vec::new()),
         };
-        let parts = listing.files.iter().zip(stored).map(|(Found { path, values, .. }, stored)| {
-            Ok(Part { path: path.clone(), stored, values: partition::row(path, &partitions, values)? })
+        let parts = listing.files.iter().zip(stored).map(|(file, stored)| {
+            let values = partition::row(&file.path, &partitions, &file.values)?;
+            Ok(Part { path: file.path.clone(), stored, values, listed: file.listed.clone() })
         });
         let parts = parts.collect::<Result<Arc<[Part]>>>()?;
         Ok(FilesSource { settings: self, root: listing.root, format, schema, partitions, parts, sniffs })
@@ -174,6 +189,7 @@ impl FilesSourceBuilder {
 
 /// The schema of the source, and the columns that each file is read with.
 fn columns(
+    shelf: &dyn Shelf,
     format: FileFormat,
     files: &[Found],
     given: Option<Schema>,
@@ -182,7 +198,7 @@ fn columns(
     let wanted = given.as_ref().map(|schema| partition::without(schema, partitions)).transpose()?;
     let mut stored = Vec::with_capacity(files.len());
     for file in files {
-        let schema = stored_columns(format, &file.path, wanted.as_ref())?;
+        let schema = stored_columns(shelf, format, &file.path, wanted.as_ref()).map_err(|e| shelf.told(e))?;
         if let Some(twice) = schema.names().find(|name| partitions.index_of(name).is_ok()) {
             let reason = format!("column `{twice}` is in the file and in the name of its folder");
             return Err(Error::invalid_data(shown(&file.path), reason));
@@ -213,28 +229,46 @@ fn columns(
 }
 
 /// The columns of one file by itself; of type `Null` where it has no value to tell the type by.
-fn stored_columns(format: FileFormat, path: &Path, wanted: Option<&Schema>) -> Result<Schema> {
+fn stored_columns(shelf: &dyn Shelf, format: FileFormat, path: &Path, wanted: Option<&Schema>) -> Result<Schema> {
     match (format, wanted) {
         // Lines may lack any key, so nothing is gained by looking at them.
         (FileFormat::JsonLines, Some(wanted)) => Ok(wanted.clone()),
         (FileFormat::JsonLines, None) => {
-            let source = JsonSource::open(path)?;
+            let source = json(shelf, path).build()?;
             guessed(&source.schema()?, source.inference().map(super::InferenceReport::undetermined))
         }
         (FileFormat::Csv | FileFormat::Tsv, _) => {
-            let source = csv(format, path, wanted.is_none()).build()?;
+            let source = csv(shelf, format, path, wanted.is_none()).build()?;
             guessed(&source.schema()?, source.inference().map(super::InferenceReport::undetermined))
         }
-        _ => format.source(path)?.schema(),
+        (FileFormat::Parquet, _) => shelf.parquet(path, None)?.schema(),
+        (FileFormat::ArrowIpc, _) => ipc(shelf, path).build()?.schema(),
     }
 }
 
-fn csv(format: FileFormat, path: &Path, sniff: bool) -> super::CsvSourceBuilder {
-    let builder = CsvSource::builder(path);
+fn csv(shelf: &dyn Shelf, format: FileFormat, path: &Path, sniff: bool) -> CsvSourceBuilder {
+    let builder = match shelf.stand_in(path) {
+        Some((name, medium)) => CsvSource::builder(name).stand_in(medium),
+        None => CsvSource::builder(path),
+    };
     match format {
         FileFormat::Tsv => builder.delimiter(b'\t'),
         _ if sniff => builder.sniff(),
         _ => builder,
+    }
+}
+
+fn json(shelf: &dyn Shelf, path: &Path) -> JsonSourceBuilder {
+    match shelf.stand_in(path) {
+        Some((name, medium)) => JsonSource::builder(name).stand_in(medium),
+        None => JsonSource::builder(path),
+    }
+}
+
+fn ipc(shelf: &dyn Shelf, path: &Path) -> IpcSourceBuilder {
+    match shelf.stand_in(path) {
+        Some((name, medium)) => IpcSource::builder(name).stand_in(medium),
+        None => IpcSource::builder(path),
     }
 }
 
@@ -313,7 +347,12 @@ impl FilesSource {
 
     /// Settings for the files of `place`, a folder, a pattern or a file.
     pub fn builder(place: impl Into<PathBuf>) -> FilesSourceBuilder {
-        FilesSourceBuilder { place: place.into(), format: None, schema: None, quarantine: None, watch: None }
+        Self::on(Arc::new(Disk), place)
+    }
+
+    /// Settings for the files of `place` on `shelf`.
+    pub(super) fn on(shelf: Arc<dyn Shelf>, place: impl Into<PathBuf>) -> FilesSourceBuilder {
+        FilesSourceBuilder { shelf, place: place.into(), format: None, schema: None, quarantine: None, watch: None }
     }
 
     /// The files, in the order in which they are read.
@@ -329,21 +368,21 @@ impl FilesSource {
     /// The file of `part` as a source of its stored columns.
     fn part_source(&self, part: &Part) -> Result<Arc<dyn DataSource>> {
         let (path, schema) = (&part.path, part.stored.clone());
-        let quarantine = self.settings.quarantine.clone();
+        let (shelf, quarantine) = (self.settings.shelf.as_ref(), self.settings.quarantine.clone());
         let Some(format) = self.format else { return Err(Error::not_found("file", shown(path))) };
         Ok(match format {
             FileFormat::Csv | FileFormat::Tsv => {
-                let builder = csv(format, path, self.sniffs).schema(schema);
+                let builder = csv(shelf, format, path, self.sniffs).schema(schema);
                 let builder = if let Some(aside) = quarantine { builder.quarantine(aside) } else { builder };
                 Arc::new(builder.build()?)
             }
             FileFormat::JsonLines => {
-                let builder = JsonSource::builder(path).schema(schema);
+                let builder = json(shelf, path).schema(schema);
                 let builder = if let Some(aside) = quarantine { builder.quarantine(aside) } else { builder };
                 Arc::new(builder.build()?)
             }
-            FileFormat::Parquet => Arc::new(ParquetSource::builder(path).schema(schema).build()?),
-            FileFormat::ArrowIpc => Arc::new(IpcSource::builder(path).schema(schema).build()?),
+            FileFormat::Parquet => shelf.parquet(path, Some(schema))?,
+            FileFormat::ArrowIpc => Arc::new(ipc(shelf, path).schema(schema).build()?),
         })
     }
 }
@@ -351,13 +390,11 @@ impl FilesSource {
 impl DataSource for FilesSource {
     fn info(&self) -> Result<SourceInfo> {
         let format = self.format.map_or("files".to_owned(), |format| format.to_string());
-        let mut all = SourceInfo::new(format, shown(&self.settings.place));
-        std::fs::metadata(&self.root).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::not_found("folder", shown(&self.root)),
-            _ => Error::io(&self.root, e),
-        })?;
+        let shelf = self.settings.shelf.as_ref();
+        let mut all = SourceInfo::new(format, shelf.location(&self.settings.place));
+        shelf.ensure(&self.root)?;
         for part in self.parts.iter() {
-            let one = info(&part.path, "file")?;
+            let one = part.info()?;
             all.size_bytes = Some(all.size_bytes.unwrap_or(0) + one.size_bytes.unwrap_or(0));
             all.modified = all.modified.max(one.modified);
         }

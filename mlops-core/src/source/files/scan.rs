@@ -76,7 +76,8 @@ impl Scan {
         let part = &self.source.parts[place];
         let reader = reader(&part.stored, &self.stored).map_err(|e| in_part(&part.path, e))?;
         let request = self.part_request(part, &reader);
-        let stream = self.source.part_source(part)?.scan(&request)?;
+        let told = |e| self.source.settings.shelf.told(e);
+        let stream = self.source.part_source(part).and_then(|source| source.scan(&request)).map_err(told)?;
         self.open = Some(Open { place, bytes: size(part)?, stream, reader });
         Ok(true)
     }
@@ -100,7 +101,8 @@ impl Scan {
                 return Ok(None);
             };
             if let Some(batch) = open.stream.next() {
-                let rows = open.reader.read(&batch?)?;
+                let batch = batch.map_err(|e| self.source.settings.shelf.told(e))?;
+                let rows = open.reader.read(&batch)?;
                 let values = &self.source.parts[open.place].values;
                 return widened(&self.schema, &rows, values).map(Some);
             }
@@ -115,7 +117,7 @@ impl Scan {
 }
 
 fn size(part: &Part) -> Result<u64> {
-    Ok(super::info(&part.path, "file")?.size_bytes.unwrap_or(0))
+    Ok(part.info()?.size_bytes.unwrap_or(0))
 }
 
 /// `rows` of a file with the columns that its folders say, in the order of `schema`.

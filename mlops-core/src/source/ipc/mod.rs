@@ -63,7 +63,6 @@ pub struct IpcSourceBuilder {
 
 impl IpcSourceBuilder {
     /// Reads what `medium` holds in place of the file, whose path is for messages then.
-    #[cfg(feature = "object-store")]
     pub(super) fn stand_in(mut self, medium: std::sync::Arc<dyn super::medium::Medium>) -> Self {
         self.stand_in = Some(medium);
         self

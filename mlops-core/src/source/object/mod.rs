@@ -1,6 +1,7 @@
 //! Objects of S3, Google Cloud Storage, Azure and local folders, in any of the file formats.
 
 mod failure;
+mod files;
 mod parquet;
 mod reader;
 mod runner;

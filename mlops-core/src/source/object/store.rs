@@ -20,6 +20,8 @@ use object_store::{
 use super::SYSTEM;
 use super::failure::{Secrets, failed};
 use super::runner::Runner;
+use crate::source::SourceInfo;
+use crate::time::EventTime;
 use crate::{Error, Result};
 
 /// What a URL must be.
@@ -331,6 +333,21 @@ impl ObjectStore {
     /// [`Error::Invalid`] for a pattern that cannot be understood, [`Error::External`] when the store fails or there are more than a
     /// million keys.
     pub fn list(&self, pattern: &str) -> Result<Vec<String>> {
+        let keys = self.matching(pattern)?.into_iter();
+        Ok(keys.map(|(key, _)| key).collect())
+    }
+
+    /// As [`list`](Self::list), with sizes and last changes.
+    pub(super) fn listed(&self, pattern: &str) -> Result<Vec<(PathBuf, SourceInfo)>> {
+        let info = |(key, meta): (String, ObjectMeta)| {
+            let modified = EventTime::from_micros(meta.last_modified.timestamp_micros());
+            let known = SourceInfo::new("file", format!("{}/{key}", self.url()));
+            (PathBuf::from(key), SourceInfo { size_bytes: Some(meta.size), modified: Some(modified), ..known })
+        };
+        Ok(self.matching(pattern)?.into_iter().map(info).collect())
+    }
+
+    fn matching(&self, pattern: &str) -> Result<Vec<(String, ObjectMeta)>> {
         let glob = glob::Pattern::new(pattern)
             .map_err(|_| Error::invalid("pattern", format!("{pattern:?}"), "a pattern of `*`, `**`, `?` and `[…]`"))?;
         let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
@@ -338,9 +355,9 @@ impl ObjectStore {
         let special = pattern.find(['*', '?', '[']).unwrap_or(pattern.len());
         let fixed = pattern[..special].rfind('/').map_or("", |end| &pattern[..end]);
         let below = self.remote.full(&key_of(fixed)?);
-        let mut keys: Vec<String> = self.remote.keys(below)?;
-        keys.retain(|key| glob.matches_with(key, options));
-        keys.sort_unstable();
+        let mut keys = self.remote.keys(below)?;
+        keys.retain(|(key, _)| glob.matches_with(key, options));
+        keys.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         Ok(keys)
     }
 }
@@ -417,7 +434,7 @@ impl Remote {
     }
 
     /// Keys below `below`, folder by folder.
-    fn keys(&self, below: Key) -> Result<Vec<String>> {
+    fn keys(&self, below: Key) -> Result<Vec<(String, ObjectMeta)>> {
         let client = self.client.clone();
         let strip = self.prefix.parts_count();
         let listed = self.runner.run_long(async move {
@@ -426,12 +443,12 @@ impl Remote {
                 let prefix = (!folder.is_root()).then_some(&folder);
                 let found = client.list_with_delimiter(prefix).await?;
                 folders.extend(found.common_prefixes);
-                let key = |meta: ObjectMeta| meta.location.parts().skip(strip).collect::<Key>().to_string();
-                keys.extend(found.objects.into_iter().map(key));
+                let key = |meta: &ObjectMeta| meta.location.parts().skip(strip).collect::<Key>().to_string();
+                keys.extend(found.objects.into_iter().map(|meta| (key(&meta), meta)));
             }
             Ok(keys)
         })?;
-        let keys: Vec<String> = listed.map_err(|e| self.told(&Key::default(), e))?;
+        let keys: Vec<(String, ObjectMeta)> = listed.map_err(|e| self.told(&Key::default(), e))?;
         if keys.len() > LISTED_MAX {
             return Err(Error::external(SYSTEM, format!("{}: more than {LISTED_MAX} keys", self.url)));
         }

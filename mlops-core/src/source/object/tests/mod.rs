@@ -318,6 +318,38 @@ fn keys_are_listed_by_patterns() {
 }
 
 #[test]
+fn many_objects_are_one_source_with_the_columns_of_their_folders() {
+    let (_folder, local) = folder();
+    for store in [ObjectStore::memory("m"), local] {
+        for ending in ["parquet", "csv", "tsv.gz", "jsonl", "jsonl.zst", "arrow"] {
+            for (month, day) in [(1, 1), (1, 2), (2, 1)] {
+                let key = format!("{ending}/month={month}/{day}.{ending}");
+                table().write_to(&store.sink(&key).unwrap()).unwrap();
+            }
+            for hidden in ["_SUCCESS.csv".to_owned(), format!("_tmp/3.{ending}"), format!(".old/month=3/1.{ending}")] {
+                table().write_to(&store.sink(&format!("{ending}/{hidden}")).unwrap()).unwrap();
+            }
+            let make = || store.files(ending).unwrap().build().unwrap();
+            let all = Dataset::from_source(Arc::new(make())).unwrap().hold().unwrap();
+            data_source(&make(), &all);
+            assert!(make().info().unwrap().size_bytes.is_some_and(|bytes| bytes > 0));
+            assert_eq!(make().partition_columns().collect::<Vec<_>>(), ["month"]);
+            assert_eq!(rows(&make(), &ScanRequest::all()).unwrap().num_rows(), 9);
+            let first = ScanRequest::all().filter(Predicate::new("month", Comparison::Eq, 1));
+            assert_eq!(rows(&make(), &first).unwrap().num_rows(), 6);
+            let pattern = store.files(&format!("{ending}/*/1.*")).unwrap().build().unwrap();
+            assert_eq!(pattern.files().count(), 2);
+            let single = store.files(&format!("{ending}/month=2/1.{ending}")).unwrap().build().unwrap();
+            assert_eq!(rows(&single, &ScanRequest::all()).unwrap().num_rows(), 3);
+        }
+        assert!(matches!(store.files("nowhere").unwrap().build(), Err(Error::NotFound { .. })));
+        assert!(matches!(store.files("a/../b").err(), Some(Error::Invalid { setting: "key", .. })));
+        let mixed = store.files("").unwrap().build().unwrap_err().to_string();
+        assert!(mixed.contains("one source is of one format"), "{mixed}");
+    }
+}
+
+#[test]
 fn urls_of_objects_open_them_and_async_callers_do_not_matter() {
     let (folder, store) = folder();
     let url = format!("file://{}/a/t.parquet", folder.path().display());
