@@ -282,7 +282,7 @@ impl ColumnProfile {
     /// `None` without numbers. A column of one value has one bin around it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when `bins` is not in `1..=65536`.
+    /// [`Error::Invalid`](crate::Error::Invalid) when `bins` is not in `1..=65536`.
     pub fn histogram(&self, bins: usize) -> Result<Option<Histogram>> {
         let Some(numbers) = self.numbers().filter(|numbers| numbers.moments.count() > 0) else { return Ok(None) };
         let ranks = numbers.quantiles.ranks();
