@@ -4,18 +4,13 @@ set -euo pipefail
 peers=${1:?the folder with gen_data.py, pit_polars.py and pit_duckdb.py}
 rows=${2:-1000000}
 keys=${3:-$((rows / 10))}
-python=${PYTHON:-python3}
-root=$(cd "$(dirname "$0")/../.." && pwd)
-data=$(mktemp -d)
-trap 'rm -rf "$data"' EXIT
+. "$(dirname "$0")/setup.sh"
 
-cargo build --release --quiet --manifest-path "$root/Cargo.toml" -p bench
-bench=${CARGO_TARGET_DIR:-$root/target}/release/bench
-(cd "$peers" && PYTHONDONTWRITEBYTECODE=1 "$python" gen_data.py --out "$data" --n "$rows" --m "$rows" --keys "$keys" >&2)
+(cd "$peers" && "$python" gen_data.py --out "$data" --n "$rows" --m "$rows" --keys "$keys" >&2)
 for _ in 1 2 3; do
-    "$bench" as-of-join --data "$data" --json | sed 's/^{/{"peer":"mlops",/' >>"$data/lines"
+    ours as-of-join
     for peer in pit_polars pit_duckdb; do
-        (cd "$peers" && PYTHONDONTWRITEBYTECODE=1 "$python" $peer.py --data "$data") >>"$data/lines" || echo "$peer failed" >&2
+        (cd "$peers" && "$python" $peer.py --data "$data") >>"$data/lines" || echo "$peer failed" >&2
     done
 done
 "$python" - "$data/lines" <<'PY'

@@ -2,18 +2,11 @@
 # Twelve cleaning steps: ours, and pandas with scikit-learn, on the same file, three times each in turn; prints medians and ratios.
 set -euo pipefail
 rows=${1:-1000000}
-python=${PYTHON:-python3}
-here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../.." && pwd)
-data=$(mktemp -d)
-trap 'rm -rf "$data"' EXIT
+. "$(dirname "$0")/setup.sh"
 
-cargo build --release --quiet --manifest-path "$root/Cargo.toml" -p bench
-bench=${CARGO_TARGET_DIR:-$root/target}/release/bench
-export PYTHONDONTWRITEBYTECODE=1
 "$python" "$here/clean.py" make "$data" "$rows"
 for _ in 1 2 3; do
-    "$bench" clean --data "$data" --json | sed 's/^{/{"peer":"mlops",/' >>"$data/lines"
+    ours clean
     "$python" "$here/clean.py" run "$data" >>"$data/lines"
 done
 "$python" - "$data/lines" <<'PY'

@@ -3,17 +3,12 @@
 set -euo pipefail
 peers=${1:?the folder with gen.py and drift_peers.py}
 rows=${2:-500000}
-python=${PYTHON:-python3}
-root=$(cd "$(dirname "$0")/../.." && pwd)
-data=$(mktemp -d)
-trap 'rm -rf "$data"' EXIT
+. "$(dirname "$0")/setup.sh"
 
-cargo build --release --quiet --manifest-path "$root/Cargo.toml" -p bench
-bench=${CARGO_TARGET_DIR:-$root/target}/release/bench
-(cd "$peers" && PYTHONDONTWRITEBYTECODE=1 "$python" gen.py drift --out "$data" --rows "$rows" >&2)
+(cd "$peers" && "$python" gen.py drift --out "$data" --rows "$rows" >&2)
 for _ in 1 2 3; do
-    "$bench" drift --data "$data" --json | sed 's/^{/{"peer":"mlops",/' >>"$data/lines"
-    (cd "$peers" && PYTHONDONTWRITEBYTECODE=1 "$python" drift_peers.py scipy --data "$data" --rows "$rows") >>"$data/lines" ||
+    ours drift
+    (cd "$peers" && "$python" drift_peers.py scipy --data "$data" --rows "$rows") >>"$data/lines" ||
         echo "scipy failed" >&2
 done
 "$python" - "$data/lines" <<'PY'

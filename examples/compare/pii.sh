@@ -3,21 +3,16 @@
 set -euo pipefail
 peers=${1:?the folder with gen.py and pii_peers.py}
 rows=${2:-1000000}
-python=${PYTHON:-python3}
-root=$(cd "$(dirname "$0")/../.." && pwd)
-data=$(mktemp -d)
-trap 'rm -rf "$data"' EXIT
+. "$(dirname "$0")/setup.sh"
 
-cargo build --release --quiet --manifest-path "$root/Cargo.toml" -p bench
-bench=${CARGO_TARGET_DIR:-$root/target}/release/bench
-(cd "$peers" && PYTHONDONTWRITEBYTECODE=1 "$python" gen.py pii --out "$data" --rows "$rows" --mb 10 >&2)
+(cd "$peers" && "$python" gen.py pii --out "$data" --rows "$rows" --mb 10 >&2)
 for _ in 1 2 3; do
-    "$bench" pii --data "$data" --json | sed 's/^{/{"peer":"mlops",/' >>"$data/lines"
+    ours pii
 done
 # The peers are slow: Presidio gets 200 kB and 5 000 rows, and is linear in both.
-(cd "$peers" && PYTHONDONTWRITEBYTECODE=1 "$python" pii_peers.py re --data "$data" --mb 10 --rows "$rows") >>"$data/lines" || echo "re failed" >&2
+(cd "$peers" && "$python" pii_peers.py re --data "$data" --mb 10 --rows "$rows") >>"$data/lines" || echo "re failed" >&2
 for peer in presidio presidio_all; do
-    (cd "$peers" && PYTHONDONTWRITEBYTECODE=1 "$python" pii_peers.py $peer --data "$data" --mb 0.2 --rows 5000) >>"$data/lines" ||
+    (cd "$peers" && "$python" pii_peers.py $peer --data "$data" --mb 0.2 --rows 5000) >>"$data/lines" ||
         echo "$peer failed: is presidio-analyzer installed?" >&2
 done
 "$python" - "$data/lines" <<'PY'

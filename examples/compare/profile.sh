@@ -3,18 +3,13 @@
 set -euo pipefail
 peers=${1:?the folder with gen.py and profile_peers.py}
 rows=${2:-1000000}
-python=${PYTHON:-python3}
-root=$(cd "$(dirname "$0")/../.." && pwd)
-data=$(mktemp -d)
-trap 'rm -rf "$data"' EXIT
+. "$(dirname "$0")/setup.sh"
 
-cargo build --release --quiet --manifest-path "$root/Cargo.toml" -p bench
-bench=${CARGO_TARGET_DIR:-$root/target}/release/bench
-(cd "$peers" && PYTHONDONTWRITEBYTECODE=1 "$python" gen.py profile --rows "$rows" --out "$data" >&2)
+(cd "$peers" && "$python" gen.py profile --rows "$rows" --out "$data" >&2)
 for _ in 1 2 3; do
-    "$bench" profile --data "$data" --json | sed 's/^{/{"peer":"mlops",/' >>"$data/lines"
-    "$bench" profile-rows --data "$data" --json | sed 's/^{/{"peer":"mlops by row",/' >>"$data/lines"
-    (cd "$peers" && PYTHONDONTWRITEBYTECODE=1 "$python" profile_peers.py duckdb --data "$data" --rows "$rows" 2>/dev/null) >>"$data/lines" || echo "duckdb failed" >&2
+    ours profile
+    ours profile-rows "mlops by row"
+    (cd "$peers" && "$python" profile_peers.py duckdb --data "$data" --rows "$rows" 2>/dev/null) >>"$data/lines" || echo "duckdb failed" >&2
 done
 "$python" - "$data/lines" <<'PY'
 import json, statistics, sys

@@ -3,19 +3,13 @@
 set -euo pipefail
 peers=${1:?the folder with gen.py and valid_peers.py}
 rows=${2:-5000000}
-python=${PYTHON:-python3}
-root=$(cd "$(dirname "$0")/../.." && pwd)
-data=$(mktemp -d)
-trap 'rm -rf "$data"' EXIT
+. "$(dirname "$0")/setup.sh"
 
-cargo build --release --quiet --manifest-path "$root/Cargo.toml" -p bench
-bench=${CARGO_TARGET_DIR:-$root/target}/release/bench
 cd "$peers"
-export PYTHONDONTWRITEBYTECODE=1
 "$python" gen.py valid --out "$data" --rows "$rows" >&2
 "$python" valid_peers.py polars --data "$data" --rows "$rows" --write >/dev/null
 for _ in 1 2 3; do
-    "$bench" validate --data "$data" --json | sed 's/^{/{"peer":"mlops",/' >>"$data/lines"
+    ours validate
     for peer in polars duckdb; do
         "$python" valid_peers.py $peer --data "$data" --rows "$rows" >>"$data/lines" || echo "$peer failed" >&2
     done
