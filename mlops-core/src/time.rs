@@ -3,6 +3,10 @@
 //! Event time is microseconds since 1970-01-01T00:00:00 UTC; naive input counts as UTC. "Now" is always an
 //! argument or comes from a [`Clock`] that the host passes in, so that every run can be repeated.
 
+mod date;
+
+pub(crate) use date::{Date, weekday};
+
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

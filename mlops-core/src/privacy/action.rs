@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::{Cccd, Detector, Kind, PseudonymKey, date, plate};
+use crate::time::Date;
 use crate::{Error, Result};
 
 /// Most characters that a mask may keep.
@@ -170,7 +171,8 @@ pub(super) fn no_key() -> Error {
 impl Level {
     fn of(self, value: &str, kind: Option<Kind>, detector: &Detector) -> Option<String> {
         let citizen = || Cccd::parse(value, detector.year).ok().filter(|_| kind == Some(Kind::Cccd));
-        let birth_year = || day(value).map(|found| found.date.year).or_else(|| citizen().map(|c| c.birth_year()));
+        let birth_year =
+            || day(value).map(|found| found.date.year).or_else(|| citizen().map(|c| c.birth_year().into()));
         match self {
             Self::Province => match kind {
                 Some(Kind::Plate) => plate::province(value).map(str::to_owned),
@@ -183,7 +185,7 @@ impl Level {
                     .ok()
                     .filter(|age| age.is_finite() && kind != Some(Kind::Cccd))
                     .map(|age| age.floor() as i64);
-                let age = number.or_else(|| birth_year().map(|year| i64::from(detector.year - year)))?;
+                let age = number.or_else(|| birth_year().map(|year| i64::from(detector.year) - year))?;
                 let years = i64::from(years);
                 let from = age.div_euclid(years) * years;
                 (0..=AGE_MAX).contains(&age).then(|| format!("{from}-{}", from + years - 1))
@@ -204,7 +206,7 @@ fn day(value: &str) -> Option<date::Found> {
 
 fn shifted(value: &str, days: i64) -> Option<String> {
     let found = day(value)?;
-    let moved = date::Date::of_days(found.date.days() + days);
+    let moved = Date::of_days(found.date.days() + days);
     (0..=9_999).contains(&moved.year).then(|| found.rewritten(value, moved))
 }
 
