@@ -51,7 +51,10 @@ fn mean_ranks(values: &[f64], weights: &[f64]) -> Vec<f64> {
     ranks
 }
 
-fn pearson(x: &[f64], y: &[f64], weights: &[f64]) -> Option<f64> {
+/// Pearson's correlation of weighted rows; `None` with fewer than two, or where a side has one value only.
+///
+/// * `x`, `y`, `weights`: same length, all finite.
+pub(crate) fn pearson(x: &[f64], y: &[f64], weights: &[f64]) -> Option<f64> {
     let total: f64 = weights.iter().sum();
     let mean = |values: &[f64]| values.iter().zip(weights).map(|(v, w)| v * w).sum::<f64>() / total;
     let (mean_x, mean_y) = (mean(x), mean(y));

@@ -50,6 +50,7 @@ mod two_sample;
 pub(crate) mod values;
 
 pub use anderson_darling::anderson_darling;
+pub(crate) use association::pearson;
 pub use association::{Contingency, spearman};
 pub use categories::CategoryCounts;
 pub use chi2::{Chi2Test, RareCategories, chi2_test, chi2_two_sample};

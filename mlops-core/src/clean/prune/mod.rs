@@ -265,7 +265,7 @@ impl Prune {
     fn judge(&self, judged: &mut [Judged], label: Option<&Judged>, data: &Dataset) -> Result<()> {
         let settings = &self.settings;
         if let Some(label) = label {
-            relate(judged, label);
+            relate(judged, label)?;
             if let Some(least) = settings.leakage_min {
                 for column in judged.iter_mut() {
                     let by_order = if column.is_number { order(&column.values, &label.values) } else { 0.0 };
@@ -283,23 +283,23 @@ impl Prune {
             }
         }
         if let Some((by, most)) = settings.correlated {
-            self.correlate(judged, by, most);
+            self.correlate(judged, by, most)?;
         }
         Ok(())
     }
 
-    fn correlate(&self, judged: &mut [Judged], by: Correlation, most: f64) {
-        let measure = match by {
-            Correlation::Pearson => pearson,
-            Correlation::Spearman => spearman,
-        };
+    fn correlate(&self, judged: &mut [Judged], by: Correlation, most: f64) -> Result<()> {
         for second in 1..judged.len() {
             for first in 0..second {
                 let compared = |column: &Judged| column.is_number && !column.is_gone(self.settings.drop_leaking);
                 if !compared(&judged[first]) || !compared(&judged[second]) {
                     continue;
                 }
-                let r = measure(&judged[first].values, &judged[second].values);
+                let (a, b) = (&judged[first].values, &judged[second].values);
+                let r = match by {
+                    Correlation::Pearson => pearson(a, b),
+                    Correlation::Spearman => spearman(a, b)?,
+                };
                 let Some(coefficient) = r.filter(|r| r.abs() > most) else { continue };
                 let second_stays = self.settings.stays == Stays::Relevant && judged[second].share > judged[first].share;
                 let (stays, goes) = if second_stays { (second, first) } else { (first, second) };
@@ -307,11 +307,12 @@ impl Prune {
                 judged[goes].finding = Some(Finding::Correlated { with, coefficient });
             }
         }
+        Ok(())
     }
 }
 
 /// How much each column tells about the label.
-fn relate(judged: &mut [Judged], label: &Judged) {
+fn relate(judged: &mut [Judged], label: &Judged) -> Result<()> {
     // A row without a label tells nothing.
     let labelled: Vec<usize> = (0..label.values.len()).filter(|row| !label.values[*row].is_nan()).collect();
     let rows = |column: &Judged| {
@@ -320,8 +321,9 @@ fn relate(judged: &mut [Judged], label: &Judged) {
     };
     let of_label = rows(label);
     for column in judged {
-        column.share = if labelled.is_empty() { 0.0 } else { Shared::of(&rows(column), &of_label).share() };
+        column.share = if labelled.is_empty() { 0.0 } else { Shared::of(&rows(column), &of_label)?.share() };
     }
+    Ok(())
 }
 
 /// Texts as numbers that are equal where the texts are, all else as it is.
