@@ -3,7 +3,8 @@
 //! It is written down here rather than taken from a crate because stored samples of two machines and two versions must
 //! agree. It is fast and spreads well; it is not meant to resist someone who looks for collisions.
 
-const SEED: u64 = 0x9E37_79B9_7F4A_7C15;
+/// What SplitMix64 adds to its state at each step.
+pub(crate) const SEED: u64 = 0x9E37_79B9_7F4A_7C15;
 const ODD: u64 = 0xD6E8_FEB8_6659_FD93;
 
 /// High and low half of the product: every bit of either side reaches the result.
@@ -14,7 +15,11 @@ fn fold(a: u64, b: u64) -> u64 {
 
 /// One round of SplitMix64 (Vigna, public domain).
 pub(crate) fn mix(state: u64) -> u64 {
-    let z = state.wrapping_add(SEED);
+    spread(state.wrapping_add(SEED))
+}
+
+/// `z` spread over all 64 bits: what SplitMix64 does to its state.
+pub(crate) fn spread(z: u64) -> u64 {
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)

@@ -9,7 +9,7 @@ mod sample;
 
 pub(super) use modes::Modes;
 pub use modes::{MODE_BYTES_MAX, MODE_VALUES_MAX};
-pub(super) use random::{Random, mix};
+pub(super) use random::Random;
 pub(super) use sample::{Sample, present};
 
 use std::borrow::Cow;

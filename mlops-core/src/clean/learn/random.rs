@@ -1,5 +1,7 @@
 //! Numbers that look random and are the same in every run.
 
+use crate::stats::hash::{SEED, mix};
+
 /// SplitMix64 (Steele, Lea and Flood, *Fast splittable pseudorandom number generators*, OOPSLA 2014).
 #[derive(Clone, Debug)]
 pub(in crate::clean) struct Random(u64);
@@ -10,8 +12,9 @@ impl Random {
     }
 
     pub(in crate::clean) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mix(self.0)
+        let drawn = mix(self.0);
+        self.0 = self.0.wrapping_add(SEED);
+        drawn
     }
 
     /// A whole number below `end`, which is at least 1.
@@ -23,13 +26,6 @@ impl Random {
     pub(in crate::clean) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
-}
-
-/// Spreads `z` over all 64 bits.
-pub(in crate::clean) fn mix(z: u64) -> u64 {
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use arrow::array::{Array, RecordBatch};
 
-use super::random::mix;
 use crate::interop::floats;
+use crate::stats::hash::spread;
 use crate::{Error, Result};
 
 /// Rows as numbers, NaN where a value is missing; at most `rows_max` of them.
@@ -23,7 +23,7 @@ pub(in crate::clean) struct Sample {
 impl Sample {
     pub(in crate::clean) fn new(columns: usize, rows_max: usize, seed: u64) -> Self {
         let columns = vec![Vec::new(); columns];
-        Self { rows_max, seed: mix(seed), threshold: u64::MAX, seen: 0, hashes: Vec::new(), columns }
+        Self { rows_max, seed: spread(seed), threshold: u64::MAX, seen: 0, hashes: Vec::new(), columns }
     }
 
     /// Offers the rows of `batch`, whose columns are those of the sample.
@@ -44,7 +44,7 @@ impl Sample {
     }
 
     fn admit(&mut self) -> Result<bool> {
-        let hash = mix(self.seen ^ self.seed);
+        let hash = spread(self.seen ^ self.seed);
         self.seen += 1;
         if hash > self.threshold {
             return Ok(false);

@@ -1,8 +1,9 @@
 //! Texts as sets of shingles, and what tells which sets are alike.
 
 use super::super::super::encode::murmur3;
-use super::super::super::learn::{Random, mix};
+use super::super::super::learn::Random;
 use super::Shingles;
+use crate::stats::hash::spread;
 
 /// Hash functions of a signature.
 const HASHES: usize = 128;
@@ -83,7 +84,7 @@ impl Bands {
         };
         let signature: Vec<u64> = self.functions.iter().map(least).collect();
         let key =
-            |(band, rows): (usize, &[u64])| rows.iter().fold(band as u64, |key, row| mix(key ^ row).rotate_left(17));
+            |(band, rows): (usize, &[u64])| rows.iter().fold(band as u64, |key, row| spread(key ^ row).rotate_left(17));
         signature.chunks_exact(self.rows).enumerate().map(key).collect()
     }
 }
@@ -118,7 +119,8 @@ mod tests {
     fn sets_meet_in_as_many_bands_as_their_likeness_says() {
         // The share of equal hashes estimates the likeness: 128 of them with a standard error of 0.04.
         let bands = Bands { rows: 1, ..Bands::new(0.5, 9) };
-        let sets: Vec<Vec<u64>> = [0..300, 100..400].into_iter().map(|of| of.map(|i| mix(i + 1)).collect()).collect();
+        let sets: Vec<Vec<u64>> =
+            [0..300, 100..400].into_iter().map(|of| of.map(|i| spread(i + 1)).collect()).collect();
         let (a, b) = (bands.keys(&sets[0]), bands.keys(&sets[1]));
         let equal = a.iter().zip(&b).filter(|(a, b)| a == b).count() as f64 / 128.0;
         assert!((equal - 0.5).abs() < 0.13, "{equal}");
