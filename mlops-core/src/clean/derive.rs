@@ -24,6 +24,31 @@ pub(super) trait Maker: Debug + Send + Sync {
     fn prepare(&self) -> Result<Box<dyn Make>>;
 }
 
+/// What is fitted, column by column, in its field `columns`: treats single rows.
+macro_rules! fitted_by_column {
+    ($fitted:ty, $kind:expr) => {
+        impl crate::clean::FittedTransform for $fitted {
+            fn scope(&self) -> crate::clean::Scope {
+                crate::clean::Scope::Row
+            }
+
+            fn output_schema(&self, input: &crate::Schema) -> crate::Result<crate::Schema> {
+                crate::clean::derive::output_schema(&self.columns, input)
+            }
+
+            fn begin(&self, input: &crate::Schema) -> crate::Result<Box<dyn crate::clean::Pass>> {
+                crate::clean::derive::begin($kind, &self.columns, input)
+            }
+
+            fn state(&self) -> crate::Result<crate::clean::TransformState> {
+                crate::clean::rows::pack($kind, self)
+            }
+        }
+    };
+}
+
+pub(super) use fitted_by_column;
+
 /// Makes the arrays of [`Maker::fields`].
 pub(super) trait Make: Send {
     fn make(&mut self, array: &ArrayRef, changes: &mut StepChanges) -> Result<Vec<ArrayRef>>;

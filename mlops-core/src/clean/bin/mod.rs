@@ -9,14 +9,14 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float64Type};
 use serde::{Deserialize, Serialize};
 
-use super::derive::{Make, Maker, begin, output_schema};
+use super::derive::{Make, Maker, fitted_by_column};
 use super::learn::{Learned, Numbers, Sample};
 use super::pick::{assign, is_number};
-use super::rows::{Named, pack, scan, settings};
-use super::{Change, FittedTransform, Pass, Pick, Scope, StepChanges, Transform, TransformState};
+use super::rows::{Named, scan, settings};
+use super::{Change, FittedTransform, Pick, StepChanges, Transform};
 use crate::schema::Role;
 use crate::source::ScanRequest;
-use crate::{Dataset, Error, Result, Schema};
+use crate::{Dataset, Error, Result};
 
 pub(super) const KIND: &str = "bin";
 
@@ -278,23 +278,7 @@ impl FittedBin {
     }
 }
 
-impl FittedTransform for FittedBin {
-    fn scope(&self) -> Scope {
-        Scope::Row
-    }
-
-    fn output_schema(&self, input: &Schema) -> Result<Schema> {
-        output_schema(&self.columns, input)
-    }
-
-    fn begin(&self, input: &Schema) -> Result<Box<dyn Pass>> {
-        begin(KIND, &self.columns, input)
-    }
-
-    fn state(&self) -> Result<TransformState> {
-        pack(KIND, self)
-    }
-}
+fitted_by_column!(FittedBin, KIND);
 
 impl Maker for Binned {
     fn source(&self) -> &Named {

@@ -11,14 +11,14 @@ use arrow::datatypes::{DataType, Field, TimestampMicrosecondType};
 use serde::{Deserialize, Serialize};
 
 use self::civil::Civil;
-use super::derive::{Make, Maker, begin, output_schema};
+use super::derive::{Make, Maker, fitted_by_column};
 use super::learn::present;
 use super::pick::assign;
-use super::rows::{Named, pack, settings};
-use super::{Change, FittedTransform, Pass, Pick, Scope, StepChanges, Transform, TransformState};
+use super::rows::{Named, settings};
+use super::{Change, FittedTransform, Pick, StepChanges, Transform};
 use crate::stats::values::is_time;
 use crate::time::EventTime;
-use crate::{Dataset, Error, Result, Schema};
+use crate::{Dataset, Error, Result};
 
 pub(super) const KIND: &str = "dates";
 
@@ -283,23 +283,7 @@ pub struct FittedDates {
     columns: Vec<Dated>,
 }
 
-impl FittedTransform for FittedDates {
-    fn scope(&self) -> Scope {
-        Scope::Row
-    }
-
-    fn output_schema(&self, input: &Schema) -> Result<Schema> {
-        output_schema(&self.columns, input)
-    }
-
-    fn begin(&self, input: &Schema) -> Result<Box<dyn Pass>> {
-        begin(KIND, &self.columns, input)
-    }
-
-    fn state(&self) -> Result<TransformState> {
-        pack(KIND, self)
-    }
-}
+fitted_by_column!(FittedDates, KIND);
 
 impl Maker for Dated {
     fn source(&self) -> &Named {

@@ -91,7 +91,7 @@ impl FittedTransform for OutOfFold {
     }
 
     fn state(&self) -> Result<TransformState> {
-        super::pack(&format!("{KIND}_out_of_fold"), &self.folds)
+        crate::clean::rows::pack(&format!("{KIND}_out_of_fold"), &self.folds)
     }
 }
 

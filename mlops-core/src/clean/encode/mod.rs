@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use self::code::{Code, Encoded};
 use self::tally::{Labels, Tally};
-use super::derive::{begin, output_schema};
+use super::derive::fitted_by_column;
 use super::pick::assign;
-use super::rows::{Named, may_be_learned, pack, settings};
-use super::{FittedTransform, Pass, Pick, Scope, Transform, TransformState};
+use super::rows::{Named, may_be_learned, settings};
+use super::{FittedTransform, Pick, Transform};
 use crate::interop::floats;
 use crate::schema::Role;
 use crate::source::{ScanRequest, is_text};
@@ -423,23 +423,7 @@ impl FittedEncode {
     }
 }
 
-impl FittedTransform for FittedEncode {
-    fn scope(&self) -> Scope {
-        Scope::Row
-    }
-
-    fn output_schema(&self, input: &Schema) -> Result<Schema> {
-        output_schema(&self.columns, input)
-    }
-
-    fn begin(&self, input: &Schema) -> Result<Box<dyn Pass>> {
-        begin(KIND, &self.columns, input)
-    }
-
-    fn state(&self) -> Result<TransformState> {
-        pack(KIND, self)
-    }
-}
+fitted_by_column!(FittedEncode, KIND);
 
 #[cfg(test)]
 mod tests;

@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 
 use self::terms::{Term, Terms};
 use self::words::Words;
-use super::derive::{Make, Maker, begin, output_schema};
+use super::derive::{Make, Maker, fitted_by_column};
 use super::encode::place;
 use super::learn::present;
 use super::pick::assign;
-use super::rows::{Named, may_be_learned, pack, scan, settings};
-use super::{Change, ENCODED_COLUMNS_MAX, FittedTransform, Pass, Pick, Scope, StepChanges, Transform, TransformState};
+use super::rows::{Named, may_be_learned, scan, settings};
+use super::{Change, ENCODED_COLUMNS_MAX, FittedTransform, Pick, StepChanges, Transform};
 use crate::source::is_text;
-use crate::{Dataset, Error, Result, Schema};
+use crate::{Dataset, Error, Result};
 
 pub(super) const KIND: &str = "text";
 
@@ -229,23 +229,7 @@ impl FittedText {
     }
 }
 
-impl FittedTransform for FittedText {
-    fn scope(&self) -> Scope {
-        Scope::Row
-    }
-
-    fn output_schema(&self, input: &Schema) -> Result<Schema> {
-        output_schema(&self.columns, input)
-    }
-
-    fn begin(&self, input: &Schema) -> Result<Box<dyn Pass>> {
-        begin(KIND, &self.columns, input)
-    }
-
-    fn state(&self) -> Result<TransformState> {
-        pack(KIND, self)
-    }
-}
+fitted_by_column!(FittedText, KIND);
 
 impl Maker for Read {
     fn source(&self) -> &Named {

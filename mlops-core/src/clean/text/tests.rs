@@ -1,3 +1,4 @@
+use crate::Schema;
 use arrow::datatypes::Int64Type;
 
 use super::super::fixture::{clean, column, data, floats, near};
