@@ -30,6 +30,7 @@ mod quarantine;
 mod random;
 mod request;
 mod spoilt;
+mod stored;
 mod stream;
 
 pub use convert::{ConvertOptions, Converted, convert};

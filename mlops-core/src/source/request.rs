@@ -104,6 +104,16 @@ impl ScanRequest {
         Ok(schema.names().filter(|name| wanted(name)).map(str::to_owned).collect())
     }
 
+    /// [`columns_to_read`](Self::columns_to_read) as they are in `schema`, with every predicate checked against its column.
+    ///
+    /// # Errors
+    /// What `columns_to_read` says, and [`Error::Schema`](crate::Error::Schema) for a predicate that does not fit its column.
+    pub fn schema_to_read(&self, schema: &Schema) -> Result<Schema> {
+        let read = schema.project(&self.columns_to_read(schema)?)?;
+        self.predicates.iter().try_for_each(|predicate| predicate.check(&read))?;
+        Ok(read)
+    }
+
     /// Applies to `stream` whatever of this request it has not had yet: predicates, projection, limit, batch size.
     ///
     /// # Errors

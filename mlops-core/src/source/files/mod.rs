@@ -408,9 +408,7 @@ impl DataSource for FilesSource {
 
     fn scan(&self, request: &ScanRequest) -> Result<BatchStream> {
         self.info()?;
-        let wanted = request.columns_to_read(&self.schema)?;
-        let schema = self.schema.project(&wanted)?;
-        request.predicates().iter().try_for_each(|p| p.check(&schema))?;
+        let schema = request.schema_to_read(&self.schema)?;
         let parts = scan::may_hold(&self.parts, request.predicates())?;
         let scan = scan::Scan::new(self.clone(), parts, request, schema.clone())?;
         request.finish(BatchStream::new(schema, scan))

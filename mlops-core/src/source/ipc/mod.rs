@@ -123,14 +123,12 @@ impl DataSource for IpcSource {
     }
 
     fn scan(&self, request: &ScanRequest) -> Result<BatchStream> {
-        let wanted = request.columns_to_read(&self.schema)?;
-        let schema = self.schema.project(&wanted)?;
-        request.predicates().iter().try_for_each(|p| p.check(&schema))?;
+        let schema = request.schema_to_read(&self.schema)?;
         let messages = Messages::open(&self.path, &self.stand_in)?;
         if stored_schema(&self.path, &messages)? != self.stored {
             return Err(Error::invalid_data(shown(&self.path), "its columns have changed since the source was opened"));
         }
-        let mut places = wanted.iter().map(|name| self.stored.index_of(name)).collect::<Result<Vec<_>>>()?;
+        let mut places = schema.names().map(|name| self.stored.index_of(name)).collect::<Result<Vec<_>>>()?;
         places.sort_unstable();
         let decoder = FileDecoder::new(messages.schema().clone(), messages.version()).with_projection(places);
         let scan = Scan { path: self.path.clone(), state: Some((messages, decoder)), schema: schema.clone() };

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::compute::{can_cast_types, cast};
+use arrow::array::RecordBatch;
+use arrow::compute::can_cast_types;
 use arrow::datatypes::{DataType, Field, Fields, Schema as ArrowSchema};
 use arrow::ipc::CompressionType;
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
@@ -12,6 +12,7 @@ use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use crate::file::AtomicFile;
 use crate::source::guard::guard_write;
 use crate::source::spoilt::Spoilt;
+use crate::source::stored::in_types_of;
 use crate::source::{DataSink, SinkWriter, Written};
 use crate::{Error, Result, Schema};
 
@@ -144,13 +145,7 @@ struct Writer {
 impl SinkWriter for Writer {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.spoilt.writing()?;
-        let batch = self.schema.attach(batch)?;
-        let columns = self.stored.arrow().fields().iter().zip(batch.columns()).map(|(field, array)| {
-            if array.data_type() == field.data_type() { Ok(array.clone()) } else { Ok(cast(array, field.data_type())?) }
-        });
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let columns = columns.collect::<Result<_>>()?;
-        let stored = RecordBatch::try_new_with_options(self.stored.arrow().clone(), columns, &options)?;
+        let stored = in_types_of(&self.stored, &self.schema.attach(batch)?)?;
         let layout = &mut self.layout;
         for start in (0..stored.num_rows()).step_by(BLOCK_ROWS_MAX) {
             let piece = stored.slice(start, BLOCK_ROWS_MAX.min(stored.num_rows() - start));

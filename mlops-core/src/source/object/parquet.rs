@@ -103,9 +103,7 @@ impl DataSource for ParquetObject {
     }
 
     fn scan(&self, request: &ScanRequest) -> Result<BatchStream> {
-        let wanted = request.columns_to_read(&self.schema)?;
-        let schema = self.schema.project(&wanted)?;
-        request.predicates().iter().try_for_each(|p| p.check(&schema))?;
+        let schema = request.schema_to_read(&self.schema)?;
         let path = self.object.path();
         let Footer { found, builder, schema: stored } = Footer::read(&self.object)?;
         if stored != self.stored {
@@ -114,7 +112,7 @@ impl DataSource for ParquetObject {
         let groups = guard(&path, || Ok::<_, ParquetError>(row_groups(&builder, request.predicates())))?;
         let rows = groups.iter().map(|group| builder.metadata().row_group(*group).num_rows() as u64).sum();
         let mut decoder = guard(&path, || {
-            let roots = wanted.iter().filter_map(|name| builder.schema().index_of(name).ok());
+            let roots = schema.names().filter_map(|name| builder.schema().index_of(name).ok());
             let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
             let builder = builder.with_row_groups(groups).with_projection(mask);
             builder.with_batch_size(request.rows_per_batch()).build()

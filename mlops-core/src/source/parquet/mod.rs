@@ -141,9 +141,7 @@ impl DataSource for ParquetSource {
     }
 
     fn scan(&self, request: &ScanRequest) -> Result<BatchStream> {
-        let wanted = request.columns_to_read(&self.schema)?;
-        let schema = self.schema.project(&wanted)?;
-        request.predicates().iter().try_for_each(|p| p.check(&schema))?;
+        let schema = request.schema_to_read(&self.schema)?;
         let Footer { builder, schema: stored } = Footer::read(&self.path)?;
         if stored != self.stored {
             return Err(Error::invalid_data(shown(&self.path), "its columns have changed since the source was opened"));
@@ -151,7 +149,7 @@ impl DataSource for ParquetSource {
         let groups = guard(&self.path, || Ok::<_, ParquetError>(row_groups(&builder, request.predicates())))?;
         let rows = groups.iter().map(|group| builder.metadata().row_group(*group).num_rows() as u64).sum();
         let mut reader = guard(&self.path, || {
-            let roots = wanted.iter().filter_map(|name| builder.schema().index_of(name).ok());
+            let roots = schema.names().filter_map(|name| builder.schema().index_of(name).ok());
             let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
             let builder = builder.with_row_groups(groups).with_projection(mask);
             builder.with_batch_size(request.rows_per_batch()).build()

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, Schema as ArrowSchema};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, ZstdLevel};
@@ -13,6 +12,7 @@ use parquet::file::properties::WriterProperties;
 use crate::file::AtomicFile;
 use crate::source::guard::{guard, guard_write};
 use crate::source::spoilt::Spoilt;
+use crate::source::stored::in_types_of;
 use crate::source::{DataSink, SinkWriter, Written};
 use crate::{Error, Result, Schema};
 
@@ -111,13 +111,7 @@ struct Writer {
 impl SinkWriter for Writer {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.spoilt.writing()?;
-        let batch = self.schema.attach(batch)?;
-        let columns = self.stored.arrow().fields().iter().zip(batch.columns()).map(|(field, array)| {
-            if array.data_type() == field.data_type() { Ok(array.clone()) } else { Ok(cast(array, field.data_type())?) }
-        });
-        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let columns = columns.collect::<Result<_>>()?;
-        let stored = RecordBatch::try_new_with_options(self.stored.arrow().clone(), columns, &options)?;
+        let stored = in_types_of(&self.stored, &self.schema.attach(batch)?)?;
         let writer = &mut self.parquet;
         guard_write(&self.path, || {
             writer.write(&stored)?;

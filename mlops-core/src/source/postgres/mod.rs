@@ -302,12 +302,10 @@ impl PostgresSource {
     }
 
     fn plan(&self, request: &ScanRequest, after: Option<Vec<Vec<u8>>>) -> Result<Plan> {
-        let wanted = request.columns_to_read(&self.schema)?;
-        let schema = self.schema.project(&wanted)?;
-        request.predicates().iter().try_for_each(|p| p.check(&schema))?;
+        let schema = request.schema_to_read(&self.schema)?;
         let mut conditions = Conditions::none();
         let read: Vec<Column> =
-            wanted.iter().filter_map(|name| self.columns.iter().find(|c| c.name == *name)).cloned().collect();
+            schema.names().filter_map(|name| self.columns.iter().find(|c| c.name == name)).cloned().collect();
         for predicate in request.predicates() {
             if let Some(column) = read.iter().find(|column| column.name == predicate.column()) {
                 conditions.push(predicate, &column.kind);
@@ -320,7 +318,7 @@ impl PostgresSource {
             patience: self.patience,
             relation: self.relation.clone(),
             read,
-            schema: self.stored.project(&wanted)?,
+            schema: self.stored.project(&schema.names().collect::<Vec<_>>())?,
             keys: self.keys.clone(),
             stored_order: self.stored_order,
             conditions,
