@@ -13,8 +13,10 @@ use super::audit::{Audit, Treated};
 use super::column::{Texts, as_text, form_of};
 use super::scan::Scratch;
 use super::{Action, Detector, Kind, PseudonymKey};
+use crate::dataset::Provenance;
 use crate::schema::Sensitivity;
-use crate::{Error, Result, Schema};
+use crate::time::EventTime;
+use crate::{Dataset, Error, Name, Result, Schema};
 
 /// What is done with one column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -83,6 +85,16 @@ impl Plan {
             let sensitivity = marked.sensitivity(name)?.max(least);
             marked.with_sensitivity(name, sensitivity)
         })
+    }
+
+    /// What `raw`, treated by this plan at `at`, was made from and by what: the operation is `mask`, its parameters are the
+    /// plan, without any key. Costs a scan of `raw` unless its digest is known.
+    ///
+    /// # Errors
+    /// What [`Dataset::digest`] says; behind a [`Guard`](super::Guard), [`Guard::provenance`](super::Guard::provenance) scrubs
+    /// it.
+    pub fn provenance(&self, raw: &Dataset, at: EventTime) -> Result<Provenance> {
+        Provenance::of_crate(&[raw], Name::new("mask")?, &serde_json::json!({ "plan": self }), at)
     }
 
     /// Treats `batch`.

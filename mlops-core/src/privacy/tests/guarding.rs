@@ -238,3 +238,16 @@ proptest! {
         prop_assert_eq!(detector().scrub(&clean), clean.as_str());
     }
 }
+
+#[test]
+fn what_was_masked_tells_by_which_plan_and_no_value() {
+    let guard = Arc::new(guard(&shifting()));
+    let masked = guard.dataset(crate::EventTime::from_secs(9)).unwrap();
+    let told = masked.provenance().unwrap();
+    let raw = Dataset::from_batches([visits()]).unwrap();
+    assert_eq!((&told.parents, told.operation.as_str()), (&vec![raw.digest().unwrap()], "mask"));
+    assert_eq!(told.at, crate::EventTime::from_secs(9));
+    assert_eq!(told.parameters["plan"], serde_json::to_value(guard.plan()).unwrap());
+    assert!(!told.parameters.to_string().contains("0912345678"));
+    assert_eq!(masked.num_rows().unwrap(), 4);
+}
