@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{FittedTransform, FittedTransformExt, Pass, Transform, TransformState, restore};
+use super::{FittedTransform, FittedTransformExt, Pass, Transform, TransformState, Watch, restore};
 use crate::pipeline::{Artifact, Inputs, Step, StepContext};
-use crate::source::{BatchStream, DataSource, ScanRequest, SourceInfo};
-use crate::{Dataset, Digest, Error, Name, Result, Schema};
+use crate::{Dataset, Digest, Error, Name, Result};
 
 /// Fits a transform, applies what was fitted, or tells what it changes: three steps, so that what was learned on the
 /// training rows is applied to all others.
 ///
 /// [`Clean::fit`] gives a [`TransformState`] as JSON, [`Clean::apply`] a data set, [`Clean::report`] the
 /// [`Changes`](super::Changes) as JSON. Equal inputs give equal outputs, to the last bit. A run that is to stop does so
-/// between two batches of the rows that it reads; what a chain holds of them it goes through without a stop.
+/// between two batches, whether they are read from the input or held between the stages of a chain, and while its output is
+/// written.
 ///
 /// # Examples
 /// ```
@@ -69,10 +69,6 @@ impl Clean {
     }
 }
 
-fn stopped(name: &Name, context: &StepContext) -> Result<()> {
-    if (context.cancelled)() { Err(Error::Cancelled { stage: name.to_string() }) } else { Ok(()) }
-}
-
 fn state_of(inputs: &Inputs, fitted: &Name) -> Result<Box<dyn FittedTransform>> {
     let json = inputs.get(fitted.as_str())?.as_json()?;
     let state: TransformState = serde_json::from_value(json.clone())
@@ -96,61 +92,33 @@ impl Step for Clean {
 
     fn run(&self, inputs: &Inputs, context: &StepContext) -> Result<Artifact> {
         let rows = inputs.get(self.rows.as_str())?.as_dataset()?;
-        stopped(&self.name, context)?;
+        let cancelled = context.cancelled.clone();
+        let watch = Watch::new(self.name.as_str(), move || cancelled());
+        watch.check()?;
         match &self.job {
-            Job::Fit(transform) => {
-                let watched = Watched { data: rows.clone(), step: self.name.clone(), context: context.clone() };
-                json("state", &transform.fit(&Dataset::from_source(Arc::new(watched))?)?.state()?)
-            }
+            Job::Fit(transform) => json("state", &transform.fit_watched(rows, &watch)?.state()?),
             Job::Apply(fitted) => {
                 let fitted: Arc<dyn FittedTransform> = state_of(inputs, fitted)?.into();
-                Ok(fitted.apply(rows, context.clock.now())?.into())
+                Ok(watch.over(&fitted.apply(rows, context.clock.now())?)?.into())
             }
             Job::Report(fitted) => {
                 let mut pass = state_of(inputs, fitted)?.begin(rows.schema())?;
-                self.walk(pass.as_mut(), rows, context)?;
+                walk(pass.as_mut(), rows, &watch)?;
                 json("changes", &pass.changes())
             }
         }
     }
 }
 
-/// Rows whose scans end as soon as the host wants to stop.
-#[derive(Debug)]
-struct Watched {
-    data: Dataset,
-    step: Name,
-    context: StepContext,
-}
-
-impl DataSource for Watched {
-    fn info(&self) -> Result<SourceInfo> {
-        self.data.info()
+fn walk(pass: &mut dyn Pass, rows: &Dataset, watch: &Watch) -> Result<()> {
+    for batch in rows.batches()? {
+        watch.check()?;
+        pass.apply(&batch?)?;
     }
-
-    fn schema(&self) -> Result<Schema> {
-        Ok(self.data.schema().clone())
+    while pass.drain()?.is_some() {
+        watch.check()?;
     }
-
-    fn scan(&self, request: &ScanRequest) -> Result<BatchStream> {
-        let (step, context) = (self.step.clone(), self.context.clone());
-        let stream = self.data.scan(request)?;
-        let schema = stream.schema().clone();
-        Ok(BatchStream::new(schema, stream.map(move |batch| stopped(&step, &context).and(batch))))
-    }
-}
-
-impl Clean {
-    fn walk(&self, pass: &mut dyn Pass, rows: &Dataset, context: &StepContext) -> Result<()> {
-        for batch in rows.batches()? {
-            stopped(&self.name, context)?;
-            pass.apply(&batch?)?;
-        }
-        while pass.drain()?.is_some() {
-            stopped(&self.name, context)?;
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 fn json(what: &'static str, value: &impl serde::Serialize) -> Result<Artifact> {

@@ -280,6 +280,11 @@ fn what_was_learned_on_one_table_is_applied_to_another() {
     let artifact = run.artifact("clean").unwrap();
     let clean = artifact.as_dataset().unwrap();
     assert_eq!(clean.schema().unit("spend").unwrap(), Some("VND"));
+    let made = &clean.provenance().unwrap().parameters["made"];
+    assert_eq!(
+        (&made["operation"], &made["parameters"]["settings"]),
+        (&"impute".into(), &impute().settings().unwrap())
+    );
     assert_eq!(clean.to_batch().unwrap()["spend"].null_count(), 0);
 }
 
@@ -300,6 +305,16 @@ fn a_run_that_is_to_stop_stops_and_a_foreign_input_is_named() {
     };
     let stopped = Clean::fit(name("fit"), impute(), name("rows")).unwrap().run(&inputs, &later);
     assert!(matches!(stopped, Err(Error::Cancelled { .. })), "{stopped:?}");
+    // Or when the rows rest between two stages: the input alone is looked at two times.
+    let asked = AtomicU64::new(0);
+    let later = StepContext {
+        cancelled: Arc::new(move || asked.fetch_add(1, Ordering::Relaxed) > 5),
+        ..StepContext::default()
+    };
+    let scale = Scale::builder().standard("spend").build().unwrap();
+    let chain = Chain::builder().then(impute()).then(scale).build().unwrap();
+    let stopped = Clean::fit(name("fit"), chain, name("rows")).unwrap().run(&inputs, &later);
+    assert!(matches!(&stopped, Err(Error::Cancelled { stage }) if stage == "fit"), "{stopped:?}");
     let foreign = Inputs::new([(name("rows"), table(20).into()), (name("fit"), serde_json::json!([1]).into())]);
     let refused = report.run(&foreign, &StepContext::default()).unwrap_err();
     assert!(matches!(&refused, Error::InvalidData { what, .. } if what.contains("`fit`")), "{refused}");

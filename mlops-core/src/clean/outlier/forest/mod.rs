@@ -13,6 +13,7 @@ use self::tree::{Tree, mean_depth};
 use super::super::learn::{Numbers, Random, Sample};
 use super::super::pick::is_number;
 use super::super::rows::{Fieldset, Named, RowKernel, RowPass, booleans, filtered, pack, settings};
+use super::super::told::told;
 use super::super::{Change, FittedTransform, Pass, Pick, Scope, StepChanges, Transform, TransformState};
 use super::Action;
 use crate::interop::floats;
@@ -237,7 +238,7 @@ impl Transform for IsolationForest {
         if let Some(share) = self.settings.contamination {
             fitted.threshold = fitted.quantile(data, &names, 1.0 - share)?;
         }
-        Ok(Box::new(fitted))
+        Ok(told(self.settings()?, Box::new(fitted)))
     }
 
     fn settings(&self) -> Result<serde_json::Value> {
