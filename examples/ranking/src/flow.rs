@@ -217,8 +217,9 @@ impl<'a> Flow<'a> {
                 let found = run.artifact(step)?.as_json()?.clone();
                 self.tell(&made.name, *told, found)?;
             }
-            let parents: Vec<Digest> =
-                made.parents.iter().map(|name| known[name].1.digest()).collect::<Outcome<_>>()?;
+            let parent =
+                |name: &String| known.get(name).ok_or_else(|| Error::not_found("data set", name.as_str()))?.1.digest();
+            let parents: Vec<Digest> = made.parents.iter().map(parent).collect::<Outcome<_>>()?;
             let data = run.artifact(&made.name)?.as_dataset()?.clone().with_provenance(Provenance {
                 parents,
                 operation: Name::new(made.operation)?,

@@ -6,7 +6,8 @@
 //! * What is wrong with values: [`Impute`], [`Nearest`], [`FillForward`], [`Outliers`], [`Cast`]; with rows:
 //!   [`IsolationForest`], [`Dedup`], [`NearDedup`]; with columns: [`Select`], [`Prune`].
 //! * What models can read: [`Scale`], [`Encode`], [`Bin`], [`Dates`], [`Text`].
-//! * [`Chain`] for several of them one after another; [`Recipe`] is their form in files.
+//! * [`Chain`] for several of them one after another, [`Chain::explain`] for how they learn and what they change; [`Recipe`] is
+//!   their form in files. A [`Study`] lets a transform learn beside its neighbours, a [`Watch`] stops a fit.
 //! * To apply one: [`FittedTransformExt`]. Every pass tells what it changed: [`Changes`].
 //! * As a step of a pipeline: [`Clean`].
 //!

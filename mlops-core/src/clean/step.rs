@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{FittedTransform, FittedTransformExt, Pass, Transform, TransformState, Watch, restore};
+use super::encode::folds::check_folds;
+use super::{Encode, FittedTransform, FittedTransformExt, Pass, Transform, TransformState, Watch, restore};
+use crate::dataset::Provenance;
 use crate::pipeline::{Artifact, Inputs, Step, StepContext};
 use crate::{Dataset, Digest, Error, Name, Result};
 
@@ -10,7 +12,7 @@ use crate::{Dataset, Digest, Error, Name, Result};
 /// training rows is applied to all others.
 ///
 /// [`Clean::fit`] gives a [`TransformState`] as JSON, [`Clean::apply`] a data set, [`Clean::report`] the
-/// [`Changes`](super::Changes) as JSON. Equal inputs give equal outputs, to the last bit. A run that is to stop does so
+/// [`Changes`](super::Changes) as JSON; [`Clean::out_of_fold`] gives training rows whose encoding does not know their label. Equal inputs give equal outputs, to the last bit. A run that is to stop does so
 /// between two batches, whether they are read from the input or held between the stages of a chain, and while its output is
 /// written.
 ///
@@ -38,6 +40,7 @@ enum Job {
     Fit(Arc<dyn Transform>),
     Apply(Name),
     Report(Name),
+    OutOfFold(Box<Encode>, usize),
 }
 
 impl Clean {
@@ -60,10 +63,21 @@ impl Clean {
         Self { name, job: Job::Report(fitted), rows }
     }
 
+    /// Encodes the data set of step `rows`, each fold by what the others teach: training rows that do not know their own label.
+    /// See [`Encode::out_of_fold`]; all other rows go through [`fit`](Self::fit) and [`apply`](Self::apply) of the same settings.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when `folds` is outside `2..=100`, [`Error::InvalidData`] when a setting has no JSON form.
+    pub fn out_of_fold(name: Name, encode: Encode, folds: usize, rows: Name) -> Result<Self> {
+        check_folds(folds)?;
+        encode.settings()?;
+        Ok(Self { name, job: Job::OutOfFold(Box::new(encode), folds), rows })
+    }
+
     /// Steps that this one depends on, in the order in which a pipeline wants them named.
     pub fn inputs(&self) -> Vec<&str> {
         match &self.job {
-            Job::Fit(_) => vec![self.rows.as_str()],
+            Job::Fit(_) | Job::OutOfFold(..) => vec![self.rows.as_str()],
             Job::Apply(fitted) | Job::Report(fitted) => vec![fitted.as_str(), self.rows.as_str()],
         }
     }
@@ -87,6 +101,9 @@ impl Step for Clean {
             Job::Fit(transform) => Digest::of_json(&(version, "fit", transform.settings()?, &self.rows)),
             Job::Apply(fitted) => Digest::of_json(&(version, "apply", fitted, &self.rows)),
             Job::Report(fitted) => Digest::of_json(&(version, "report", fitted, &self.rows)),
+            Job::OutOfFold(encode, folds) => {
+                Digest::of_json(&(version, "out_of_fold", encode.settings()?, folds, &self.rows))
+            }
         }
     }
 
@@ -105,6 +122,11 @@ impl Step for Clean {
                 let mut pass = state_of(inputs, fitted)?.begin(rows.schema())?;
                 walk(pass.as_mut(), rows, &watch)?;
                 json("changes", &pass.changes())
+            }
+            Job::OutOfFold(encode, folds) => {
+                let parameters = serde_json::json!({ "settings": encode.settings()?, "folds": folds });
+                let made = Provenance::of_crate(&[rows], Name::new("out_of_fold")?, &parameters, context.clock.now())?;
+                Ok(encode.out_of_fold(&watch.over(rows)?, *folds)?.with_provenance(made).into())
             }
         }
     }

@@ -164,7 +164,7 @@ impl Effects {
         self.drops_rows |= study.drops_rows;
     }
 
-    /// What is claimed to stay: all columns, the rows, and the values of `column`.
+    /// Those of one study alone.
     #[cfg(any(test, feature = "testkit"))]
     pub(crate) fn of(study: &Study) -> Self {
         let mut effects = Self::default();

@@ -114,9 +114,7 @@ impl Plan {
         batch: &RecordBatch,
         key: Option<&PseudonymKey>,
     ) -> Result<(RecordBatch, Audit)> {
-        if key.is_none() && self.actions().any(Action::needs_key) {
-            return Err(no_key());
-        }
+        self.ensure_key(key)?;
         let subjects = match self.subject() {
             Some(subject) => Some(subjects(batch, subject)?),
             None => None,
@@ -153,6 +151,11 @@ impl Plan {
         let schema = Arc::new(ArrowSchema::new_with_metadata(fields, schema.metadata().clone()));
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         Ok((RecordBatch::try_new_with_options(schema, columns, &options)?, audit))
+    }
+
+    /// Refuses to go on without a key where an action needs one.
+    pub(super) fn ensure_key(&self, key: Option<&PseudonymKey>) -> Result<()> {
+        if key.is_none() && self.actions().any(Action::needs_key) { Err(no_key()) } else { Ok(()) }
     }
 
     /// Actions that some column may get.

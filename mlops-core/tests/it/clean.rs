@@ -319,3 +319,32 @@ fn a_run_that_is_to_stop_stops_and_a_foreign_input_is_named() {
     let refused = report.run(&foreign, &StepContext::default()).unwrap_err();
     assert!(matches!(&refused, Error::InvalidData { what, .. } if what.contains("`fit`")), "{refused}");
 }
+
+#[test]
+fn training_rows_are_encoded_without_their_own_label_as_a_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = RecordBatch::try_from_iter([
+        ("city", Arc::new(StringArray::from(vec!["hue", "hue", "hue", "hue"])) as ArrayRef),
+        ("churned", Arc::new(Int64Array::from(vec![1, 0, 1, 1]))),
+    ]);
+    let rows = Dataset::from_batches([rows.unwrap()]).unwrap();
+    let encode = || {
+        let encode = Encode::builder().column("city", Encoding::Target { smooth: Smooth::Rows(0.0) });
+        encode.label("churned").build().unwrap()
+    };
+    let step = Clean::out_of_fold(name("train"), encode(), 2, name("rows")).unwrap();
+    assert_eq!(step.inputs(), ["rows"]);
+    let pipeline = Pipeline::builder("p").step(Given::new("rows", rows).unwrap(), &[]).step(step, &["rows"]);
+    let run = pipeline.build().unwrap().run(dir.path(), &RunOptions::default()).unwrap().ok().unwrap();
+    let train = run.artifact("train").unwrap();
+    let train = train.as_dataset().unwrap();
+    // Rows 0 and 2 see the labels of rows 1 and 3, and the other way round.
+    let expected = Float64Array::from(vec![0.5, 1.0, 0.5, 1.0]);
+    assert_eq!(train.to_batch().unwrap()["city"].as_ref(), &expected as &dyn mlops_core::arrow::array::Array);
+    let made = &train.provenance().unwrap().parameters["made"];
+    assert_eq!((&made["operation"], &made["parameters"]["folds"]), (&"out_of_fold".into(), &2.into()));
+    assert!(matches!(
+        Clean::out_of_fold(name("train"), encode(), 1, name("rows")),
+        Err(Error::Invalid { setting: "folds", .. })
+    ));
+}

@@ -90,7 +90,7 @@ impl<'c> Fit<'c> {
         for place in 0..self.chain.stages.len() {
             self.take(place)?;
         }
-        self.learn()?;
+        self.learn(true)?;
         Ok(Done { stages: self.fitted, rows: self.current, passes: self.passes })
     }
 
@@ -105,7 +105,7 @@ impl<'c> Fit<'c> {
                 self.wait(place, study);
                 return Ok(());
             }
-            self.learn()?;
+            self.learn(false)?;
         }
         match stage.study(self.current.schema()).map_err(|error| of_stage(place, error))? {
             Some(study) => self.wait(place, study),
@@ -119,8 +119,9 @@ impl<'c> Fit<'c> {
         self.waiting.push((place, study));
     }
 
-    /// All that wait learn from one reading.
-    fn learn(&mut self) -> Result<()> {
+    /// All that wait learn from one reading. Rows that nobody reads need no rest, but for those before the end, which the caller
+    /// may read several times.
+    fn learn(&mut self, is_last: bool) -> Result<()> {
         let mut waiting = std::mem::take(&mut self.waiting);
         self.effects = Effects::default();
         if waiting.is_empty() {
@@ -128,7 +129,7 @@ impl<'c> Fit<'c> {
         }
         let is_read = |name: &&str| waiting.iter().any(|(_, study)| study.read().iter().any(|read| read == name));
         let reads: Vec<String> = self.current.schema().names().filter(is_read).map(str::to_owned).collect();
-        let before = self.at_rest()?;
+        let before = if reads.is_empty() && !is_last { self.current.clone() } else { self.at_rest()? };
         if !reads.is_empty() {
             let stream = before.scan(&ScanRequest::all().columns(&reads))?;
             let names = stream.schema().clone();

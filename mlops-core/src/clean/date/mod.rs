@@ -260,7 +260,8 @@ impl Dates {
         let names: Vec<String> = columns.iter().map(|column: &Dated| column.source.name.clone()).collect();
         let fitted = FittedDates { columns };
         fitted.output_schema(schema)?;
-        let study = Study::new(study::known(fitted)).concerns(names.clone()).changes(names);
+        let gone = if self.settings.drop_source { names.clone() } else { Vec::new() };
+        let study = Study::new(study::known(fitted)).concerns(names).changes(gone);
         Ok(study.picks(study::any_picks([&self.settings.columns])).reshapes(true))
     }
 }

@@ -1,7 +1,7 @@
 //! Categories as numbers.
 
 mod code;
-mod folds;
+pub(super) mod folds;
 mod hash;
 mod tally;
 

@@ -178,8 +178,9 @@ impl Text {
             fitted.output_schema(&schema)?;
             Ok(Box::new(fitted) as Box<dyn FittedTransform>)
         };
-        let study = Study::new(study::learner(terms, update, conclude)).concerns(names.clone()).changes(names.clone());
-        let study = study.picks(study::any_picks([&self.settings.columns])).reshapes(true);
+        let study = Study::new(study::learner(terms, update, conclude)).concerns(names.clone());
+        let gone = if self.settings.keep_source { Vec::new() } else { names.clone() };
+        let study = study.changes(gone).picks(study::any_picks([&self.settings.columns])).reshapes(true);
         Ok(if learns { study.reads(names) } else { study })
     }
 }
