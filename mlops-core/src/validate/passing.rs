@@ -34,12 +34,12 @@ impl Suite {
     /// # Examples
     /// ```
     /// use mlops_core::arrow::array::{ArrayRef, Int64Array, RecordBatch};
-    /// use mlops_core::validate::{NotNull, Route, Suite};
+    /// use mlops_core::validate::{NullRatio, Route, Suite};
     /// use mlops_core::{Dataset, EventTime};
     ///
     /// let ids = std::sync::Arc::new(Int64Array::from(vec![Some(1), None])) as ArrayRef;
     /// let data = Dataset::from_batches([RecordBatch::try_from_iter([("id", ids)])?])?;
-    /// let suite = Suite::new().rule("id_known", NotNull::new("id"))?;
+    /// let suite = Suite::new().rule("id_known", NullRatio::of("id"))?;
     /// let made = suite.provenance(&data, Route::Passed, EventTime::EPOCH)?;
     /// let fitting = suite.passing(&data)?.with_provenance(made);
     /// assert_eq!(fitting.provenance().unwrap().parents, [data.digest()?]);
