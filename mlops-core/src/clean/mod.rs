@@ -54,7 +54,7 @@ mod recipe;
 mod rows;
 mod scale;
 mod select;
-mod spill;
+pub(crate) mod spill;
 mod step;
 mod text;
 

@@ -7,6 +7,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use foldhash::fast::FixedState;
@@ -25,6 +26,7 @@ const REFERENCE_KEYS_MAX: usize = 50_000_000;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Given {
     now: Option<EventTime>,
+    may_wait: bool,
     references: BTreeMap<Place, Arc<Known>>,
 }
 
@@ -35,6 +37,16 @@ impl Given {
     pub(super) fn at(mut self, now: EventTime) -> Self {
         self.now = Some(now);
         self
+    }
+
+    /// For a run that marks of rows may be told to after the last batch.
+    pub(super) fn waiting(mut self) -> Self {
+        self.may_wait = true;
+        self
+    }
+
+    pub(super) fn may_wait(&self) -> bool {
+        self.may_wait
     }
 
     pub(super) fn now(&self) -> Result<EventTime> {
@@ -127,8 +139,29 @@ type Remembered<T> = RefCell<Vec<(String, Arc<Vec<T>>)>>;
 pub(super) struct Shared<'a> {
     batch: &'a RecordBatch,
     hasher: &'a KeyHasher,
+    numbers: Numbers,
     keys: Remembered<u128>,
     lengths: Remembered<u32>,
+}
+
+/// Places of a batch's rows in the table.
+#[derive(Clone)]
+enum Numbers {
+    From(u64),
+    /// Of the rows of a larger batch, those that are marked.
+    Chosen(Box<Self>, BooleanBuffer),
+}
+
+impl Numbers {
+    fn of(&self, rows: usize) -> Vec<u64> {
+        match self {
+            Self::From(first) => (*first..first + rows as u64).collect(),
+            Self::Chosen(all, chosen) => {
+                let all = all.of(chosen.len());
+                chosen.set_indices().map(|row| all[row]).collect()
+            }
+        }
+    }
 }
 
 impl Deref for Shared<'_> {
@@ -140,14 +173,20 @@ impl Deref for Shared<'_> {
 }
 
 impl<'a> Shared<'a> {
-    /// `hasher` is the same for all batches of a run.
-    pub(super) fn new(batch: &'a RecordBatch, hasher: &'a KeyHasher) -> Self {
-        Self { batch, hasher, keys: RefCell::default(), lengths: RefCell::default() }
+    /// `hasher` is the same for all batches of a run; `first_row` is the place of the first row in the table.
+    pub(super) fn new(batch: &'a RecordBatch, hasher: &'a KeyHasher, first_row: u64) -> Self {
+        Self { batch, hasher, numbers: Numbers::From(first_row), keys: RefCell::default(), lengths: RefCell::default() }
     }
 
-    /// Some rows of this batch, which share nothing with it but the keys' hash.
-    pub(super) fn part<'b>(&'b self, batch: &'b RecordBatch) -> Shared<'b> {
-        Shared::new(batch, self.hasher)
+    /// The `chosen` rows of this batch, which share nothing with it but the keys' hash.
+    pub(super) fn part<'b>(&'b self, batch: &'b RecordBatch, chosen: &BooleanBuffer) -> Shared<'b> {
+        let numbers = Numbers::Chosen(Box::new(self.numbers.clone()), chosen.clone());
+        Shared { numbers, ..Shared::new(batch, self.hasher, 0) }
+    }
+
+    /// Places of the rows in the table.
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        self.numbers.of(self.batch.num_rows())
     }
 
     pub(super) fn hasher(&self) -> &KeyHasher {

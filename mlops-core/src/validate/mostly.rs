@@ -9,6 +9,7 @@ use super::given::{Given, Shared};
 use super::kernel::{Kernel, KernelRun, Verdict, ratio_verdict};
 use super::ratio::Limit;
 use super::{Rule, Scope};
+use crate::rowkey::RowSet;
 use crate::{Error, Result, Schema};
 
 /// At least a share of the rows fits another rule, which must be one that marks rows.
@@ -106,6 +107,15 @@ impl KernelRun for Run {
         self.rows += batch.num_rows() as u64;
         self.failed += self.inner.update(batch)?.map_or(0, |marks| marks.count_set_bits() as u64);
         Ok(None)
+    }
+
+    fn waits(&self) -> bool {
+        self.inner.waits()
+    }
+
+    fn settle(&mut self) -> Result<RowSet> {
+        self.failed += self.inner.settle()?.len();
+        Ok(RowSet::default())
     }
 
     fn finish(self: Box<Self>) -> Result<Verdict> {
