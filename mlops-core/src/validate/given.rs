@@ -13,7 +13,7 @@ use arrow::datatypes::DataType;
 use foldhash::fast::FixedState;
 
 use super::kernel::Column;
-use crate::expr::characters;
+use crate::expr::{Common, Memo, characters};
 use crate::rowkey::{KeyHasher, keyless};
 use crate::source::ScanRequest;
 use crate::time::EventTime;
@@ -27,6 +27,7 @@ const REFERENCE_KEYS_MAX: usize = 50_000_000;
 pub(super) struct Given {
     now: Option<EventTime>,
     may_wait: bool,
+    common: Arc<Common>,
     references: BTreeMap<Place, Arc<Known>>,
 }
 
@@ -43,6 +44,16 @@ impl Given {
     pub(super) fn waiting(mut self) -> Self {
         self.may_wait = true;
         self
+    }
+
+    /// With what the expressions of all rules have in common.
+    pub(super) fn sharing(mut self, common: Arc<Common>) -> Self {
+        self.common = common;
+        self
+    }
+
+    pub(super) fn common(&self) -> &Common {
+        &self.common
     }
 
     pub(super) fn may_wait(&self) -> bool {
@@ -140,6 +151,7 @@ pub(super) struct Shared<'a> {
     batch: &'a RecordBatch,
     hasher: &'a KeyHasher,
     numbers: Numbers,
+    memo: Memo,
     keys: Remembered<u128>,
     lengths: Remembered<u32>,
 }
@@ -175,13 +187,24 @@ impl Deref for Shared<'_> {
 impl<'a> Shared<'a> {
     /// `hasher` is the same for all batches of a run; `first_row` is the place of the first row in the table.
     pub(super) fn new(batch: &'a RecordBatch, hasher: &'a KeyHasher, first_row: u64) -> Self {
-        Self { batch, hasher, numbers: Numbers::From(first_row), keys: RefCell::default(), lengths: RefCell::default() }
+        let (numbers, memo) = (Numbers::From(first_row), Memo::default());
+        Self { batch, hasher, numbers, memo, keys: RefCell::default(), lengths: RefCell::default() }
+    }
+
+    /// With room for what expressions have in common.
+    pub(super) fn remembering(self, memo: Memo) -> Self {
+        Self { memo, ..self }
     }
 
     /// The `chosen` rows of this batch, which share nothing with it but the keys' hash.
     pub(super) fn part<'b>(&'b self, batch: &'b RecordBatch, chosen: &BooleanBuffer) -> Shared<'b> {
         let numbers = Numbers::Chosen(Box::new(self.numbers.clone()), chosen.clone());
-        Shared { numbers, ..Shared::new(batch, self.hasher, 0) }
+        Shared { numbers, memo: self.memo.afresh(), ..Shared::new(batch, self.hasher, 0) }
+    }
+
+    /// What expressions have worked out for this batch.
+    pub(super) fn memo(&self) -> &Memo {
+        &self.memo
     }
 
     /// Places of the rows in the table.

@@ -11,6 +11,7 @@ use arrow::datatypes::DataType;
 use super::Scope;
 use super::given::{Given, Shared};
 use super::ratio::{Decision, Limit};
+use crate::expr::Expr;
 use crate::rowkey::RowSet;
 use crate::{Error, Result, Schema};
 
@@ -19,6 +20,12 @@ pub(super) trait Kernel: Debug + Send + Sync + 'static {
     fn demand(&self) -> String;
     fn scope(&self) -> Scope;
     fn columns(&self) -> Vec<&str>;
+
+    /// Expressions that it works out over whole batches.
+    fn expressions(&self) -> Vec<&Expr> {
+        Vec::new()
+    }
+
     fn begin(&self, schema: &Schema, given: &Given) -> Result<Box<dyn KernelRun>>;
 }
 

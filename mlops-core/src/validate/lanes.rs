@@ -1,5 +1,7 @@
 //! The runs of a suite's checks side by side.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 
@@ -8,6 +10,7 @@ use super::rule::RuleRun;
 use super::sample::{Sample, Sampler};
 use super::suite::{Entry, Suite, in_check};
 use super::{Check, CheckRun, Finding, Scope, Severity};
+use crate::expr::Common;
 use crate::rowkey::{KeyHasher, RowSet};
 use crate::{Error, Name, Result, Schema};
 
@@ -15,6 +18,7 @@ use crate::{Error, Name, Result, Schema};
 pub(super) struct Lanes {
     open: Vec<Lane>,
     hasher: KeyHasher,
+    common: Arc<Common>,
     /// Checks whose marks reject a row, in the order of the suite.
     pub(super) bits: Vec<Name>,
     pub(super) rows: u64,
@@ -81,7 +85,8 @@ pub(super) struct Judged {
 
 impl Lanes {
     pub(super) fn begin(suite: &Suite, schema: &Schema, samples: usize) -> Result<Self> {
-        let given = suite.given().clone().waiting();
+        let common = Arc::new(Common::of(suite.entries().iter().flat_map(Entry::expressions)));
+        let given = suite.given().clone().waiting().sharing(common.clone());
         let lane = |entry: &Entry| {
             let run = entry.begin(schema, &given)?;
             let check = entry.check();
@@ -92,12 +97,12 @@ impl Lanes {
         };
         let open = suite.entries().iter().map(lane).collect::<Result<Vec<_>>>()?;
         let bits = open.iter().filter(|lane| lane.rejects).map(|lane| lane.entry.check().id().clone()).collect();
-        Ok(Self { open, hasher: KeyHasher::new(), bits, rows: 0 })
+        Ok(Self { open, hasher: KeyHasher::new(), common, bits, rows: 0 })
     }
 
     pub(super) fn judge(&mut self, batch: &RecordBatch) -> Result<Judged> {
         let mut judged = Judged { marks: Vec::new(), rejected: BooleanBuffer::new_unset(batch.num_rows()) };
-        let shared = Shared::new(batch, &self.hasher, self.rows);
+        let shared = Shared::new(batch, &self.hasher, self.rows).remembering(self.common.memo());
         for lane in &mut self.open {
             let Some(failing) = marks(lane.entry.check(), &mut lane.run, &shared)? else { continue };
             let any = failing.count_set_bits() > 0;

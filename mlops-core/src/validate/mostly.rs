@@ -9,6 +9,7 @@ use super::given::{Given, Shared};
 use super::kernel::{Kernel, KernelRun, Verdict, ratio_verdict};
 use super::ratio::Limit;
 use super::{Rule, Scope};
+use crate::expr::Expr;
 use crate::rowkey::RowSet;
 use crate::{Error, Result, Schema};
 
@@ -88,6 +89,10 @@ impl Kernel for Compiled {
 
     fn columns(&self) -> Vec<&str> {
         self.inner.columns()
+    }
+
+    fn expressions(&self) -> Vec<&Expr> {
+        self.inner.expressions()
     }
 
     fn begin(&self, schema: &Schema, given: &Given) -> Result<Box<dyn KernelRun>> {

@@ -12,6 +12,7 @@ use super::{
     Check, CheckRun, Columns, Compare, Drift, Finding, Freshness, Groups, Holds, Monotonic, Mostly, NullRatio, OneOf,
     Pattern, Range, Refers, RowCount, Scope, Severity, Statistic, TextLength, Unique, When,
 };
+use crate::expr::Expr;
 use crate::rowkey::{KeyHasher, RowSet};
 use crate::time::EventTime;
 use crate::{Dataset, Error, Name, Result, Schema};
@@ -172,6 +173,11 @@ impl RuleCheck {
     /// The settings.
     pub fn spec(&self) -> &RuleSpec {
         &self.spec
+    }
+
+    /// Expressions that it works out over whole batches.
+    pub(super) fn expressions(&self) -> Vec<&Expr> {
+        self.kernel.expressions()
     }
 
     /// Starts a run with what a suite has.

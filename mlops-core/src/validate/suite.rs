@@ -15,6 +15,7 @@ use super::route::Router;
 use super::rule::{Rule, RuleCheck, RuleSpec};
 use super::sample::shown_columns;
 use super::{Check, Scope, Severity};
+use crate::expr::Expr;
 use crate::rowkey::KeyHasher;
 use crate::source::{DataSink, ScanRequest, Written};
 use crate::time::EventTime;
@@ -87,6 +88,13 @@ impl Entry {
         match self {
             Self::Rule(rule) => rule,
             Self::Own(check) => check.as_ref(),
+        }
+    }
+
+    pub(super) fn expressions(&self) -> Vec<&Expr> {
+        match self {
+            Self::Rule(rule) => rule.expressions(),
+            Self::Own(_) => Vec::new(),
         }
     }
 

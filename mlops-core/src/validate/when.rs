@@ -75,6 +75,10 @@ impl Kernel for Compiled {
         all.into_iter().collect()
     }
 
+    fn expressions(&self) -> Vec<&Expr> {
+        vec![&self.condition]
+    }
+
     fn begin(&self, schema: &Schema, given: &Given) -> Result<Box<dyn KernelRun>> {
         let (program, now) = condition(&self.condition, schema, given)?;
         let read = self.inner.columns().into_iter().map(str::to_owned).collect();
@@ -91,7 +95,7 @@ struct Run {
 
 impl KernelRun for Run {
     fn update(&mut self, batch: &Shared<'_>) -> Result<Option<BooleanBuffer>> {
-        let chosen = self.program.true_rows(batch, self.now)?;
+        let chosen = self.program.true_rows(batch, self.now, batch.memo())?;
         if chosen.count_set_bits() == batch.num_rows() {
             return self.inner.update(batch);
         }
