@@ -1,5 +1,6 @@
 //! The runs of a suite's checks side by side.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
@@ -142,6 +143,12 @@ impl Lanes {
     pub(super) fn last_sample(&self) -> Option<u64> {
         let last = |lane: &Lane| lane.late.rows.iter().take(lane.late.sampler.left()).last();
         self.open.iter().filter_map(last).max()
+    }
+
+    /// Columns that samples of rows marked late show.
+    pub(super) fn late_columns(&self) -> BTreeSet<&str> {
+        let late = self.open.iter().filter(|lane| lane.late.rows.len() > 0);
+        late.flat_map(|lane| lane.late.sampler.columns()).collect()
     }
 
     /// Shows rows of `batch` that were marked late; `first_row` is the place of its first row in the table.

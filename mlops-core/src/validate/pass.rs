@@ -141,10 +141,11 @@ impl Pass {
         Ok(())
     }
 
-    /// Reads again up to the row `last` for those that samples show.
+    /// Reads again what samples show, up to the row `last`.
     fn sample(&mut self, last: u64) -> Result<()> {
+        let request = ScanRequest::all().columns(self.lanes.late_columns());
         let mut row = 0;
-        for batch in self.data.scan(&self.request)? {
+        for batch in self.data.scan(&request)? {
             let batch = batch?;
             self.lanes.sample_late(&batch, row)?;
             row += batch.num_rows() as u64;

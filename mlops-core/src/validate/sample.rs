@@ -102,6 +102,11 @@ impl Sampler {
         Ok(())
     }
 
+    /// Columns that it shows.
+    pub(super) fn columns(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|(name, _)| name.as_str())
+    }
+
     /// Rows that it has room for.
     pub(super) fn left(&self) -> usize {
         self.left

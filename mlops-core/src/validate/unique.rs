@@ -16,8 +16,8 @@ use crate::{Error, Result, Schema};
 /// and half as much again while it grows.
 pub const DISTINCT_DEFAULT: u64 = 10_000_000;
 
-/// Bytes of keys that a rule holds before others wait on disk, where nothing was said: 64 MiB, three million keys.
-pub const KEY_BYTES_DEFAULT: u64 = 1 << 26;
+/// Bytes of keys that a rule holds before others wait on disk, where nothing was said: 128 MiB, six million keys.
+pub const KEY_BYTES_DEFAULT: u64 = 1 << 27;
 
 /// Most distinct keys that a rule may ask for.
 const DISTINCT_MAX: u64 = 1 << 32;
