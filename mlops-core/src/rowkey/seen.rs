@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use super::piles::Piles;
+use super::piles::{Piles, Place};
 use crate::{Error, Result};
 
 /// How often a key has come, this time included.
@@ -18,7 +18,7 @@ pub(crate) enum Times {
 /// How much of a set of keys is held, and how large it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KeyLimits {
-    /// Bytes of the table of keys; what has no place in it goes to a file. `u64::MAX` keeps all in memory.
+    /// Bytes of the table of keys; when it is full, all go to a file. `u64::MAX` keeps all in memory.
     pub(crate) held_bytes_max: u64,
     /// Most different keys.
     pub(crate) distinct_max: u64,
@@ -28,10 +28,10 @@ pub(crate) struct KeyLimits {
 
 /// Counts how often each key comes.
 ///
-/// The first keys are held, as many as fit, and those that come again are known at once. A key that came too late for a place
-/// waits in a file, parted by key, together with the row that it stands in: [`settle`](Self::settle) counts part by part, and
-/// parts what is still too large once more. In each part, rows are in order: of equal keys, that of the least row is the first
-/// one, as it would be in memory.
+/// While the keys fit, each row is told at once. When they no longer do, all of them go to a file, parted by key, and so does
+/// every key from then on, together with the row that it stands in: [`settle`](Self::settle) counts part by part, and parts
+/// what is still too large once more. In each part, rows are in order: of equal keys, that of the least row is the first one,
+/// as it would be in memory.
 pub(crate) struct Seen {
     table: Table,
     limits: KeyLimits,
@@ -46,12 +46,16 @@ impl Seen {
 
     /// Counts the key `hash` in `row`; rows rise from call to call.
     pub(crate) fn see(&mut self, hash: u128, row: u64) -> Result<Times> {
-        let key = (hash & !1).max(2);
-        if self.table.is_full() && !self.table.grow(self.limits.held_bytes_max)? {
-            return match self.table.again(key)? {
-                Some(times) => Ok(times),
-                None => self.wait(key, row),
-            };
+        self.take((hash & !1).max(2), Place::Row(row))
+    }
+
+    fn take(&mut self, key: u128, place: Place) -> Result<Times> {
+        if self.waiting.is_none() && self.table.is_full() && !self.table.grow(self.limits.held_bytes_max)? {
+            self.let_go()?;
+        }
+        if let Some(piles) = &mut self.waiting {
+            piles.push(key, place)?;
+            return Ok(Times::Waiting);
         }
         let times = self.table.see(key)?;
         if times == Times::First {
@@ -64,13 +68,19 @@ impl Seen {
         Ok(times)
     }
 
-    fn wait(&mut self, key: u128, row: u64) -> Result<Times> {
-        let piles = match &mut self.waiting {
-            Some(piles) => piles,
-            none => none.insert(Piles::new()?),
-        };
-        piles.push(key, row)?;
-        Ok(Times::Waiting)
+    /// Moves all keys to a file, to be counted anew.
+    fn let_go(&mut self) -> Result<()> {
+        let table = std::mem::take(&mut self.table);
+        let mut piles = Piles::new()?;
+        for entry in table.slots.iter().filter(|entry| **entry != 0) {
+            piles.push(entry & !1, Place::Known)?;
+            if entry & 1 == 1 {
+                piles.push(entry & !1, Place::Known)?;
+            }
+        }
+        self.distinct -= table.len as u64;
+        self.waiting = Some(piles);
+        Ok(())
     }
 
     /// Whether a row waits.
@@ -78,7 +88,7 @@ impl Seen {
         self.waiting.is_some()
     }
 
-    /// Different keys that were counted.
+    /// Different keys, once nothing waits.
     pub(crate) fn distinct(&self) -> u64 {
         self.distinct
     }
@@ -87,14 +97,15 @@ impl Seen {
     /// afterwards.
     pub(crate) fn settle(&mut self, tell: &mut dyn FnMut(u64, Times)) -> Result<()> {
         let Some(piles) = self.waiting.take() else { return Ok(()) };
-        // None of the keys that wait is in it.
-        self.table = Table::default();
         let mut piles = piles.close()?;
         for pile in piles.places() {
             let mut part = Self { distinct: self.distinct, ..Self::new(self.limits) };
-            piles.read(pile, &mut |key, row| {
-                let times = part.see(key, row)?;
-                if times != Times::Waiting {
+            part.table.reserve(piles.len(pile), self.limits.held_bytes_max)?;
+            piles.read(pile, &mut |key, place| {
+                let times = part.take(key, place)?;
+                if let Place::Row(row) = place
+                    && times != Times::Waiting
+                {
                     tell(row, times);
                 }
                 Ok(())
@@ -131,21 +142,14 @@ impl Table {
     /// Counts `key`, which has a place: the table is not full.
     fn see(&mut self, key: u128) -> Result<Times> {
         let slot = self.place(key)?;
-        let times = times(self.slots[slot], key);
+        let times = match self.slots[slot] {
+            0 => Times::First,
+            once if once == key => Times::Second,
+            _ => Times::Later,
+        };
         self.len += usize::from(times == Times::First);
         self.slots[slot] = if times == Times::First { key } else { key | 1 };
         Ok(times)
-    }
-
-    /// Counts `key` if it is held.
-    fn again(&mut self, key: u128) -> Result<Option<Times>> {
-        let slot = self.place(key)?;
-        let times = times(self.slots[slot], key);
-        if times == Times::First {
-            return Ok(None);
-        }
-        self.slots[slot] = key | 1;
-        Ok(Some(times))
     }
 
     fn place(&mut self, key: u128) -> Result<usize> {
@@ -192,6 +196,13 @@ impl Table {
         Ok(fits)
     }
 
+    /// Room for `keys` keys, as far as `bytes_max` allows.
+    fn reserve(&mut self, keys: usize, bytes_max: u64) -> Result<()> {
+        let slots = (bytes_max / size_of::<u128>() as u64).max(SLOTS_FIRST as u64);
+        let most = 1 << slots.ilog2().min(usize::BITS - 1);
+        self.resize((keys / 3 * 4 + 4).next_power_of_two().clamp(SLOTS_FIRST, most))
+    }
+
     fn resize(&mut self, wanted: usize) -> Result<()> {
         let mut larger = Vec::new();
         larger.try_reserve_exact(wanted).map_err(|e| Error::external("memory", e))?;
@@ -202,14 +213,6 @@ impl Table {
         }
         self.slots = larger;
         Ok(())
-    }
-}
-
-fn times(slot: u128, key: u128) -> Times {
-    match slot {
-        0 => Times::First,
-        once if once == key => Times::Second,
-        _ => Times::Later,
     }
 }
 
@@ -277,7 +280,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_told_as_if_it_had_been_held() {
-        // 768 keys are held, 64 piles of about 780 others wait: some of these wait once more.
+        // 768 keys are held, then all wait in 64 piles of about 780, and some of these part once more.
         let keys = || (0..50_000_u64).chain((0..50_000).step_by(7)).chain((0..50_000).step_by(70));
         let held = told(ALL, keys().map(number));
         assert_eq!(held.1, 50_000);

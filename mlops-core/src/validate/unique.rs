@@ -37,11 +37,12 @@ const COLUMNS_MAX: usize = 64;
 ///   different ones are taken for one with a probability of less than `n² / 2^64` (one part in 180 000 for ten million), and
 ///   much less where the first column is text or tells rows apart.
 /// * Memory: a table of 16 bytes per slot at a load of 3/8 to 3/4, so 21 to 43 bytes per distinct key, half as much again
-///   while it grows, and at most [`held_bytes_max`](Self::held_bytes_max). In a [`Suite`](super::Suite), keys that find no
-///   place in it wait with their row in a temporary file without a name (9 to 20 bytes per row; numbers of single columns lie
-///   there as they are), are settled part by part after the last row, and every count, mark and sample is what it would be
-///   without. A bit is held for each row from the first one that waits; where rows are written or handed on, or a sample shows
-///   a row that waited, the data set is read a second time.
+///   while it grows, and at most [`held_bytes_max`](Self::held_bytes_max). When the keys of a run in a
+///   [`Suite`](super::Suite) no longer fit, all of them move to a temporary file without a name, and later ones go there with
+///   their row (10 to 20 bytes per row; numbers of single columns lie there as they are). They are settled part by part after
+///   the last row, and every count, mark and sample is what it would be without. A bit is held for each row from the first
+///   one that waits; where rows are written or handed on, or a sample shows a row that waited, the data set is read a second
+///   time.
 /// * A run outside of a suite must answer batch by batch: it holds all keys, of which there may be [`DISTINCT_DEFAULT`] unless
 ///   more are asked for.
 /// * A run ends with [`Error::Invalid`] when there are more than [`distinct_max`](Self::distinct_max) keys.
