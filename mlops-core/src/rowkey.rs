@@ -1,7 +1,12 @@
 //! Keys of rows: hashes of 128 bits, equal for equal values whatever their layout.
 
+mod piles;
+mod rowset;
+mod seen;
 mod stable;
 
+pub(crate) use self::rowset::RowSet;
+pub(crate) use self::seen::{KeyLimits, Seen, Times};
 pub(crate) use self::stable::StableKeys;
 
 use std::hash::{BuildHasher, Hasher, RandomState};

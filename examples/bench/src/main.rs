@@ -1,12 +1,14 @@
 //! Our side of every comparison in `examples/compare`.
 //!
 //! `bench NAME --data DIR --json` runs one job and prints one JSON object: processor and wall seconds, peak memory, rows, and
-//! the checksum of the result, which must be that of the peers.
+//! the checksum of the result, which must be that of the peers. Jobs that make their rows themselves take `--gb`.
 
 mod as_of_join;
 mod clean;
 mod csv;
 mod drift;
+mod flat;
+mod orders;
 mod pii;
 mod profile;
 mod usage;
@@ -27,8 +29,11 @@ struct Options {
     /// What to run.
     name: Job,
     /// The folder with the data that the peers' generator wrote.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", default_value = ".")]
     data: PathBuf,
+    /// Size in memory of the rows of `flat-profile` and `flat-validate`, in gigabytes.
+    #[arg(long, value_name = "GB", default_value_t = 1.0)]
+    gb: f64,
     /// Prints one line of JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -44,6 +49,10 @@ enum Job {
     Csv,
     /// Drift of every column from drift_ref.parquet to drift_cur.parquet.
     Drift,
+    /// Profile of orders that are made while they are read.
+    FlatProfile,
+    /// Twenty-five rules over orders that are made while they are read.
+    FlatValidate,
     /// Personal data in pii_text.txt and pii_col.parquet.
     Pii,
     /// Profile of profile.parquet, with all relations.
@@ -68,6 +77,8 @@ fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
         Job::Clean => clean::run(&options.data)?,
         Job::Csv => csv::run(&options.data)?,
         Job::Drift => drift::run(&options.data)?,
+        Job::FlatProfile => flat::profile(options.gb)?,
+        Job::FlatValidate => flat::validate(options.gb)?,
         Job::Pii => pii::run(&options.data)?,
         Job::Profile => profile::run(&options.data)?,
         Job::ProfileRows => profile::run_rows(&options.data)?,

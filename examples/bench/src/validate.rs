@@ -35,7 +35,7 @@ const COLUMNS: [&str; 14] = [
 ];
 
 /// The rules by the names that the peers give them; `rows` is how many there are to be, give or take 2 %.
-fn rules(rows: u64) -> mlops_core::Result<Vec<(&'static str, Rule)>> {
+pub(crate) fn rules(rows: u64) -> mlops_core::Result<Vec<(&'static str, Rule)>> {
     let refund = Expr::parse("status = 'REFUND'")?;
     let start = EventTime::parse("2020-09-01T00:00:00Z")?;
     Ok(vec![
@@ -68,7 +68,7 @@ fn rules(rows: u64) -> mlops_core::Result<Vec<(&'static str, Rule)>> {
 }
 
 /// Rows that do not fit; 1 for what does not fit as a whole.
-fn failing(finding: &Finding) -> u64 {
+pub(crate) fn failing(finding: &Finding) -> u64 {
     if finding.failed_rows == 0 { (!finding.passed).into() } else { finding.failed_rows }
 }
 

@@ -55,7 +55,7 @@ mod recipe;
 mod rows;
 mod scale;
 mod select;
-mod spill;
+pub(crate) mod spill;
 mod step;
 mod study;
 mod text;

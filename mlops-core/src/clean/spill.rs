@@ -9,12 +9,13 @@ use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 
-use crate::{Error, Result};
+use crate::Result;
+use crate::file::{nameless, nameless_error};
 
 /// Takes batches of one schema and gives them back in order.
 ///
-/// The file is in the system's folder for temporary files and vanishes with the process, whatever becomes of it.
-pub(super) struct Shelf {
+/// The file vanishes with the process, whatever becomes of it.
+pub(crate) struct Shelf {
     schema: SchemaRef,
     bytes_max: u64,
     bytes: u64,
@@ -23,18 +24,18 @@ pub(super) struct Shelf {
 }
 
 impl Shelf {
-    pub(super) fn new(schema: SchemaRef, bytes_max: u64) -> Self {
+    pub(crate) fn new(schema: SchemaRef, bytes_max: u64) -> Self {
         Self { schema, bytes_max, bytes: 0, held: Vec::new(), file: None }
     }
 
-    pub(super) fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+    pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<()> {
         if let Some(file) = &mut self.file {
             return Ok(file.write(batch)?);
         }
         self.held.push(batch.clone());
         self.bytes += batch.get_array_memory_size() as u64;
         if self.bytes > self.bytes_max {
-            let file = tempfile::tempfile().map_err(io)?;
+            let file = nameless()?;
             let mut writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 16, file), &self.schema)?;
             for batch in self.held.drain(..) {
                 writer.write(&batch)?;
@@ -45,28 +46,28 @@ impl Shelf {
     }
 
     /// Everything that was pushed, in order.
-    pub(super) fn open(self) -> Result<Shelved> {
+    pub(crate) fn open(self) -> Result<Shelved> {
         self.close()?.open()
     }
 
     /// What was pushed, to be opened as often as wanted.
-    pub(super) fn close(self) -> Result<Closed> {
+    pub(crate) fn close(self) -> Result<Closed> {
         let Some(mut writer) = self.file else { return Ok(Closed { held: self.held, file: None }) };
         writer.finish()?;
-        let file = writer.into_inner()?.into_inner().map_err(|error| io(error.into_error()))?;
+        let file = writer.into_inner()?.into_inner().map_err(|error| nameless_error(error.into_error()))?;
         Ok(Closed { held: Vec::new(), file: Some(Arc::new(Mutex::new(file))) })
     }
 }
 
 /// A full [`Shelf`].
 #[derive(Clone, Debug)]
-pub(super) struct Closed {
+pub(crate) struct Closed {
     held: Vec<RecordBatch>,
     file: Option<Arc<Mutex<File>>>,
 }
 
 impl Closed {
-    pub(super) fn open(&self) -> Result<Shelved> {
+    pub(crate) fn open(&self) -> Result<Shelved> {
         let Some(file) = &self.file else { return Ok(Shelved::Held(self.held.clone().into_iter())) };
         let reader = BufReader::with_capacity(1 << 16, Reader { file: file.clone(), at: 0 });
         Ok(Shelved::File(Box::new(StreamReader::try_new(reader, None)?)))
@@ -74,7 +75,7 @@ impl Closed {
 }
 
 /// Reads a file that others read at the same time, each from its own place.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     file: Arc<Mutex<File>>,
     at: u64,
 }
@@ -90,7 +91,7 @@ impl Read for Reader {
 }
 
 /// An opened [`Shelf`].
-pub(super) enum Shelved {
+pub(crate) enum Shelved {
     Held(std::vec::IntoIter<RecordBatch>),
     File(Box<StreamReader<BufReader<Reader>>>),
 }
@@ -104,10 +105,6 @@ impl Iterator for Shelved {
             Self::File(batches) => batches.next().map(|batch| Ok(batch?)),
         }
     }
-}
-
-fn io(error: std::io::Error) -> Error {
-    Error::io(std::env::temp_dir(), error)
 }
 
 #[cfg(test)]

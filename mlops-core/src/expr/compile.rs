@@ -10,7 +10,7 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::value::Value;
-use super::{Expr, Function, whole};
+use super::{Common, Expr, Function, whole};
 use crate::source::Scalar;
 use crate::{Error, Result, Schema};
 
@@ -77,6 +77,8 @@ pub(super) enum Node {
     Constant(Value),
     Now,
     Call(Box<Call>),
+    /// A call that others have, too, and its place in a [`Memo`](super::Memo).
+    Common(usize, Box<Node>),
 }
 
 #[derive(Clone, Debug)]
@@ -103,9 +105,9 @@ pub(super) enum Aid {
 }
 
 impl Program {
-    pub(super) fn new(expr: &Expr, schema: &Schema) -> Result<Self> {
+    pub(super) fn new(expr: &Expr, schema: &Schema, common: &Common) -> Result<Self> {
         expr.check_size()?;
-        let mut compiler = Compiler { schema, inputs: Vec::new() };
+        let mut compiler = Compiler { schema, common, inputs: Vec::new() };
         let typed = compiler.node(expr)?;
         let output = typed.kind.unwrap_or(Type::Bool);
         let root = coerce(typed, output);
@@ -125,6 +127,7 @@ impl Program {
 
 struct Compiler<'a> {
     schema: &'a Schema,
+    common: &'a Common,
     inputs: Vec<Input>,
 }
 
@@ -152,7 +155,14 @@ impl Compiler<'_> {
                 let (value, kind) = Value::scalar(scalar);
                 Ok(Typed { node: Node::Constant(value), kind: Some(kind) })
             }
-            Expr::Call { function, args } => self.call(expr, *function, args),
+            Expr::Call { function, args } => {
+                let Typed { node, kind } = self.call(expr, *function, args)?;
+                let node = match self.common.slot(expr) {
+                    Some(slot) => Node::Common(slot, Box::new(node)),
+                    None => node,
+                };
+                Ok(Typed { node, kind })
+            }
         }
     }
 

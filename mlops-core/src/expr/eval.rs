@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
 use super::compile::{Aid, Call, Node};
 use super::value::Value;
-use super::{Function, Program, Type, calendar, number, text};
+use super::{Function, Memo, Program, Type, calendar, number, text};
 use crate::time::EventTime;
 use crate::{Error, Result};
 
@@ -21,25 +21,26 @@ impl Program {
     /// [`Error::Schema`] when the batch is not of the schema that the expression was checked against, [`Error::Invalid`] when
     /// the texts that it builds take more than a gibibyte.
     pub fn evaluate(&self, batch: &RecordBatch, now: EventTime) -> Result<ArrayRef> {
-        let value = self.run(batch, now)?;
+        let value = self.run(batch, now, &Memo::default())?;
         self.output().write(&value, batch.num_rows())
     }
 
-    /// Rows for which a boolean expression is false: neither true nor null.
-    pub(crate) fn false_rows(&self, batch: &RecordBatch, now: EventTime) -> Result<BooleanBuffer> {
-        let truth = self.run(batch, now)?.spread(batch.num_rows())?;
+    /// Rows for which a boolean expression is false: neither true nor null. `memo` knows what other programs have worked out
+    /// for this batch and time.
+    pub(crate) fn false_rows(&self, batch: &RecordBatch, now: EventTime, memo: &Memo) -> Result<BooleanBuffer> {
+        let truth = self.run(batch, now, memo)?.spread(batch.num_rows())?;
         let truth = truth.as_boolean();
         let no = !truth.values();
         Ok(truth.nulls().map_or(no.clone(), |nulls| &no & nulls.inner()))
     }
 
-    /// Rows for which a boolean expression is true.
-    pub(crate) fn true_rows(&self, batch: &RecordBatch, now: EventTime) -> Result<BooleanBuffer> {
-        let truth = self.run(batch, now)?.spread(batch.num_rows())?;
+    /// Rows for which a boolean expression is true; `memo` as in [`false_rows`](Self::false_rows).
+    pub(crate) fn true_rows(&self, batch: &RecordBatch, now: EventTime, memo: &Memo) -> Result<BooleanBuffer> {
+        let truth = self.run(batch, now, memo)?.spread(batch.num_rows())?;
         Ok(true_of(truth.as_boolean()))
     }
 
-    fn run(&self, batch: &RecordBatch, now: EventTime) -> Result<Value> {
+    pub(super) fn run(&self, batch: &RecordBatch, now: EventTime, memo: &Memo) -> Result<Value> {
         let read = |input: &super::compile::Input| {
             let found = batch.column_by_name(&input.name);
             let array = found.ok_or_else(|| Error::schema(&input.name, &input.data_type, "no column"))?;
@@ -49,7 +50,7 @@ impl Program {
             input.kind.read(array)
         };
         let inputs = self.inputs.iter().map(read).collect::<Result<Vec<_>>>()?;
-        Run { inputs: &inputs, now, rows: batch.num_rows() }.value(&self.root)
+        Run { inputs: &inputs, now, rows: batch.num_rows(), memo }.value(&self.root)
     }
 }
 
@@ -64,6 +65,7 @@ struct Run<'a> {
     inputs: &'a [Value],
     now: EventTime,
     rows: usize,
+    memo: &'a Memo,
 }
 
 impl Run<'_> {
@@ -76,6 +78,7 @@ impl Run<'_> {
                 let args = call.args.iter().map(|arg| self.value(arg)).collect::<Result<Vec<_>>>()?;
                 self.call(call, &args)
             }
+            Node::Common(slot, node) => self.memo.value(*slot, || self.value(node)),
         }
     }
 

@@ -37,6 +37,7 @@
 //! ```
 
 mod calendar;
+mod common;
 mod compile;
 mod eval;
 mod function;
@@ -49,6 +50,7 @@ mod text;
 mod tree;
 mod value;
 
+pub(crate) use self::common::{Common, Memo};
 pub use self::compile::{Program, Type};
 pub use self::function::Function;
 pub(crate) use self::pattern::{PATTERN_BYTES_MAX, whole};

@@ -10,7 +10,7 @@ use arrow::datatypes::Int32Type;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use proptest::prelude::*;
 
-use super::{Expr, Function, Program, Type};
+use super::{Common, Expr, Function, Program, Type};
 use crate::source::Scalar;
 use crate::time::EventTime;
 use crate::{Error, Result, Schema};
@@ -352,6 +352,32 @@ proptest! {
     #[test]
     fn a_row_alone_gives_what_it_gives_in_a_table(expr in prop_oneof![tree(), typed(), tree_of_numbers()]) {
         as_it_is_alone(&expr)?;
+    }
+
+    #[test]
+    fn what_is_worked_out_in_common_is_what_it_is_alone(
+        exprs in prop::collection::vec(prop_oneof![typed(), tree_of_numbers()], 1..4), wrap in 0_usize..4,
+    ) {
+        // Each expression whole, inside of another, and beside itself.
+        let mut exprs = exprs;
+        let inner = exprs[wrap % exprs.len()].clone();
+        exprs.push(Expr::call(Function::IsNull, [inner.clone()]));
+        exprs.push(Expr::call(Function::Coalesce, [inner.clone(), inner]));
+        exprs.retain(|expr| expr.check_size().is_ok());
+        let (table, common) = (table(), Common::of(&exprs));
+        let schema = Schema::new(table.schema()).unwrap();
+        let memo = common.memo();
+        for expr in &exprs {
+            let Ok(alone) = expr.compile(&schema) else { continue };
+            let shared = expr.compile_with(&schema, &common).unwrap();
+            let expected = shown(&alone.evaluate(&table, NOW).unwrap());
+            for _ in 0..2 {
+                let value = shared.run(&table, NOW, &memo).unwrap();
+                let found = shared.output().write(&value, table.num_rows()).unwrap();
+                prop_assert_eq!(shown(&found), expected.clone(), "{}", expr);
+            }
+            prop_assert_eq!(shown(&shared.evaluate(&table, NOW).unwrap()), expected);
+        }
     }
 
     #[test]

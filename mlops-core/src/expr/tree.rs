@@ -8,7 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Function, Program, parse};
+use super::{Common, Function, Program, parse};
 use crate::source::Scalar;
 use crate::{Error, Result, Schema};
 
@@ -82,7 +82,12 @@ impl Expr {
     /// [`Error::NotFound`] for a missing column, [`Error::Schema`] where types do not go together, [`Error::Invalid`] for a
     /// wrong number of arguments, a constant that is not finite, a bad regular expression and an expression that is too large.
     pub fn compile(&self, schema: &Schema) -> Result<Program> {
-        Program::new(self, schema)
+        self.compile_with(schema, &Common::default())
+    }
+
+    /// [`compile`](Self::compile) for a program that shares what it has in common with others over the same schema.
+    pub(crate) fn compile_with(&self, schema: &Schema, common: &Common) -> Result<Program> {
+        Program::new(self, schema, common)
     }
 
     /// Columns that it reads.

@@ -135,13 +135,15 @@ impl Texts {
             None => text.chars().count() as u64,
         };
         self.lengths.update(length, count);
-        self.distinct.update_text(text);
-        if let Some(shown) = &mut self.shown {
-            shown.frequent.update_count(text, count);
+        let Some(shown) = &mut self.shown else { return self.distinct.update_text(text) };
+        let hash = hash::of_text(text);
+        // A text that is held was there before: what depends on the set of texts knows it.
+        if !shown.frequent.update_hashed(hash, text, count) {
+            self.distinct.update_text(text);
             shown.extremes(cut(text, EXTREME_MAX));
-            if let Some(shapes) = &mut shown.shapes {
-                shapes.update(hash::of_text(text), text, count);
-            }
+        }
+        if let Some(shapes) = &mut shown.shapes {
+            shapes.update(hash, text, count);
         }
     }
 

@@ -1,13 +1,16 @@
 //! The most frequent texts of a stream, from a frequent-items sketch.
 
+mod held;
+
 use std::borrow::Cow;
 
 use arrow::array::Array;
 use datasketches::frequencies::{ErrorType, FrequentItemsSketch};
 use serde::{Deserialize, Serialize};
 
-use super::bytes::{Reader, Writer, serde_by_bytes};
-use super::values;
+use self::held::Held;
+use super::bytes::{Writer, serde_by_bytes};
+use super::{hash, values};
 use crate::{Error, Result};
 
 /// The heavy hitters of a stream of texts, in bounded memory, with bounds on every count.
@@ -32,7 +35,11 @@ use crate::{Error, Result};
 /// ```
 #[derive(Debug, Clone)]
 pub struct FrequentItems {
-    sketch: FrequentItemsSketch<String>,
+    capacity: usize,
+    held: Held,
+    total: u64,
+    /// What was taken from every count so far.
+    taken: u64,
 }
 
 serde_by_bytes!(FrequentItems);
@@ -51,6 +58,14 @@ const TEXT_MAX: usize = 128;
 /// Rows that one sketch may stand for: far below an overflow of its sums.
 const ROWS_MAX: u64 = 1 << 56;
 const CAPACITY_MAX: usize = 1 << 16;
+/// Bytes of a text that a stored sketch may hold.
+const HELD_BYTES_MAX: usize = 1 << 12;
+
+/// Header of the format: layout, kind of sketch, the flags of an empty one, the least size of a table.
+const LAYOUT: u8 = 1;
+const FAMILY: u8 = 10;
+const EMPTY_FLAGS: u8 = 5;
+const SIZE_LOG_MIN: u8 = 3;
 
 impl FrequentItems {
     /// An empty sketch that holds up to three quarters of `capacity` texts.
@@ -61,8 +76,7 @@ impl FrequentItems {
         if !capacity.is_power_of_two() || !(8..=CAPACITY_MAX).contains(&capacity) {
             return Err(Error::invalid("capacity", capacity, "a power of two in 8..=65536"));
         }
-        let sketch = FrequentItemsSketch::new(capacity).map_err(|error| Error::external("datasketches", error))?;
-        Ok(Self { sketch })
+        Ok(Self { capacity, held: Held::default(), total: 0, taken: 0 })
     }
 
     /// Adds one text.
@@ -72,8 +86,30 @@ impl FrequentItems {
 
     /// Adds `text` seen `count` times.
     pub fn update_count(&mut self, text: &str, count: u64) {
-        debug_assert!(self.total() < ROWS_MAX);
-        self.sketch.update_with_count_ref(&*held_form(text), count);
+        self.update_hashed(hash::of_text(text), text, count);
+    }
+
+    /// Adds `text`, whose [`hash::of_text`] is given, seen `count` times; says whether it is among those held, and so surely not
+    /// seen for the first time.
+    pub(crate) fn update_hashed(&mut self, hash: u64, text: &str, count: u64) -> bool {
+        debug_assert!(self.total < ROWS_MAX);
+        if count == 0 {
+            return false;
+        }
+        self.total += count;
+        let was_held = match held_form(text) {
+            Cow::Borrowed(text) => self.held.add(hash, text, count),
+            Cow::Owned(short) => self.held.add(hash::of_text(&short), &short, count),
+        };
+        self.trim();
+        was_held
+    }
+
+    /// Lets go of rare texts where there are too many.
+    fn trim(&mut self) {
+        if self.held.len() > self.capacity / 4 * 3 {
+            self.taken += self.held.purge();
+        }
     }
 
     /// Adds the present texts of a string array or a dictionary of strings.
@@ -93,18 +129,23 @@ impl FrequentItems {
         if total > ROWS_MAX {
             return Err(Error::invalid("rows in a merged sketch", total, "at most 2^56"));
         }
-        self.sketch.merge(&other.sketch);
+        for (text, count) in other.held.iter() {
+            self.held.add(hash::of_text(text), text, count);
+            self.trim();
+        }
+        self.taken += other.taken;
+        self.total = total;
         Ok(())
     }
 
     /// Texts seen, repetitions counted.
     pub fn total(&self) -> u64 {
-        self.sketch.total_weight()
+        self.total
     }
 
     /// Upper bound on the error of every count; 0 while exact.
     pub fn error_max(&self) -> u64 {
-        self.sketch.maximum_error()
+        self.taken
     }
 
     /// Whether every text is held with its exact count.
@@ -114,38 +155,53 @@ impl FrequentItems {
 
     /// Texts held now.
     pub fn held(&self) -> usize {
-        self.sketch.num_active_items()
+        self.held.len()
     }
 
     /// How often `text` was seen.
     pub fn count(&self, text: &str) -> super::Estimate {
-        let text = held_form(text);
-        let (low, high) = (self.sketch.lower_bound(&*text), self.sketch.upper_bound(&*text));
         // A text that is not held was seen at most `high` times, most likely never.
-        super::Estimate { value: low, low, high }
+        self.estimate(self.held.count(&held_form(text)))
     }
 
     /// The `most` most frequent texts: by lower bound, then in order of text.
     pub fn top(&self, most: usize) -> Vec<FrequentItem> {
-        let mut items: Vec<FrequentItem> = self
-            .sketch
-            .frequent_items_with_threshold(ErrorType::NoFalseNegatives, 0)
-            .into_iter()
-            .map(|row| FrequentItem {
-                value: row.item().clone(),
-                count: super::Estimate { value: row.lower_bound(), low: row.lower_bound(), high: row.upper_bound() },
-            })
-            .collect();
+        let item = |(text, count): (&str, u64)| FrequentItem { value: text.to_owned(), count: self.estimate(count) };
+        let mut items: Vec<FrequentItem> = self.held.iter().map(item).collect();
         items.sort_unstable_by(|a, b| b.count.low.cmp(&a.count.low).then_with(|| a.value.cmp(&b.value)));
         items.truncate(most);
         items
     }
 
+    fn estimate(&self, count: u64) -> super::Estimate {
+        super::Estimate { value: count, low: count, high: count + self.taken }
+    }
+
     /// The sketch in the format of Apache DataSketches (frequent items of UTF-8 strings), texts in order.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let bytes = self.sketch.serialize();
-        // As serialized, the texts stand in the order of probing, which depends on the order of arrival.
-        sorted(&bytes).unwrap_or(bytes)
+        let mut out = Writer::default();
+        let mut size = 1 << SIZE_LOG_MIN;
+        while self.held.len() > size / 4 * 3 {
+            size *= 2;
+        }
+        let is_empty = self.total == 0;
+        let (words, flags) = if is_empty { (1, EMPTY_FLAGS) } else { (4, 0) };
+        out.raw(&[words, LAYOUT, FAMILY, self.capacity.ilog2() as u8, size.ilog2() as u8, flags, 0, 0]);
+        if is_empty {
+            return out.finish();
+        }
+        out.u32(self.held.len() as u32);
+        out.u32(0);
+        out.u64(self.total);
+        out.u64(self.taken);
+        let mut pairs: Vec<(&str, u64)> = self.held.iter().collect();
+        pairs.sort_unstable();
+        pairs.iter().for_each(|(_, count)| out.u64(*count));
+        for (text, _) in pairs {
+            out.u32(text.len() as u32);
+            out.raw(text.as_bytes());
+        }
+        out.finish()
     }
 
     /// Reads [`FrequentItems::to_bytes`].
@@ -158,35 +214,19 @@ impl FrequentItems {
         if bytes.iter().skip(3).take(2).any(|&log| usize::from(log) > CAPACITY_MAX.ilog2() as usize) {
             return Err(corrupt(&"the table is too large"));
         }
-        let sketch = FrequentItemsSketch::deserialize(bytes).map_err(|error| corrupt(&error))?;
-        if sketch.total_weight() > ROWS_MAX || sketch.maximum_error() > sketch.total_weight() {
-            return Err(corrupt(&"counts out of range"));
+        let sketch = FrequentItemsSketch::<String>::deserialize(bytes).map_err(|error| corrupt(&error))?;
+        let (total, taken) = (sketch.total_weight(), sketch.maximum_error());
+        let items = sketch.frequent_items_with_threshold(ErrorType::NoFalseNegatives, 0);
+        if total > ROWS_MAX || taken > total || items.iter().any(|row| row.item().len() > HELD_BYTES_MAX) {
+            return Err(corrupt(&"counts or lengths out of range"));
         }
-        Ok(Self { sketch })
+        let mut held = Held::default();
+        for row in items {
+            held.add(hash::of_text(row.item()), row.item(), row.lower_bound());
+        }
+        let capacity = bytes.get(3).map_or(CAPACITY_MAX, |log| 1_usize << log);
+        Ok(Self { capacity, held, total, taken })
     }
-}
-
-/// The same bytes with the pairs of count and text in order of text; `None` where there are none.
-fn sorted(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut from = Reader::new(bytes, "frequent-items sketch");
-    let mut out = Writer::default();
-    let header = from.raw(32).ok()?;
-    out.raw(header);
-    let count = u32::from_le_bytes(*header.get(8..)?.first_chunk()?);
-    let counts = (0..count).map(|_| from.u64()).collect::<Result<Vec<u64>>>().ok()?;
-    let texts = (0..count).map(|_| from.u32().and_then(|len| from.raw(len as usize)));
-    let texts = texts.collect::<Result<Vec<&[u8]>>>().ok()?;
-    let mut pairs: Vec<(&[u8], u64)> = texts.into_iter().zip(counts).collect();
-    pairs.sort_unstable();
-    for &(_, count) in &pairs {
-        out.u64(count);
-    }
-    for (text, _) in pairs {
-        out.u32(text.len() as u32);
-        out.raw(text);
-    }
-    from.end().ok()?;
-    Some(out.finish())
 }
 
 /// The text itself, or the beginning of a long one and a hash of the whole.
@@ -266,6 +306,50 @@ mod tests {
         assert_eq!(FrequentItems::from_bytes(&of(&[]).to_bytes()).unwrap().total(), 0);
         let back: FrequentItems = serde_json::from_str(&serde_json::to_string(&items).unwrap()).unwrap();
         assert_eq!(back.top(9), items.top(9));
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_sketches_of_apache() {
+        let mut sketch = FrequentItemsSketch::<String>::new(64).unwrap();
+        assert_eq!(FrequentItems::from_bytes(&sketch.serialize()).unwrap().to_bytes(), sketch.serialize());
+        let mut items = of(&[]);
+        for i in 0..5_000_u64 {
+            let text = format!("text {}", i * i % 97);
+            sketch.update_with_count(text.clone(), i);
+            items.update_count(&text, i);
+        }
+        assert!(items.error_max() > 0);
+        let ours = FrequentItemsSketch::<String>::deserialize(&items.to_bytes()).unwrap();
+        assert_eq!((ours.total_weight(), ours.maximum_error()), (items.total(), items.error_max()));
+        assert_eq!(ours.num_active_items(), items.held());
+        let theirs = FrequentItems::from_bytes(&sketch.serialize()).unwrap();
+        assert_eq!((theirs.total(), theirs.error_max()), (sketch.total_weight(), sketch.maximum_error()));
+        for row in sketch.frequent_items_with_threshold(ErrorType::NoFalseNegatives, 0) {
+            assert_eq!(theirs.count(row.item()).low, row.lower_bound());
+        }
+        assert_eq!(FrequentItems::from_bytes(&theirs.to_bytes()).unwrap().top(99), theirs.top(99));
+    }
+
+    #[test]
+    fn every_count_is_within_its_bounds_whatever_the_order_and_the_cut() {
+        let stream: Vec<String> =
+            (0..30_000_u64).map(|i| (hash::mix(i) % (1 + hash::mix(i + 7) % 400)).to_string()).collect();
+        let mut exact = std::collections::HashMap::new();
+        stream.iter().for_each(|text| *exact.entry(text.as_str()).or_insert(0_u64) += 1);
+        for parts in [1, 3, 16] {
+            let mut items = of(&[]);
+            for part in stream.chunks(stream.len().div_ceil(parts)) {
+                let mut one = of(&[]);
+                part.iter().for_each(|text| one.update(text));
+                items.merge(&one).unwrap();
+            }
+            assert_eq!(items.total(), 30_000);
+            assert!(items.error_max() as f64 <= 3.5 / 64.0 * 30_000.0);
+            for (text, count) in &exact {
+                let found = items.count(text);
+                assert!(found.low <= *count && *count <= found.high, "{text}: {count} is not in {found:?}");
+            }
+        }
     }
 
     #[test]

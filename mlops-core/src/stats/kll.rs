@@ -28,6 +28,8 @@ pub(crate) struct Kll {
     k_min: u16,
     count: u64,
     retained: usize,
+    /// Values of each level at which it is full, and of all together.
+    full: Vec<usize>,
     capacity: usize,
     /// Level 0 in order of arrival, the others sorted; an item of level `l` stands for `2^l` values.
     levels: Vec<Vec<f64>>,
@@ -43,7 +45,8 @@ impl Kll {
             k_min: k,
             count: 0,
             retained: 0,
-            capacity: capacity(k, 1),
+            full: vec![level_capacity(k, 0)],
+            capacity: level_capacity(k, 0),
             levels: vec![Vec::new()],
             min: f64::INFINITY,
             max: f64::NEG_INFINITY,
@@ -112,7 +115,7 @@ impl Kll {
         }
         self.count = count;
         self.retained += other.retained;
-        self.capacity = capacity(self.k, self.levels.len());
+        self.resize();
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
         if !other.is_exact() {
@@ -124,43 +127,40 @@ impl Kll {
         Ok(())
     }
 
-    /// Halves the lowest level that is full, which frees room for at least four values.
+    /// Halves the lowest level that is full, which frees room for at least four values. Nothing is allocated but room for
+    /// levels to grow: a full sketch does this every few values.
     fn compact(&mut self) {
         let depth = self.levels.len();
-        let full = |&level: &usize| self.levels[level].len() >= level_capacity(self.k, depth - level - 1);
+        let full = |&level: &usize| self.levels[level].len() >= self.full[level];
         let Some(level) = (0..depth).find(full) else {
             debug_assert!(false, "no level is full though the sketch is");
             return;
         };
         if level + 1 == depth {
             self.levels.push(Vec::new());
-            self.capacity = capacity(self.k, depth + 1);
+            self.resize();
         }
-        let mut items = std::mem::take(&mut self.levels[level]);
-        let odd = items.len() % 2 == 1;
-        let mut rest = Vec::new();
+        let (lower, upper) = self.levels.split_at_mut(level + 1);
+        let (items, next) = (&mut lower[level], &mut upper[0]);
+        // Of level 0, the last arrival waits, of others the least value.
+        let waits = (items.len() % 2 == 1).then(|| if level == 0 { items.pop() } else { Some(items.remove(0)) });
         if level == 0 {
-            // The last arrival waits; the buffer is kept, for it fills again at once.
-            let last = if odd { items.pop() } else { None };
-            items.sort_unstable_by(f64::total_cmp);
-            rest.reserve_exact(items.len());
-            rest.extend(last);
-        } else if odd {
-            rest.push(items.remove(0));
+            // Values are finite, and no zero is negative unless another library held it: quicker than the order of all values.
+            items.sort_unstable_by(|a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal));
         }
-        let promoted: Vec<f64> = items.iter().copied().skip(self.coin(level, &items)).step_by(2).collect();
-        self.retained -= items.len() - promoted.len();
-        self.levels[level] = rest;
-        self.levels[level + 1] = merge_sorted(&promoted, &self.levels[level + 1]);
+        let first = coin(self.count, level, items);
+        self.retained -= items.len() / 2;
+        merge_half(next, items, first);
+        items.clear();
+        items.extend(waits.flatten());
     }
 
-    /// 0 or 1: which half of `items` goes up. A hash of them, so that runs repeat and
-    /// sketches of different data err independently.
-    fn coin(&self, level: usize, items: &[f64]) -> usize {
-        let ends = [items.first(), items.get(items.len() / 2), items.last()];
-        let seed = self.count ^ (level as u64) << 58;
-        let hash = ends.into_iter().flatten().fold(seed, |hash, v| mix(hash ^ v.to_bits()));
-        (mix(hash) >> 63) as usize
+    /// Takes note that the number of levels has changed.
+    fn resize(&mut self) {
+        let depth = self.levels.len();
+        self.full.clear();
+        self.full.extend((0..depth).rev().map(|below| level_capacity(self.k, below)));
+        self.capacity = self.full.iter().sum();
     }
 
     /// All held values in order, each with its weight.
@@ -254,7 +254,7 @@ impl Kll {
             (sketch.min, sketch.max) = (sketch.levels[0][0], sketch.levels[0][0]);
         }
         sketch.retained = sketch.levels.iter().map(Vec::len).sum();
-        sketch.capacity = total;
+        sketch.resize();
         if sketch.count > COUNT_MAX || !(sketch.min.is_finite() && sketch.max.is_finite()) {
             return Err(from.corrupt("counts or values out of range"));
         }
@@ -264,6 +264,15 @@ impl Kll {
         }
         Ok(sketch)
     }
+}
+
+/// 0 or 1: which half of `items` goes up. A hash of them, so that runs repeat and sketches of different data err
+/// independently.
+fn coin(count: u64, level: usize, items: &[f64]) -> usize {
+    let ends = [items.first(), items.get(items.len() / 2), items.last()];
+    let seed = count ^ (level as u64) << 58;
+    let hash = ends.into_iter().flatten().fold(seed, |hash, v| mix(hash ^ v.to_bits()));
+    (mix(hash) >> 63) as usize
 }
 
 /// Values that all levels may hold together.
@@ -277,6 +286,23 @@ fn level_capacity(k: u16, below: usize) -> usize {
     let k = u64::from(k);
     let shrunk = if below <= 30 { shrink(k, below) } else { shrink(shrink(k, below / 2), below - below / 2) };
     (shrunk as usize).max(LEVEL_MIN)
+}
+
+/// Merges every second of `items`, an even number, into `into`; both are sorted.
+fn merge_half(into: &mut Vec<f64>, items: &[f64], first: usize) {
+    let (mut old, mut new) = (into.len(), items.len() / 2);
+    into.resize(old + new, 0.0);
+    // From the greatest down: what is written has been read.
+    while old > 0 && new > 0 {
+        let (mine, theirs) = (into[old - 1], items[first + 2 * (new - 1)]);
+        let is_mine = mine > theirs;
+        into[old + new - 1] = if is_mine { mine } else { theirs };
+        old -= usize::from(is_mine);
+        new -= usize::from(!is_mine);
+    }
+    for place in 0..new {
+        into[place] = items[first + 2 * place];
+    }
 }
 
 fn merge_sorted(a: &[f64], b: &[f64]) -> Vec<f64> {
@@ -294,4 +320,27 @@ fn merge_sorted(a: &[f64], b: &[f64]) -> Vec<f64> {
     out.extend_from_slice(&a[i..]);
     out.extend_from_slice(&b[j..]);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn half_of_the_values_is_merged_in_order(
+            mut old in proptest::collection::vec(-9.0..9.0, 0..40), mut items in proptest::collection::vec(-9.0..9.0, 0..20),
+            first in 0_usize..2,
+        ) {
+            items.truncate(items.len() / 2 * 2);
+            [&mut old, &mut items].into_iter().for_each(|values: &mut Vec<f64>| values.sort_by(f64::total_cmp));
+            let half: Vec<f64> = items.iter().copied().skip(first).step_by(2).collect();
+            let mut expected = [old.clone(), half].concat();
+            expected.sort_by(f64::total_cmp);
+            merge_half(&mut old, &items, first);
+            prop_assert_eq!(old, expected);
+        }
+    }
 }

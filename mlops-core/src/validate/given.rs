@@ -7,12 +7,13 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use foldhash::fast::FixedState;
 
 use super::kernel::Column;
-use crate::expr::characters;
+use crate::expr::{Common, Memo, characters};
 use crate::rowkey::{KeyHasher, keyless};
 use crate::source::ScanRequest;
 use crate::time::EventTime;
@@ -25,6 +26,8 @@ const REFERENCE_KEYS_MAX: usize = 50_000_000;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Given {
     now: Option<EventTime>,
+    may_wait: bool,
+    common: Arc<Common>,
     references: BTreeMap<Place, Arc<Known>>,
 }
 
@@ -35,6 +38,26 @@ impl Given {
     pub(super) fn at(mut self, now: EventTime) -> Self {
         self.now = Some(now);
         self
+    }
+
+    /// For a run that marks of rows may be told to after the last batch.
+    pub(super) fn waiting(mut self) -> Self {
+        self.may_wait = true;
+        self
+    }
+
+    /// With what the expressions of all rules have in common.
+    pub(super) fn sharing(mut self, common: Arc<Common>) -> Self {
+        self.common = common;
+        self
+    }
+
+    pub(super) fn common(&self) -> &Common {
+        &self.common
+    }
+
+    pub(super) fn may_wait(&self) -> bool {
+        self.may_wait
     }
 
     pub(super) fn now(&self) -> Result<EventTime> {
@@ -127,8 +150,30 @@ type Remembered<T> = RefCell<Vec<(String, Arc<Vec<T>>)>>;
 pub(super) struct Shared<'a> {
     batch: &'a RecordBatch,
     hasher: &'a KeyHasher,
+    numbers: Numbers,
+    memo: Memo,
     keys: Remembered<u128>,
     lengths: Remembered<u32>,
+}
+
+/// Places of a batch's rows in the table.
+#[derive(Clone)]
+enum Numbers {
+    From(u64),
+    /// Of the rows of a larger batch, those that are marked.
+    Chosen(Box<Self>, BooleanBuffer),
+}
+
+impl Numbers {
+    fn of(&self, rows: usize) -> Vec<u64> {
+        match self {
+            Self::From(first) => (*first..first + rows as u64).collect(),
+            Self::Chosen(all, chosen) => {
+                let all = all.of(chosen.len());
+                chosen.set_indices().map(|row| all[row]).collect()
+            }
+        }
+    }
 }
 
 impl Deref for Shared<'_> {
@@ -140,14 +185,31 @@ impl Deref for Shared<'_> {
 }
 
 impl<'a> Shared<'a> {
-    /// `hasher` is the same for all batches of a run.
-    pub(super) fn new(batch: &'a RecordBatch, hasher: &'a KeyHasher) -> Self {
-        Self { batch, hasher, keys: RefCell::default(), lengths: RefCell::default() }
+    /// `hasher` is the same for all batches of a run; `first_row` is the place of the first row in the table.
+    pub(super) fn new(batch: &'a RecordBatch, hasher: &'a KeyHasher, first_row: u64) -> Self {
+        let (numbers, memo) = (Numbers::From(first_row), Memo::default());
+        Self { batch, hasher, numbers, memo, keys: RefCell::default(), lengths: RefCell::default() }
     }
 
-    /// Some rows of this batch, which share nothing with it but the keys' hash.
-    pub(super) fn part<'b>(&'b self, batch: &'b RecordBatch) -> Shared<'b> {
-        Shared::new(batch, self.hasher)
+    /// With room for what expressions have in common.
+    pub(super) fn remembering(self, memo: Memo) -> Self {
+        Self { memo, ..self }
+    }
+
+    /// The `chosen` rows of this batch, which share nothing with it but the keys' hash.
+    pub(super) fn part<'b>(&'b self, batch: &'b RecordBatch, chosen: &BooleanBuffer) -> Shared<'b> {
+        let numbers = Numbers::Chosen(Box::new(self.numbers.clone()), chosen.clone());
+        Shared { numbers, memo: self.memo.afresh(), ..Shared::new(batch, self.hasher, 0) }
+    }
+
+    /// What expressions have worked out for this batch.
+    pub(super) fn memo(&self) -> &Memo {
+        &self.memo
+    }
+
+    /// Places of the rows in the table.
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        self.numbers.of(self.batch.num_rows())
     }
 
     pub(super) fn hasher(&self) -> &KeyHasher {

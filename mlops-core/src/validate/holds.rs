@@ -91,7 +91,7 @@ struct Compiled {
 
 /// A condition ready to run: its program, and the time where it asks for it.
 pub(super) fn condition(expr: &Expr, schema: &Schema, given: &Given) -> Result<(Program, EventTime)> {
-    let program = expr.compile(schema)?;
+    let program = expr.compile_with(schema, given.common())?;
     if program.output() != Type::Bool {
         let column = expr.columns().into_iter().next().unwrap_or("*").to_owned();
         return Err(Error::schema(
@@ -117,6 +117,10 @@ impl Kernel for Compiled {
         self.expr.columns().into_iter().collect()
     }
 
+    fn expressions(&self) -> Vec<&Expr> {
+        vec![&self.expr]
+    }
+
     fn begin(&self, schema: &Schema, given: &Given) -> Result<Box<dyn KernelRun>> {
         let (program, now) = condition(&self.expr, schema, given)?;
         Ok(Box::new(Run { program, now, tally: Tally::default() }))
@@ -131,7 +135,7 @@ struct Run {
 
 impl KernelRun for Run {
     fn update(&mut self, batch: &Shared<'_>) -> Result<Option<BooleanBuffer>> {
-        let failing = self.program.false_rows(batch, self.now)?;
+        let failing = self.program.false_rows(batch, self.now, batch.memo())?;
         Ok(Some(self.tally.take(failing, None)))
     }
 

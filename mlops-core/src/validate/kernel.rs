@@ -11,6 +11,8 @@ use arrow::datatypes::DataType;
 use super::Scope;
 use super::given::{Given, Shared};
 use super::ratio::{Decision, Limit};
+use crate::expr::Expr;
+use crate::rowkey::RowSet;
 use crate::{Error, Result, Schema};
 
 /// A rule whose settings were checked.
@@ -18,12 +20,29 @@ pub(super) trait Kernel: Debug + Send + Sync + 'static {
     fn demand(&self) -> String;
     fn scope(&self) -> Scope;
     fn columns(&self) -> Vec<&str>;
+
+    /// Expressions that it works out over whole batches.
+    fn expressions(&self) -> Vec<&Expr> {
+        Vec::new()
+    }
+
     fn begin(&self, schema: &Schema, given: &Given) -> Result<Box<dyn KernelRun>>;
 }
 
 /// One run of a kernel.
 pub(super) trait KernelRun: Send {
     fn update(&mut self, batch: &Shared<'_>) -> Result<Option<BooleanBuffer>>;
+
+    /// Whether rows that were not marked may still turn out not to fit: only where [`Given::may_wait`] says so.
+    fn waits(&self) -> bool {
+        false
+    }
+
+    /// Called once after the last batch where rows wait: those that do not fit and were not marked.
+    fn settle(&mut self) -> Result<RowSet> {
+        Ok(RowSet::default())
+    }
+
     fn finish(self: Box<Self>) -> Result<Verdict>;
 }
 

@@ -16,10 +16,12 @@ mod holds;
 mod html;
 mod junit;
 mod kernel;
+mod lanes;
 mod length;
 mod monotonic;
 mod mostly;
 mod null_ratio;
+mod pass;
 mod passing;
 mod range;
 mod ratio;
@@ -64,7 +66,7 @@ pub use self::suggest::{SuggestOptions, suggest};
 #[cfg(feature = "yaml")]
 pub use self::suite::YAML_BYTES_MAX;
 pub use self::suite::{Outcome, RowVerdicts, RunOptions, SAMPLES_MAX, SUITE_FORMAT, Suite, SuiteSettings};
-pub use self::unique::{DISTINCT_DEFAULT, Unique};
+pub use self::unique::{DISTINCT_DEFAULT, KEY_BYTES_DEFAULT, Unique};
 pub use self::when::When;
 
 use std::collections::BTreeMap;

@@ -9,6 +9,8 @@ use super::given::{Given, Shared};
 use super::kernel::{Kernel, KernelRun, Verdict, ratio_verdict};
 use super::ratio::Limit;
 use super::{Rule, Scope};
+use crate::expr::Expr;
+use crate::rowkey::RowSet;
 use crate::{Error, Result, Schema};
 
 /// At least a share of the rows fits another rule, which must be one that marks rows.
@@ -89,6 +91,10 @@ impl Kernel for Compiled {
         self.inner.columns()
     }
 
+    fn expressions(&self) -> Vec<&Expr> {
+        self.inner.expressions()
+    }
+
     fn begin(&self, schema: &Schema, given: &Given) -> Result<Box<dyn KernelRun>> {
         Ok(Box::new(Run { limit: self.rule.limit(), inner: self.inner.begin(schema, given)?, rows: 0, failed: 0 }))
     }
@@ -106,6 +112,15 @@ impl KernelRun for Run {
         self.rows += batch.num_rows() as u64;
         self.failed += self.inner.update(batch)?.map_or(0, |marks| marks.count_set_bits() as u64);
         Ok(None)
+    }
+
+    fn waits(&self) -> bool {
+        self.inner.waits()
+    }
+
+    fn settle(&mut self) -> Result<RowSet> {
+        self.failed += self.inner.settle()?.len();
+        Ok(RowSet::default())
     }
 
     fn finish(self: Box<Self>) -> Result<Verdict> {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Suite;
+use super::lanes::Lanes;
+use super::pass::{Pass, Wants};
 use super::route::keep;
-use super::suite::Lanes;
 use crate::dataset::Provenance;
 use crate::source::{BatchStream, DataSource, ScanRequest, SourceInfo};
 use crate::time::EventTime;
@@ -14,7 +15,8 @@ use crate::{Dataset, Name, Result, Schema};
 
 impl Suite {
     /// The rows of `data` that no check of [`Severity::Error`](super::Severity::Error) marks, judged anew whenever they
-    /// are scanned: in bounded memory, without a copy. Errors of checks come out of the scan.
+    /// are scanned: in bounded memory, without a copy, in two readings where [`Unique`](super::Unique) has more keys than it
+    /// may hold. Errors of checks come out of the scan.
     ///
     /// # Errors
     /// As [`run`](Self::run) for checks that cannot be applied to such a table.
@@ -78,11 +80,11 @@ impl DataSource for Passing {
 
     fn scan(&self, request: &ScanRequest) -> Result<BatchStream> {
         // Checks come before predicates: what is a duplicate must not depend on what was asked for.
-        let mut lanes = Lanes::begin(&self.suite, self.data.schema(), 0)?;
-        let fitting = self.data.batches()?.map(move |batch| {
-            let batch = batch?;
-            let judged = lanes.judge(&batch)?;
-            keep(&batch, &judged.rejected)
+        let wants = Wants { batches: true, ..Wants::default() };
+        let mut pass = Pass::begin(&self.suite, &self.data, ScanRequest::all(), wants)?;
+        let fitting = std::iter::from_fn(move || {
+            let next = pass.next().transpose()?;
+            Some(next.and_then(|(batch, judged)| keep(&batch, &judged.rejected)))
         });
         request.finish(BatchStream::new(self.data.schema().clone(), fitting))
     }

@@ -12,7 +12,8 @@ use super::{
     Check, CheckRun, Columns, Compare, Drift, Finding, Freshness, Groups, Holds, Monotonic, Mostly, NullRatio, OneOf,
     Pattern, Range, Refers, RowCount, Scope, Severity, Statistic, TextLength, Unique, When,
 };
-use crate::rowkey::KeyHasher;
+use crate::expr::Expr;
+use crate::rowkey::{KeyHasher, RowSet};
 use crate::time::EventTime;
 use crate::{Dataset, Error, Name, Result, Schema};
 
@@ -174,6 +175,11 @@ impl RuleCheck {
         &self.spec
     }
 
+    /// Expressions that it works out over whole batches.
+    pub(super) fn expressions(&self) -> Vec<&Expr> {
+        self.kernel.expressions()
+    }
+
     /// Starts a run with what a suite has.
     pub(super) fn start(&self, schema: &Schema, given: &Given) -> Result<RuleRun> {
         let run = self.kernel.begin(schema, given)?;
@@ -217,6 +223,14 @@ impl RuleRun {
         Ok(failing)
     }
 
+    pub(super) fn waits(&self) -> bool {
+        self.run.waits()
+    }
+
+    pub(super) fn settle(&mut self) -> Result<RowSet> {
+        self.run.settle()
+    }
+
     pub(super) fn finish(self) -> Result<Finding> {
         let verdict = self.run.finish()?;
         Ok(Finding {
@@ -241,7 +255,7 @@ struct Alone {
 
 impl CheckRun for Alone {
     fn update(&mut self, batch: &RecordBatch) -> Result<Option<BooleanArray>> {
-        let failing = self.run.update(&Shared::new(batch, &self.hasher))?;
+        let failing = self.run.update(&Shared::new(batch, &self.hasher, 0))?;
         Ok(failing.map(|marks| BooleanArray::new(marks, None)))
     }
 

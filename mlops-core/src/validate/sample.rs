@@ -102,8 +102,24 @@ impl Sampler {
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Vec<Sample> {
-        self.taken
+    /// Columns that it shows.
+    pub(super) fn columns(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Rows that it has room for.
+    pub(super) fn left(&self) -> usize {
+        self.left
+    }
+
+    /// The first of those that it and `other` took, of the same check.
+    pub(super) fn finish(self, other: Self) -> Vec<Sample> {
+        let samples = self.left + self.taken.len();
+        let mut taken = self.taken;
+        taken.extend(other.taken);
+        taken.sort_by_key(|sample| sample.row);
+        taken.truncate(samples);
+        taken
     }
 }
 

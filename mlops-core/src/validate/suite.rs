@@ -3,17 +3,19 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
 use serde::{Deserialize, Serialize};
 
 use super::given::{Given, Shared};
+use super::lanes::{Open, marks};
+use super::pass::{Pass, Wants};
 use super::report::{REPORT_FORMAT, Report};
 use super::route::Router;
-use super::rule::{Rule, RuleCheck, RuleRun, RuleSpec};
-use super::sample::{Sample, Sampler, shown_columns};
-use super::{Check, CheckRun, Finding, Scope, Severity};
-use crate::dataset::ContentHasher;
+use super::rule::{Rule, RuleCheck, RuleSpec};
+use super::sample::shown_columns;
+use super::{Check, Scope, Severity};
+use crate::expr::Expr;
 use crate::rowkey::KeyHasher;
 use crate::source::{DataSink, ScanRequest, Written};
 use crate::time::EventTime;
@@ -73,22 +75,30 @@ pub struct Suite {
     given: Given,
 }
 
+/// A check of a suite.
 #[derive(Clone, Debug)]
-enum Entry {
+pub(super) enum Entry {
     Rule(RuleCheck),
     /// A check of the host.
     Own(Arc<dyn Check>),
 }
 
 impl Entry {
-    fn check(&self) -> &dyn Check {
+    pub(super) fn check(&self) -> &dyn Check {
         match self {
             Self::Rule(rule) => rule,
             Self::Own(check) => check.as_ref(),
         }
     }
 
-    fn begin(&self, schema: &Schema, given: &Given) -> Result<Open> {
+    pub(super) fn expressions(&self) -> Vec<&Expr> {
+        match self {
+            Self::Rule(rule) => rule.expressions(),
+            Self::Own(_) => Vec::new(),
+        }
+    }
+
+    pub(super) fn begin(&self, schema: &Schema, given: &Given) -> Result<Open> {
         match self {
             Self::Rule(rule) => rule.start(schema, given).map(Open::Rule),
             Self::Own(check) => check.begin(schema).map(Open::Own),
@@ -356,43 +366,52 @@ impl Suite {
 
     /// Like [`run`](Self::run), and sets rows aside or writes a digest as `options` say, in the same pass.
     ///
-    /// Memory: one batch and what the checks hold. Sinks commit only after the last row, the quarantine first; after an
+    /// Memory: one batch and what the checks hold. Where [`Unique`](super::Unique) has more keys than it may hold, rows from
+    /// there on are written in a second reading of the data, once all are known. Sinks commit only after the last row, the quarantine first; after an
     /// error nothing is visible in either. What is written does not depend on checks that mark no rows: gate the report
     /// before using the rows that passed. See also [`passing`](Self::passing), which needs no sink.
     ///
     /// # Errors
     /// As [`run`](Self::run); what the sinks say; with a quarantine, [`Error::Invalid`] when more than
     /// [`MARKS_MAX`](super::MARKS_MAX) checks could set bits and [`Error::AlreadyExists`] when the data has a column of
-    /// the name [`MARKS_COLUMN`](super::MARKS_COLUMN).
+    /// the name [`MARKS_COLUMN`](super::MARKS_COLUMN); [`Error::Conflict`] when data that is read twice had another number of
+    /// rows the second time.
     pub fn run_with(&self, data: &Dataset, options: &RunOptions<'_>) -> Result<Outcome> {
         let schema = data.schema();
-        let mut lanes = Lanes::begin(self, schema, options.samples)?;
-        let mut router = Router::begin(schema, &lanes.bits, options.quarantine, options.passed)?;
-        let mut hasher = options.digest.then(|| ContentHasher::new(schema)).transpose()?;
-        let mut rejected_rows = 0;
-        for batch in data.scan(&self.request(schema, options))? {
-            let batch = batch?;
-            if let Some(hasher) = &mut hasher {
-                hasher.update(&batch)?;
-            }
-            let judged = lanes.judge(&batch)?;
-            rejected_rows += judged.rejected.count_set_bits() as u64;
+        let (quarantine, passed) = (options.quarantine, options.passed);
+        let wants = Wants {
+            samples: options.samples,
+            digest: options.digest,
+            batches: quarantine.is_some() || passed.is_some(),
+            marks: quarantine.is_some(),
+        };
+        let mut pass = Pass::begin(self, data, self.request(schema, options), wants)?;
+        let mut router = Router::begin(schema, pass.bits(), quarantine, passed)?;
+        while let Some((batch, judged)) = pass.next()? {
             router.route(&batch, &judged.marks, &judged.rejected)?;
         }
-        let (rows, bits) = (lanes.rows, lanes.bits.clone());
-        let (findings, samples) = lanes.finish()?;
+        let mark_bits = if wants.marks { pass.bits().to_vec() } else { Vec::new() };
+        let found = pass.finish()?;
         let (quarantined, passed) = router.commit()?;
         let report = Report {
             format: REPORT_FORMAT,
-            rows,
-            rejected_rows,
+            rows: found.rows,
+            rejected_rows: found.rejected_rows,
             schema: schema.fingerprint(),
-            dataset: hasher.map(ContentHasher::finish),
-            findings,
-            samples,
-            mark_bits: if options.quarantine.is_some() { bits } else { Vec::new() },
+            dataset: found.digest,
+            findings: found.findings,
+            samples: found.samples,
+            mark_bits,
         };
         Ok(Outcome { report, quarantined, passed })
+    }
+
+    pub(super) fn given(&self) -> &Given {
+        &self.given
+    }
+
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     /// All columns where rows are written or digested, else only those that are looked at.
@@ -418,7 +437,7 @@ impl Suite {
         let schema = Schema::new(rows.schema())?;
         let mut verdicts = RowVerdicts { rows: rows.num_rows(), checks: Vec::new() };
         let hasher = KeyHasher::new();
-        let shared = Shared::new(rows, &hasher);
+        let shared = Shared::new(rows, &hasher, 0);
         for entry in self.entries.iter().filter(|entry| entry.check().scope() == Scope::Row) {
             let check = entry.check();
             let mut run = entry.begin(&schema, &self.given)?;
@@ -465,114 +484,5 @@ impl RowVerdicts {
     pub fn keep(&self, severity: Severity) -> BooleanBuffer {
         let judged = self.checks.iter().filter(|(_, found, _)| *found >= severity);
         !&judged.fold(BooleanBuffer::new_unset(self.rows), |all, (_, _, marks)| &all | marks)
-    }
-}
-
-/// The runs of a suite over one table.
-pub(super) struct Lanes {
-    open: Vec<Lane>,
-    hasher: KeyHasher,
-    /// Checks whose marks reject a row, in the order of the suite.
-    pub(super) bits: Vec<Name>,
-    pub(super) rows: u64,
-}
-
-/// A run of a check. Rules see what others asked of a batch, checks of the host do not.
-enum Open {
-    Rule(RuleRun),
-    Own(Box<dyn CheckRun>),
-}
-
-impl Open {
-    fn update(&mut self, batch: &Shared<'_>) -> Result<Option<BooleanBuffer>> {
-        let run = match self {
-            Self::Rule(run) => return run.update(batch),
-            Self::Own(run) => run,
-        };
-        Ok(run.update(batch)?.map(|marks| match marks.nulls() {
-            Some(nulls) => marks.values() & nulls.inner(),
-            None => marks.values().clone(),
-        }))
-    }
-
-    fn finish(self) -> Result<Finding> {
-        match self {
-            Self::Rule(run) => run.finish(),
-            Self::Own(run) => run.finish(),
-        }
-    }
-}
-
-struct Lane {
-    entry: Entry,
-    run: Open,
-    sampler: Sampler,
-    rejects: bool,
-}
-
-/// What the rows of one batch came to.
-pub(super) struct Judged {
-    /// Per check that rejects, in the order of the bits: its marks.
-    pub(super) marks: Vec<BooleanBuffer>,
-    /// Rows that at least one of these marks.
-    pub(super) rejected: BooleanBuffer,
-}
-
-impl Lanes {
-    pub(super) fn begin(suite: &Suite, schema: &Schema, samples: usize) -> Result<Self> {
-        let lane = |entry: &Entry| {
-            let run = entry.begin(schema, &suite.given)?;
-            let check = entry.check();
-            let sampler = Sampler::new(schema, check, samples);
-            let rejects = check.severity() == Severity::Error && check.scope() != Scope::Table;
-            Ok(Lane { entry: entry.clone(), run, sampler, rejects })
-        };
-        let open = suite.entries.iter().map(lane).collect::<Result<Vec<_>>>()?;
-        let bits = open.iter().filter(|lane| lane.rejects).map(|lane| lane.entry.check().id().clone()).collect();
-        Ok(Self { open, hasher: KeyHasher::new(), bits, rows: 0 })
-    }
-
-    pub(super) fn judge(&mut self, batch: &RecordBatch) -> Result<Judged> {
-        let mut judged = Judged { marks: Vec::new(), rejected: BooleanBuffer::new_unset(batch.num_rows()) };
-        let shared = Shared::new(batch, &self.hasher);
-        for lane in &mut self.open {
-            let Some(failing) = marks(lane.entry.check(), &mut lane.run, &shared)? else { continue };
-            let any = failing.count_set_bits() > 0;
-            if any {
-                lane.sampler.take(batch, &failing, self.rows)?;
-            }
-            if lane.rejects {
-                if any {
-                    judged.rejected = &judged.rejected | &failing;
-                }
-                judged.marks.push(failing);
-            }
-        }
-        self.rows += batch.num_rows() as u64;
-        Ok(judged)
-    }
-
-    fn finish(self) -> Result<(Vec<Finding>, Vec<Sample>)> {
-        let (mut findings, mut samples) = (Vec::with_capacity(self.open.len()), Vec::new());
-        for lane in self.open {
-            findings.push(lane.run.finish().map_err(|e| in_check(lane.entry.check().id(), e))?);
-            samples.extend(lane.sampler.finish());
-        }
-        Ok((findings, samples))
-    }
-}
-
-/// One batch through one run: a mark per row, without nulls, or none for a check of the whole table.
-fn marks(check: &dyn Check, run: &mut Open, batch: &Shared<'_>) -> Result<Option<BooleanBuffer>> {
-    let answer = run.update(batch).map_err(|e| in_check(check.id(), e))?;
-    let wanted = check.scope() != Scope::Table;
-    match answer {
-        None if !wanted => Ok(None),
-        Some(marks) if wanted && marks.len() == batch.num_rows() => Ok(Some(marks)),
-        other => {
-            let found = other.map_or("no marks".to_owned(), |marks| format!("{} marks", marks.len()));
-            let expected = if wanted { format!("{} marks", batch.num_rows()) } else { "no marks".to_owned() };
-            Err(in_check(check.id(), Error::invalid_data("answer", format!("{found} instead of {expected}"))))
-        }
     }
 }

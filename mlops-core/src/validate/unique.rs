@@ -1,6 +1,5 @@
 //! Keys that no two rows share.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
@@ -10,11 +9,15 @@ use serde::{Deserialize, Serialize};
 use super::Scope;
 use super::given::{Given, Shared};
 use super::kernel::{Column, Kernel, KernelRun, Verdict, measures, quoted, ratio};
-use crate::rowkey::{is_key, keyless};
+use crate::rowkey::{KeyLimits, RowSet, Seen, Times, is_key, keyless};
 use crate::{Error, Result, Schema};
 
-/// Most distinct keys where nothing was said: their table takes 268 MB, and half as much again while it grows.
+/// Most distinct keys that are held in memory where they cannot wait on disk and nothing was said: their table takes 268 MB,
+/// and half as much again while it grows.
 pub const DISTINCT_DEFAULT: u64 = 10_000_000;
+
+/// Bytes of keys that a rule holds before others wait on disk, where nothing was said: 128 MiB, six million keys.
+pub const KEY_BYTES_DEFAULT: u64 = 1 << 27;
 
 /// Most distinct keys that a rule may ask for.
 const DISTINCT_MAX: u64 = 1 << 32;
@@ -32,38 +35,61 @@ const COLUMNS_MAX: usize = 64;
 ///   marked, so that what passes is unique; `observed` is their share.
 /// * Keys of one column of numbers or times of up to 64 bits are compared exactly, others by keyed hashes: among n keys, two
 ///   different ones are taken for one with a probability of less than `n² / 2^64` (one part in 180 000 for ten million), and
-///   much less where the first column is text or tells rows apart. The table holds 16 bytes per slot at a load of 3/8 to 3/4, so 21 to 43 bytes per distinct key.
-///   A run ends with [`Error::Invalid`] when there are more than [`distinct_max`](Self::distinct_max).
+///   much less where the first column is text or tells rows apart.
+/// * Memory: a table of 16 bytes per slot at a load of 3/8 to 3/4, so 21 to 43 bytes per distinct key, half as much again
+///   while it grows, and at most [`held_bytes_max`](Self::held_bytes_max). When the keys of a run in a
+///   [`Suite`](super::Suite) no longer fit, all of them move to a temporary file without a name, and later ones go there with
+///   their row (10 to 20 bytes per row; numbers of single columns lie there as they are). They are settled part by part after
+///   the last row, and every count, mark and sample is what it would be without. A bit is held for each row from the first
+///   one that waits; where rows are written or handed on, or a sample shows a row that waited, the data set is read a second
+///   time.
+/// * A run outside of a suite must answer batch by batch: it holds all keys, of which there may be [`DISTINCT_DEFAULT`] unless
+///   more are asked for.
+/// * A run ends with [`Error::Invalid`] when there are more than [`distinct_max`](Self::distinct_max) keys.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unique {
     columns: Vec<String>,
-    #[serde(default = "distinct_default")]
-    distinct_max: u64,
-}
-
-fn distinct_default() -> u64 {
-    DISTINCT_DEFAULT
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    distinct_max: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held_bytes_max: Option<u64>,
 }
 
 impl Unique {
     /// Rows differ in at least one of `columns`.
     pub fn of(columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self { columns: columns.into_iter().map(Into::into).collect(), distinct_max: DISTINCT_DEFAULT }
+        Self { columns: columns.into_iter().map(Into::into).collect(), distinct_max: None, held_bytes_max: None }
     }
 
-    /// Most distinct keys that a run holds, 1..=2^32. Default [`DISTINCT_DEFAULT`].
+    /// Most distinct keys of a run, 1..=2^32. Default 2^32, and [`DISTINCT_DEFAULT`] outside of a suite.
     pub fn distinct_max(mut self, distinct_max: u64) -> Self {
-        self.distinct_max = distinct_max;
+        self.distinct_max = Some(distinct_max);
         self
+    }
+
+    /// Bytes of the table of keys in memory; there is always room for 768 keys. Default [`KEY_BYTES_DEFAULT`].
+    pub fn held_bytes_max(mut self, bytes: u64) -> Self {
+        self.held_bytes_max = Some(bytes);
+        self
+    }
+
+    fn limits(&self, given: &Given) -> KeyLimits {
+        let (held_bytes_max, distinct_max) = if given.may_wait() {
+            (self.held_bytes_max.unwrap_or(KEY_BYTES_DEFAULT), DISTINCT_MAX)
+        } else {
+            (u64::MAX, DISTINCT_DEFAULT)
+        };
+        let distinct_max = self.distinct_max.unwrap_or(distinct_max);
+        KeyLimits { held_bytes_max, distinct_max, setting: "distinct_max" }
     }
 
     pub(super) fn compile(&self) -> Result<Arc<dyn Kernel>> {
         if self.columns.is_empty() || self.columns.len() > COLUMNS_MAX {
             return Err(Error::invalid("columns", format!("{} columns", self.columns.len()), "1 to 64 columns"));
         }
-        if !(1..=DISTINCT_MAX).contains(&self.distinct_max) {
-            return Err(Error::invalid("distinct_max", self.distinct_max, "within 1..=2^32"));
+        if let Some(max) = self.distinct_max.filter(|max| !(1..=DISTINCT_MAX).contains(max)) {
+            return Err(Error::invalid("distinct_max", max, "within 1..=2^32"));
         }
         Ok(Arc::new(self.clone()))
     }
@@ -83,15 +109,14 @@ impl Kernel for Unique {
         self.columns.iter().map(String::as_str).collect()
     }
 
-    fn begin(&self, schema: &Schema, _given: &Given) -> Result<Box<dyn KernelRun>> {
+    fn begin(&self, schema: &Schema, given: &Given) -> Result<Box<dyn KernelRun>> {
         let columns = self.columns.iter().map(|name| key_column(schema, name)).collect::<Result<_>>()?;
         Ok(Box::new(Run {
             columns,
-            seen: Seen::new(self.distinct_max),
+            seen: Seen::new(self.limits(given)),
             rows: 0,
             without_key: 0,
-            in_groups: 0,
-            excess: 0,
+            tally: Tally::default(),
         }))
     }
 }
@@ -106,8 +131,28 @@ struct Run {
     seen: Seen,
     rows: u64,
     without_key: u64,
+    tally: Tally,
+}
+
+/// Rows that share their key with others.
+#[derive(Clone, Copy, Default)]
+struct Tally {
     in_groups: u64,
     excess: u64,
+}
+
+impl Tally {
+    /// Counts one row, and says whether its key is known to have been there before.
+    fn take(&mut self, times: Times) -> bool {
+        let (in_groups, excess) = match times {
+            Times::First | Times::Waiting => (0, 0),
+            Times::Second => (2, 1),
+            Times::Later => (1, 1),
+        };
+        self.in_groups += in_groups;
+        self.excess += excess;
+        excess > 0
+    }
 }
 
 impl KernelRun for Run {
@@ -122,171 +167,43 @@ impl KernelRun for Run {
         let keys =
             if let [single] = columns.as_slice() { single.clone() } else { Arc::new(batch.hasher().join(&columns)) };
         let mut excess = Vec::with_capacity(rows);
-        for (row, key) in keys.iter().enumerate() {
+        for ((row, key), number) in keys.iter().enumerate().zip(batch.numbers()) {
             let has_key = keyless.as_ref().is_none_or(|nulls| nulls.is_valid(row));
-            excess.push(has_key && self.is_excess(*key)?);
+            excess.push(has_key && self.tally.take(self.seen.see(*key, number)?));
         }
         Ok(Some(excess.into()))
     }
 
+    fn waits(&self) -> bool {
+        self.seen.waits()
+    }
+
+    fn settle(&mut self) -> Result<RowSet> {
+        let (mut late, tally) = (RowSet::default(), &mut self.tally);
+        self.seen.settle(&mut |row, times| {
+            if tally.take(times) {
+                late.insert(row);
+            }
+        })?;
+        Ok(late)
+    }
+
     fn finish(self: Box<Self>) -> Result<Verdict> {
-        let passed = self.excess == 0;
-        let failures = || format!("rows in duplicate groups: {}, rows in excess: {}", self.in_groups, self.excess);
+        let Tally { in_groups, excess } = self.tally;
+        let passed = excess == 0;
+        let failures = || format!("rows in duplicate groups: {in_groups}, rows in excess: {excess}");
         let detail = if passed { String::new() } else { failures() };
         Ok(Verdict {
             passed,
-            failed_rows: self.excess,
-            observed: ratio(self.excess, self.rows),
+            failed_rows: excess,
+            observed: ratio(excess, self.rows),
             measures: measures([
-                ("rows_in_duplicate_groups", self.in_groups as f64),
-                ("excess_rows", self.excess as f64),
-                ("distinct", self.seen.len as f64),
+                ("rows_in_duplicate_groups", in_groups as f64),
+                ("excess_rows", excess as f64),
+                ("distinct", self.seen.distinct() as f64),
                 ("without_key", self.without_key as f64),
             ]),
             detail,
         })
-    }
-}
-
-impl Run {
-    /// Counts one row, and whether its key was there before.
-    fn is_excess(&mut self, hash: u128) -> Result<bool> {
-        let times = self.seen.see(hash)?;
-        self.in_groups += match times {
-            Times::First => 0,
-            Times::Second => 2,
-            Times::Later => 1,
-        };
-        let excess = !matches!(times, Times::First);
-        self.excess += u64::from(excess);
-        Ok(excess)
-    }
-}
-
-/// How often a key has come, this time included.
-enum Times {
-    First,
-    Second,
-    Later,
-}
-
-/// Keys seen, by hash: an open-addressed table of 128-bit slots. Zero is an empty slot; the lowest bit says that the key
-/// came more than once.
-///
-/// A key's place is its upper half, so that keys that count up fill memory in order, which is several times faster than in
-/// all places at once. Where keys crowd, by chance or by malice, all move to random places once and for all.
-struct Seen {
-    /// Odd, for random places.
-    factor: Option<u128>,
-    slots: Vec<u128>,
-    len: u64,
-    max: u64,
-}
-
-const SLOTS_FIRST: usize = 1024;
-
-/// Steps from the place of a key after which keys are taken to crowd.
-const STEPS_MAX: usize = 64;
-
-impl Seen {
-    fn new(max: u64) -> Self {
-        Self { factor: None, slots: Vec::new(), len: 0, max }
-    }
-
-    fn see(&mut self, hash: u128) -> Result<Times> {
-        if self.len as usize >= self.slots.len() / 4 * 3 {
-            self.grow()?;
-        }
-        let key = (hash & !1).max(2);
-        let mut found = self.slot(&self.slots, key);
-        if found.is_none() {
-            self.scatter()?;
-            found = self.slot(&self.slots, key);
-        }
-        let Some(slot) = found else { unreachable!("random places have no end of steps") };
-        let times = match self.slots[slot] {
-            0 => Times::First,
-            once if once == key => Times::Second,
-            _ => Times::Later,
-        };
-        if matches!(times, Times::First) {
-            self.len += 1;
-            if self.len > self.max {
-                return Err(Error::invalid("distinct_max", self.max, "as many as there are distinct keys"));
-            }
-        }
-        self.slots[slot] = if matches!(times, Times::First) { key } else { key | 1 };
-        Ok(times)
-    }
-
-    /// The slot that holds `key`, or the empty one that it belongs to; none where keys crowd. The table is never full.
-    fn slot(&self, slots: &[u128], key: u128) -> Option<usize> {
-        let mask = slots.len() - 1;
-        let (mut slot, steps) = match self.factor {
-            None => ((key >> 64) as usize & mask, STEPS_MAX),
-            Some(factor) => ((key.wrapping_mul(factor) >> 64) as usize & mask, usize::MAX),
-        };
-        for _ in 0..steps {
-            if slots[slot] == 0 || slots[slot] & !1 == key {
-                return Some(slot);
-            }
-            slot = (slot + 1) & mask;
-        }
-        None
-    }
-
-    /// Moves all keys to random places.
-    fn scatter(&mut self) -> Result<()> {
-        let state = RandomState::new();
-        self.factor = Some(u128::from(state.hash_one(0)) << 64 | u128::from(state.hash_one(1)) | 1);
-        self.resize(self.slots.len())
-    }
-
-    fn grow(&mut self) -> Result<()> {
-        self.resize((self.slots.len() * 2).max(SLOTS_FIRST))
-    }
-
-    fn resize(&mut self, wanted: usize) -> Result<()> {
-        let mut larger = Vec::new();
-        larger.try_reserve_exact(wanted).map_err(|e| Error::external("memory", e))?;
-        larger.resize(wanted, 0);
-        for entry in self.slots.iter().filter(|entry| **entry != 0) {
-            let Some(slot) = self.slot(&larger, entry & !1) else { return self.scatter() };
-            larger[slot] = *entry;
-        }
-        self.slots = larger;
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Keys that all have one place, in the order and number that a set would count them.
-    #[test]
-    fn keys_that_crowd_are_scattered_and_still_counted() {
-        let mut seen = Seen::new(1 << 20);
-        let key = |i: u64| u128::from(i << 40) << 64 | 2;
-        for i in 0..3_000 {
-            assert!(matches!(seen.see(key(i)).unwrap(), Times::First));
-        }
-        assert!(seen.factor.is_some());
-        assert!((0..3_000).all(|i| matches!(seen.see(key(i)).unwrap(), Times::Second)));
-        assert!((0..3_000).all(|i| matches!(seen.see(key(i)).unwrap(), Times::Later)));
-        assert_eq!(seen.len, 3_000);
-    }
-
-    #[test]
-    fn keys_that_count_up_stay_in_order() {
-        let mut seen = Seen::new(1 << 20);
-        for i in 0..100_000_u64 {
-            assert!(matches!(seen.see(u128::from(i) << 64 | 2).unwrap(), Times::First));
-        }
-        assert!(seen.factor.is_none());
-        assert!(matches!(seen.see(5 << 64 | 2).unwrap(), Times::Second));
-        let mut full = Seen::new(1);
-        full.see(1 << 64).unwrap();
-        assert!(matches!(full.see(2 << 64), Err(Error::Invalid { .. })));
     }
 }

@@ -13,6 +13,7 @@ use super::holds::condition;
 use super::kernel::{Kernel, KernelRun, Verdict, shorten};
 use super::{Rule, Scope};
 use crate::expr::{Expr, Program, as_text};
+use crate::rowkey::RowSet;
 use crate::time::EventTime;
 use crate::{Error, Result, Schema};
 
@@ -74,6 +75,10 @@ impl Kernel for Compiled {
         all.into_iter().collect()
     }
 
+    fn expressions(&self) -> Vec<&Expr> {
+        vec![&self.condition]
+    }
+
     fn begin(&self, schema: &Schema, given: &Given) -> Result<Box<dyn KernelRun>> {
         let (program, now) = condition(&self.condition, schema, given)?;
         let read = self.inner.columns().into_iter().map(str::to_owned).collect();
@@ -90,7 +95,7 @@ struct Run {
 
 impl KernelRun for Run {
     fn update(&mut self, batch: &Shared<'_>) -> Result<Option<BooleanBuffer>> {
-        let chosen = self.program.true_rows(batch, self.now)?;
+        let chosen = self.program.true_rows(batch, self.now, batch.memo())?;
         if chosen.count_set_bits() == batch.num_rows() {
             return self.inner.update(batch);
         }
@@ -102,11 +107,19 @@ impl KernelRun for Run {
         let columns = places.iter().map(|place| batch.column(*place).clone()).collect();
         let read = RecordBatch::try_new_with_options(schema, columns, &options)?;
         let some = filter_record_batch(&read, &BooleanArray::new(chosen.clone(), None))?;
-        let Some(marks) = self.inner.update(&batch.part(&some))? else { return Ok(None) };
+        let Some(marks) = self.inner.update(&batch.part(&some, &chosen))? else { return Ok(None) };
         let mut all = BooleanBufferBuilder::new(batch.num_rows());
         all.append_n(batch.num_rows(), false);
         chosen.set_indices().zip(marks.iter()).filter(|(_, mark)| *mark).for_each(|(row, _)| all.set_bit(row, true));
         Ok(Some(all.finish()))
+    }
+
+    fn waits(&self) -> bool {
+        self.inner.waits()
+    }
+
+    fn settle(&mut self) -> Result<RowSet> {
+        self.inner.settle()
     }
 
     fn finish(self: Box<Self>) -> Result<Verdict> {

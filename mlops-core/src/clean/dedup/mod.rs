@@ -1,31 +1,28 @@
 //! Rows that come more than once.
 
 mod best;
+mod first;
 mod key;
 pub(super) mod near;
 
 pub use near::{FittedNearDedup, NEAR_BYTES_DEFAULT, NearDedup, NearDedupBuilder, Shingles};
 
-use self::key::KeyReader;
-use std::collections::HashSet;
-
-use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
-use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
 
 use self::best::Best;
-use super::rows::{Named, admit, pack, settings};
+use self::first::First;
+use self::key::KeyReader;
+use super::rows::{Named, pack, settings};
 use super::study::{self, Study};
-use super::{Changes, FittedTransform, Pass, Pick, Scope, StepChanges, Transform, TransformState};
+use super::{FittedTransform, Pass, Pick, Scope, Transform, TransformState};
 use crate::{Dataset, Error, Result, Schema};
 
 pub(super) const KIND: &str = "dedup";
 
-/// Most different keys where nothing was said.
+/// Most different keys where nothing was said, save for [`Keep::First`].
 pub const KEYS_DEFAULT: u64 = 10_000_000;
 
-/// Bytes of rows held back in memory before they go to disk, where nothing was said: 64 MiB.
+/// Bytes of rows held back in memory before they go to disk, and of keys, where nothing was said: 64 MiB.
 pub const HELD_BYTES_DEFAULT: u64 = 1 << 26;
 
 const KEYS_MAX: u64 = 1 << 32;
@@ -54,10 +51,12 @@ pub enum Keep {
 /// * Keys are compared by keyed hashes of 128 bits: among n keys, two different ones are taken for one with a probability of
 ///   less than `n² / 2^64` (one part in 180 000 for ten million), and much less where the first column of the key is text or
 ///   tells rows apart.
-/// * Memory: [`Keep::First`] holds 20 to 40 bytes per different key. The others can let go of no row before they have seen
-///   all: they hold 55 to 110 bytes per different key and one bit per row, and set the rows themselves aside, in memory up to
-///   [`held_bytes_max`](DedupBuilder::held_bytes_max) and in a temporary file of the table's size beyond; they go out when the
-///   pass is drained. A pass ends with [`Error::Invalid`] when there are more than [`keys_max`](DedupBuilder::keys_max) keys.
+/// * Memory: [`Keep::First`] holds 21 to 43 bytes per different key and lets rows through as they come, up to
+///   [`held_bytes_max`](DedupBuilder::held_bytes_max) of keys. When there are more, all wait in a temporary file, and from
+///   there on rows are set aside until the pass is drained. The others can let go of no row before they have seen all:
+///   they hold 55 to 110 bytes per different key and one bit per row, and set all rows aside. What is set aside is held in
+///   memory up to as many bytes, and beyond in a temporary file of the rows' size. A pass ends with [`Error::Invalid`] when
+///   there are more than [`keys_max`](DedupBuilder::keys_max) keys.
 ///
 /// # Examples
 /// ```
@@ -124,13 +123,15 @@ impl DedupBuilder {
         self
     }
 
-    /// Most different keys of a pass, 1..=2^32. Default [`KEYS_DEFAULT`].
+    /// Most different keys of a pass, 1..=2^32. Default 2^32 for [`Keep::First`], whose keys can wait on disk, and else
+    /// [`KEYS_DEFAULT`].
     pub fn keys_max(mut self, keys: u64) -> Self {
         self.keys_max = Some(keys);
         self
     }
 
-    /// Bytes of rows held back in memory before they go to disk. Default [`HELD_BYTES_DEFAULT`].
+    /// Bytes of rows held back in memory before they go to disk; for [`Keep::First`], of keys, too, of which there is always
+    /// room for 768. Default [`HELD_BYTES_DEFAULT`].
     pub fn held_bytes_max(mut self, bytes: u64) -> Self {
         self.held_bytes_max = Some(bytes);
         self
@@ -141,7 +142,8 @@ impl DedupBuilder {
     /// # Errors
     /// [`Error::Invalid`] when `keys_max` is outside `1..=2^32`.
     pub fn build(self) -> Result<Dedup> {
-        let keys_max = self.keys_max.unwrap_or(KEYS_DEFAULT);
+        let default = if self.keep == Keep::First { KEYS_MAX } else { KEYS_DEFAULT };
+        let keys_max = self.keys_max.unwrap_or(default);
         if !(1..=KEYS_MAX).contains(&keys_max) {
             return Err(Error::invalid("keys_max", keys_max, "within 1..=2^32"));
         }
@@ -263,9 +265,7 @@ impl FittedTransform for FittedDedup {
         let reader = self.reader(input)?;
         let ranked = self.ranked(input)?;
         if self.keep == Keep::First {
-            let seen = HashSet::default();
-            let changes = StepChanges::new(KIND);
-            return Ok(Box::new(First { input: input.clone(), reader, keys_max: self.limits.keys_max, seen, changes }));
+            return Ok(Box::new(First::begin(input, reader, self.limits)));
         }
         Ok(Box::new(Best::begin(input, reader, ranked, self.limits)?))
     }
@@ -277,40 +277,6 @@ impl FittedTransform for FittedDedup {
 
 fn too_many(keys_max: u64) -> Error {
     Error::invalid("keys_max", keys_max, "as many as there are different keys")
-}
-
-/// Lets the first row of each key through.
-struct First {
-    input: Schema,
-    reader: KeyReader,
-    keys_max: u64,
-    seen: HashSet<u128, FixedState>,
-    changes: StepChanges,
-}
-
-impl Pass for First {
-    fn apply(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let batch = admit(&self.input, batch)?;
-        let mut keep = Vec::with_capacity(batch.num_rows());
-        for key in self.reader.keys(&batch)? {
-            keep.push(key.is_none_or(|key| self.seen.insert(key)));
-        }
-        if self.seen.len() as u64 > self.keys_max {
-            return Err(too_many(self.keys_max));
-        }
-        let kept = filter_record_batch(&batch, &BooleanArray::from(keep))?;
-        self.changes.rows_in += batch.num_rows() as u64;
-        self.changes.rows_out += kept.num_rows() as u64;
-        Ok(kept)
-    }
-
-    fn drain(&mut self) -> Result<Option<RecordBatch>> {
-        Ok(None)
-    }
-
-    fn changes(&self) -> Changes {
-        self.changes.clone().into()
-    }
 }
 
 #[cfg(test)]

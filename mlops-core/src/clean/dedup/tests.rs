@@ -165,3 +165,27 @@ enum Which {
     Last,
     Greatest,
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn first_rows_are_the_same_when_their_keys_wait(
+        ids in proptest::collection::vec(proptest::option::weighted(0.95, 0_i64..2_000), 1_500..4_000),
+        rows in 100_usize..3_000, nulls_are_equal in any::<bool>(),
+    ) {
+        let table = data([
+            ("id", column(ids.iter().copied().collect::<Int64Array>())),
+            ("row", column(Int64Array::from_iter_values(0..ids.len() as i64))),
+        ]);
+        let mut seen = std::collections::HashSet::new();
+        let is_first = |id: &Option<i64>| (id.is_none() && !nulls_are_equal) || seen.insert(*id);
+        let expected: Vec<i64> =
+            ids.iter().map(is_first).enumerate().filter(|(_, first)| *first).map(|(row, _)| row as i64).collect();
+        for bytes in [0, u64::MAX] {
+            let dedup = Dedup::builder().keys("id").nulls_are_equal(nulls_are_equal).held_bytes_max(bytes).build().unwrap();
+            let (treated, changes) = clean(&dedup, &recut(&table, rows));
+            prop_assert_eq!(&treated["row"].as_primitive::<Int64Type>().values()[..], expected.as_slice());
+            prop_assert_eq!((changes.rows_in(), changes.rows_out()), (ids.len() as u64, expected.len() as u64));
+        }
+    }
+}

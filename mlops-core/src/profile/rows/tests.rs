@@ -1,4 +1,5 @@
 use arrow::array::{AsArray, Date32Array, Float32Array, StringArray, UInt16Array};
+use arrow::compute::cast;
 use arrow::datatypes::Int32Type;
 
 use super::*;
@@ -74,8 +75,25 @@ fn a_row_that_does_not_fit_adds_nothing() {
         assert!(matches!(rows.push(&row), Err(Error::Schema { .. })), "{bad:?}");
     }
     assert!(matches!(rows.push(&good[..3]), Err(Error::Schema { .. })));
-    assert_eq!(rows.finish().unwrap().rows(), 1);
+    rows.push(&[Cell::Null; 4]).unwrap();
+    rows.push(&[good[0], good[1], good[2], Cell::Text("bc")]).unwrap();
+    let profile = rows.finish().unwrap();
+    let nulls: Vec<u64> = profile.columns().iter().map(crate::profile::ColumnProfile::nulls).collect();
+    assert_eq!((profile.rows(), nulls), (3, vec![3, 1, 1, 1]));
+    assert_eq!(profile.column("city").unwrap().lengths().unwrap().mean(), Some(1.5));
     let binary = Schema::new(vec![Field::new("blob", DataType::Binary, true)]);
     let refused = RowProfiler::new(&binary, &ProfileOptions::default()).unwrap_err();
     assert_eq!(refused.to_string(), "column `blob`: expected numbers, times, booleans or strings, found Binary");
+}
+
+#[test]
+fn long_texts_fill_a_block_before_its_rows_do() {
+    let schema = Schema::new(vec![Field::new("text", DataType::Utf8, true)]);
+    let mut rows = RowProfiler::new(&schema, &ProfileOptions::default()).unwrap();
+    let text = "x".repeat(TEXT_BYTES / 4);
+    for _ in 0..6 {
+        rows.push(&[Cell::Text(&text)]).unwrap();
+    }
+    assert_eq!(rows.waiting, 1);
+    assert_eq!(rows.finish().unwrap().column("text").unwrap().lengths().unwrap().count(), 6);
 }

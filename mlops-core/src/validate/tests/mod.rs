@@ -5,6 +5,7 @@ mod property;
 mod rules;
 mod suggestions;
 mod suites;
+mod waiting;
 mod wide;
 
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use crate::{Dataset, Error, Name, Result, Schema};
 
 /// Keeps what was committed.
 #[derive(Debug, Default)]
-struct Kept(Arc<Mutex<Option<Dataset>>>);
+pub(super) struct Kept(Arc<Mutex<Option<Dataset>>>);
 
 struct Writer(Schema, Vec<RecordBatch>, Arc<Mutex<Option<Dataset>>>);
 
@@ -40,7 +40,11 @@ impl SinkWriter for Writer {
 }
 
 impl Kept {
-    fn rows(&self) -> RecordBatch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().unwrap().is_none()
+    }
+
+    pub(super) fn rows(&self) -> RecordBatch {
         self.0.lock().unwrap().as_ref().expect("committed").to_batch().unwrap()
     }
 }
