@@ -8,6 +8,7 @@ mod clean;
 mod csv;
 mod drift;
 mod pii;
+mod postgres;
 mod profile;
 mod usage;
 mod validate;
@@ -46,6 +47,8 @@ enum Job {
     Drift,
     /// Personal data in pii_text.txt and pii_col.parquet.
     Pii,
+    /// Reading of the table bench_rows at the URL in postgres.url.
+    Postgres,
     /// Profile of profile.parquet, with all relations.
     Profile,
     /// Profile of the rows of profile.parquet, pushed one at a time.
@@ -69,6 +72,7 @@ fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
         Job::Csv => csv::run(&options.data)?,
         Job::Drift => drift::run(&options.data)?,
         Job::Pii => pii::run(&options.data)?,
+        Job::Postgres => postgres::run(&options.data)?,
         Job::Profile => profile::run(&options.data)?,
         Job::ProfileRows => profile::run_rows(&options.data)?,
         Job::Validate => validate::run(&options.data)?,
