@@ -85,7 +85,7 @@ impl DataSink for ParquetSink {
             }
         }
         let stored = Arc::new(ArrowSchema::new_with_metadata(fields, schema.arrow().metadata().clone()));
-        let file = AtomicFile::create(&self.path)?;
+        let file = AtomicFile::create_and_sweep(&self.path)?;
         let writer = guard(&self.path, || ArrowWriter::try_new(file, stored.clone(), Some(self.properties())))?;
         let (path, schema) = (self.path.clone(), schema.clone());
         Ok(Box::new(Writer {
