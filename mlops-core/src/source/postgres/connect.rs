@@ -31,6 +31,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Server {
     config: Config,
     tls: Option<MakeRustlsConnect>,
+    /// Whether a server whose TLS is not understood may be reached without.
+    plain_will_do: bool,
     place: String,
     /// The connection for the next scan, unless each is to have a new one.
     idle: Option<Arc<Idle>>,
@@ -75,7 +77,8 @@ impl Server {
         config.ssl_mode(if remote { security.mode() } else { SslMode::Disable });
         config.keepalives_idle(KEEPALIVE_IDLE).tcp_user_timeout(KEEPALIVE_IDLE);
         let (tls, place) = (security.connector()?, place(&config));
-        Ok(Self { config, tls, place, idle: Some(Arc::default()) })
+        let plain_will_do = security.plain_will_do();
+        Ok(Self { config, tls, plain_will_do, place, idle: Some(Arc::default()) })
     }
 
     /// The same server, with a new connection for each scan.
@@ -93,9 +96,16 @@ impl Server {
         if let Some(kept) = self.idle.as_ref().and_then(|idle| idle.take()) {
             return Ok(kept);
         }
+        match self.open(self.tls.as_ref())? {
+            Err(error) if self.plain_will_do && is_of_tls(&error) => self.open(None)?,
+            other => other,
+        }
+        .map_err(|e| self.judge(&e))
+    }
+
+    fn open(&self, tls: Option<&MakeRustlsConnect>) -> Result<Result<Session, tokio_postgres::Error>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|e| Error::external(SYSTEM, e))?;
-        Session::open(runtime, &self.config, self.tls.as_ref()).map_err(|e| self.judge(&e))
+        Ok(Session::open(runtime.map_err(|e| Error::external(SYSTEM, e))?, &self.config, tls))
     }
 
     /// Keeps a connection, whose transaction has ended, for the next scan.
@@ -114,10 +124,9 @@ impl Server {
             }
             Some(told) => (is_passing(told.code()), words(told)),
             None => {
-                let io = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
-                let distrusted = io.and_then(io::Error::get_ref).is_some_and(|cause| cause.is::<rustls::Error>());
+                let io = std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<io::Error>);
                 let text = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
-                ((io.is_some() && !distrusted) || error.is_closed(), format!("{error}{text}"))
+                ((io && !is_of_tls(error)) || error.is_closed(), format!("{error}{text}"))
             }
         };
         Failure { passing, closed: error.is_closed(), error: self.failed(&text) }
@@ -182,6 +191,12 @@ impl Server {
         };
         self.failed(&text)
     }
+}
+
+/// Whether the two sides did not agree on TLS, or this one does not trust the other.
+fn is_of_tls(error: &tokio_postgres::Error) -> bool {
+    let io = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    io.and_then(io::Error::get_ref).is_some_and(|cause| cause.is::<rustls::Error>())
 }
 
 pub(super) fn spawn(work: impl FnOnce() + Send + 'static) -> Result<()> {

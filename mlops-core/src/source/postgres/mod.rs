@@ -51,7 +51,7 @@ use crate::{Error, Result, Schema};
 /// * **TLS**: `sslmode` and `sslrootcert` of the connection mean what they do for PostgreSQL's own clients. `require` encrypts and
 ///   trusts whoever answers; `verify-ca` wants a certificate that one of the roots vouches for, `verify-full` one for the
 ///   host's name, too: the one to use beyond a network that is trusted. The default, `prefer`, encrypts when the server
-///   can; `disable` never does. Roots are those in the PEM file `sslrootcert`, with which any TLS is verified, else those of
+///   can and goes without when not; `disable` never does. Roots are those in the PEM file `sslrootcert`, with which any TLS is verified, else those of
 ///   the system. Passwords are bound to the channel where the server can do so (SCRAM), which keeps them from a
 ///   server in the middle even without roots. Client certificates are not supported.
 /// * **Connections**: one is kept open for the next scan, shared by clones, closed with the last of them. What a query set or locked

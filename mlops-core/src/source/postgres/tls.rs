@@ -116,6 +116,11 @@ impl Security {
         }
     }
 
+    /// Whether the way may be left open where TLS does not come about, as for PostgreSQL's own clients.
+    pub(super) fn plain_will_do(&self) -> bool {
+        self.mode == Mode::Prefer && self.roots.is_none()
+    }
+
     /// What makes TLS connections, unless there are to be none.
     ///
     /// # Errors

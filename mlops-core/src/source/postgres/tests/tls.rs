@@ -85,3 +85,36 @@ fn a_server_without_tls_is_refused_where_it_must_have_it() {
     // The request for TLS is its length, 8, and 1234, 5679; no name and no password follow it in the clear.
     assert_eq!(heard.join().unwrap(), ([0, 0, 0, 8, 4, 210, 22, 47], vec![]));
 }
+
+/// What a server whose TLS nobody understands hears first on each of its connections.
+fn greetings(settings: &str) -> Vec<[u8; 8]> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let shared = heard.clone();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut greeting = [0; 8];
+            stream.read_exact(&mut greeting).unwrap();
+            shared.lock().unwrap().push(greeting);
+            let _ = stream.write_all(b"S and then no word of TLS");
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+    });
+    let url = format!("postgresql://ann@{address}/shop{settings}");
+    let error = PostgresSource::table(url, "t").retries(0).build().unwrap_err();
+    assert!(matches!(error, Error::External { system: "postgresql", .. }), "{error}");
+    heard.lock().unwrap().clone()
+}
+
+#[test]
+fn a_server_whose_tls_is_not_understood_is_reached_without_only_where_that_will_do() {
+    let request_for_tls = [0, 0, 0, 8, 4, 210, 22, 47];
+    let preferred = greetings("");
+    assert_eq!((preferred.len(), preferred[0]), (2, request_for_tls));
+    assert_eq!(preferred[1][4..], [0, 3, 0, 0], "the greeting of version 3.0, in the clear");
+    let other = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/another-ca.pem").display().to_string();
+    for settings in ["?sslmode=require".to_owned(), format!("?sslmode=prefer&sslrootcert={other}")] {
+        assert_eq!(greetings(&settings), [request_for_tls], "{settings}");
+    }
+}
