@@ -38,7 +38,8 @@ use crate::{Error, Result, Schema};
 /// * **Order**: by the key, which is the primary key of a table unless another is given. Without a key, rows come in the
 ///   order in which the server has them stored, and the scan keeps the server from anything that would mix them.
 /// * **Pushed down**: projection, limit, and the predicates that the server judges as Arrow does; the values are bound,
-///   the names quoted. The text of a query is sent as it is: it must come from the host, never from a request.
+///   the names quoted. Where no value is bound, rows come in bulk (binary COPY). The text of a query is sent as it is: it
+///   must come from the host, never from a request.
 /// * **Lost connections**: a keyed scan goes on behind its last row, on a new connection and in a new snapshot; a scan
 ///   without a key does so only before its first row. No row comes twice, none that is in both snapshots is left out.
 ///   [`scan_after`](Self::scan_after) does the same across processes.
@@ -51,12 +52,13 @@ use crate::{Error, Result, Schema};
 /// * **TLS**: `sslmode` and `sslrootcert` of the connection mean what they do for PostgreSQL's own clients. `require` encrypts and
 ///   trusts whoever answers; `verify-ca` wants a certificate that one of the roots vouches for, `verify-full` one for the
 ///   host's name, too: the one to use beyond a network that is trusted. The default, `prefer`, encrypts when the server
-///   can and goes without when not; `disable` never does. Roots are those in the PEM file `sslrootcert`, with which any TLS is verified, else those of
-///   the system. Passwords are bound to the channel where the server can do so (SCRAM), which keeps them from a
-///   server in the middle even without roots. Client certificates are not supported.
-/// * **Connections**: one is kept open for the next scan, shared by clones, closed with the last of them. What a query set or locked
-///   for its session is undone before; the server must answer on it when it is used again, and one that was lost, or idle for
-///   more than a minute, is replaced. A scan that is dropped half-way closes its own. Scans at the same time have one each ([`keep_connection`](PostgresSourceBuilder::keep_connection)).
+///   can and goes without when not; `disable` never does. Roots are those in the PEM file `sslrootcert`, with which any TLS is
+///   verified, else those of the system. `channel_binding=require` ties a password (SCRAM) to the very connection. Client
+///   certificates are not supported.
+/// * **Connections**: one is kept open for the next scan, shared by clones, closed with the last of them. What a query set or
+///   locked for its session is undone before; the server must answer on it when it is used again, and one that was lost, or
+///   idle for more than a minute, is replaced. A scan that is dropped half-way closes its own. Scans at the same time have one
+///   each ([`keep_connection`](PostgresSourceBuilder::keep_connection)).
 /// * **Threads**: each scan runs on a thread of its own, one batch ahead, so that it may be used within an async runtime.
 ///
 /// # Examples
@@ -158,7 +160,8 @@ impl PostgresSourceBuilder {
         self
     }
 
-    /// Whether a connection stays open between scans. Default true.
+    /// Whether a connection stays open between scans. Default true; a host with more sources than the server has room for
+    /// connections wants false, which costs a connection, some milliseconds, for each scan.
     pub fn keep_connection(mut self, keep: bool) -> Self {
         self.keep_connection = keep;
         self
