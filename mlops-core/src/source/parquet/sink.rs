@@ -76,6 +76,10 @@ impl ParquetSink {
 
 impl DataSink for ParquetSink {
     fn begin(&self, schema: &Schema) -> Result<Box<dyn SinkWriter>> {
+        if schema.is_empty() {
+            // The format counts rows by their columns.
+            return Err(Error::schema("*", "at least one column", "none"));
+        }
         let fields: Fields = schema.arrow().fields().iter().map(storable).collect();
         for field in &fields {
             let alone = ArrowSchema::new(vec![field.clone()]);
