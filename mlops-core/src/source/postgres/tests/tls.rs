@@ -23,8 +23,7 @@ fn server() -> Option<(String, String)> {
 
 /// Whether a scan through `connection` is encrypted.
 fn encrypted(connection: &str) -> Result<bool> {
-    let source =
-        PostgresSource::query(connection, ENCRYPTED).retries(5).first_pause(Duration::from_secs(60)).build()?;
+    let source = PostgresSource::query(connection, ENCRYPTED).retries(5).first_pause(Duration::from_mins(1)).build()?;
     Ok(rows(&source, &ScanRequest::all())?.column(0).as_boolean().value(0))
 }
 
