@@ -3,9 +3,12 @@
 //! Everything that stores files goes through here: a temporary file in the same folder → write → fsync → rename → fsync of
 //! the folder. A reader sees the old content or the new, and what was acknowledged survives a power cut. Whoever
 //! stops half-way leaves nothing; a killed process leaves at most a hidden file (see [`is_temporary`]) that no reader
-//! takes for content.
+//! takes for content, and that the next sink in that folder removes once it is ten minutes old (on Unix, where the owner of
+//! a temporary file holds an advisory lock on it for as long as it lives).
 //!
 //! Entry points: [`write_atomic`] for content at hand, [`AtomicFile`] for content that comes bit by bit.
+
+mod staging;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write};
@@ -14,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
 
+pub(crate) use self::staging::Staging;
 use crate::{Error, Result};
 
 const TEMPORARY_PREFIX: &str = ".mlops-";
@@ -78,7 +82,15 @@ impl AtomicFile {
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
         let file = builder.tempfile_in(folder_of(&path)).map_err(|e| Error::io(&path, e))?;
+        staging::hold(file.as_file());
         Ok(Self { path, file: BufWriter::with_capacity(1 << 16, file) })
+    }
+
+    /// As [`create`](Self::create), and removes from the folder what killed processes left.
+    pub(crate) fn create_and_sweep(path: impl Into<PathBuf>) -> Result<Self> {
+        let file = Self::create(path)?;
+        staging::sweep(folder_of(&file.path), file.file.get_ref().as_file());
+        Ok(file)
     }
 
     /// Where the content will be.
@@ -89,6 +101,8 @@ impl AtomicFile {
     /// Where the content is until then, for libraries that write files by their path and not into a [`Write`]. What they
     /// wrote must be complete, and their handles closed, before the commit.
     pub fn temporary_path(&self) -> &Path {
+        // Such a library may lock the file itself.
+        let _ = self.file.get_ref().as_file().unlock();
         self.file.get_ref().path()
     }
 

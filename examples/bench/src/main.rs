@@ -10,6 +10,7 @@ mod drift;
 mod flat;
 mod orders;
 mod pii;
+mod postgres;
 mod profile;
 mod usage;
 mod validate;
@@ -55,6 +56,8 @@ enum Job {
     FlatValidate,
     /// Personal data in pii_text.txt and pii_col.parquet.
     Pii,
+    /// Reading of the table bench_rows at the URL in postgres.url.
+    Postgres,
     /// Profile of profile.parquet, with all relations.
     Profile,
     /// Profile of the rows of profile.parquet, pushed one at a time.
@@ -80,6 +83,7 @@ fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
         Job::FlatProfile => flat::profile(options.gb)?,
         Job::FlatValidate => flat::validate(options.gb)?,
         Job::Pii => pii::run(&options.data)?,
+        Job::Postgres => postgres::run(&options.data)?,
         Job::Profile => profile::run(&options.data)?,
         Job::ProfileRows => profile::run_rows(&options.data)?,
         Job::Validate => validate::run(&options.data)?,

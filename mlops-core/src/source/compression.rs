@@ -116,7 +116,7 @@ impl Output {
     /// # Errors
     /// What [`AtomicFile::create`] says.
     pub(super) fn create(path: &Path) -> Result<Self> {
-        let file = AtomicFile::create(path)?;
+        let file = AtomicFile::create_and_sweep(path)?;
         Ok(match Codec::of(path) {
             Codec::Plain => Self::Plain(file),
             Codec::Gzip => Self::Gzip(GzEncoder::new(file, flate2::Compression::default())),

@@ -10,6 +10,7 @@ mod hostile;
 #[cfg(feature = "polars")]
 mod interop;
 mod kits;
+mod odd_tables;
 mod openlineage;
 mod pipeline;
 mod privacy;

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::DataType;
-use tempfile::TempDir;
 
 use super::SCHEMA_FILE;
 use super::partition::{without, write_name};
-use crate::file::{create_dir_all_synced, sync_dir};
+use crate::file::{Staging, create_dir_all_synced, sync_dir};
 use crate::source::local::shown;
 use crate::source::print::Printer;
 use crate::source::spoilt::Spoilt;
@@ -154,19 +153,14 @@ impl DataSink for FilesSink {
 }
 
 /// A folder beside `folder` that vanishes unless it takes its place.
-fn staging(folder: &Path) -> Result<TempDir> {
+fn staging(folder: &Path) -> Result<Staging> {
     if folder.file_name().is_none() {
         return Err(Error::invalid("path", shown(folder), "the path of a folder"));
     }
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".mlops-").suffix(".tmp");
-    #[cfg(unix)]
-    {
-        // As for any folder, narrowed by the umask; the default of `tempfile` is for secrets.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o777));
-    }
-    builder.tempdir_in(above(folder)).map_err(|e| Error::io(folder, e))
+    Staging::within(above(folder), false).map_err(|error| match error {
+        Error::Io { source, .. } => Error::io(folder, source),
+        other => other,
+    })
 }
 
 fn above(folder: &Path) -> &Path {
@@ -200,7 +194,7 @@ struct Writer {
     sink: FilesSink,
     schema: Schema,
     stored: Schema,
-    staging: TempDir,
+    staging: Staging,
     /// By the path of the folder below the root.
     groups: BTreeMap<String, Group>,
     /// Counts uses, to tell the file that was not used for longest.
@@ -314,14 +308,14 @@ fn folders(partition_by: &[String], batch: &RecordBatch) -> Result<BTreeMap<Stri
 }
 
 /// Puts `staging` in the place of `folder`.
-fn put(staging: TempDir, folder: &Path) -> Result<()> {
+fn put(staging: Staging, folder: &Path) -> Result<()> {
     let failed = |e: std::io::Error| Error::io(folder, e);
     sync_dir(staging.path())?;
     ensure_replaceable(folder)?;
     if fs::symlink_metadata(folder).is_err() {
         match fs::rename(staging.path(), folder) {
             Ok(()) => {
-                let _moved = staging.keep();
+                staging.keep();
                 return sync_dir(above(folder));
             }
             Err(_) if folder.is_dir() => {} // another write was faster
@@ -337,7 +331,7 @@ fn put(staging: TempDir, folder: &Path) -> Result<()> {
 }
 
 /// Puts `staging` in the place of `folder`, which is moved aside first.
-fn rename_over(staging: TempDir, folder: &Path) -> Result<()> {
+fn rename_over(staging: Staging, folder: &Path) -> Result<()> {
     let failed = |e: std::io::Error| Error::io(folder, e);
     let aside = self::staging(folder)?;
     let old = aside.path().join("old");
@@ -346,7 +340,7 @@ fn rename_over(staging: TempDir, folder: &Path) -> Result<()> {
         fs::rename(&old, folder).map_err(failed)?;
         return Err(failed(error));
     }
-    let _moved = staging.keep();
+    staging.keep();
     sync_dir(above(folder))
 }
 

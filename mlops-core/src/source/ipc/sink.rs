@@ -111,7 +111,7 @@ impl DataSink for IpcSink {
             }
         }
         let stored = ArrowSchema::new_with_metadata(fields, schema.arrow().metadata().clone());
-        let file = AtomicFile::create(&self.path)?;
+        let file = AtomicFile::create_and_sweep(&self.path)?;
         let options = self.options()?;
         let layout = guard_write(&self.path, || match self.layout {
             IpcLayout::File => FileWriter::try_new_with_options(file, &stored, options).map(Layout::File),

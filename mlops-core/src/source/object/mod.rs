@@ -4,6 +4,7 @@ mod failure;
 mod files;
 mod parquet;
 mod reader;
+mod remote;
 mod runner;
 mod sink;
 mod source;

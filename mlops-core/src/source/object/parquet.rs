@@ -11,7 +11,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
 
 use super::reader::Object;
-use super::store::Found;
+use super::remote::Found;
 use crate::source::guard::guard;
 use crate::source::local::{in_file, shown};
 use crate::source::medium::Medium;

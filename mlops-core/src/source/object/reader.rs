@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use object_store::path::Path as Key;
 
-use super::store::{Found, Pending, Remote};
+use super::remote::{Found, Pending, Remote};
 use crate::source::SourceInfo;
 use crate::source::medium::{Medium, ReadSeek};
 use crate::time::EventTime;

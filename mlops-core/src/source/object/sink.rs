@@ -10,11 +10,10 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 use object_store::path::Path as Key;
 use object_store::{MultipartUpload, ObjectStore as Client, ObjectStoreExt};
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::store::{ObjectStore, key_of};
-use crate::file::create_dir_all_synced;
+use crate::file::{Staging, create_dir_all_synced};
 use crate::source::{DataSink, FileFormat, SinkWriter, Written};
 use crate::{Error, Result, Schema};
 
@@ -103,7 +102,7 @@ impl DataSink for ObjectStoreSink {
             path.parent().map_or(Ok(()), create_dir_all_synced)?;
             return (self.make)(&path)?.begin(schema);
         }
-        let folder = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
+        let folder = Staging::within(&std::env::temp_dir(), true)?;
         let path = folder.path().join(self.key.filename().unwrap_or_default());
         let told = Told { path: path.clone(), url: self.store.remote.url_of(&self.key) };
         let inner = (self.make)(&path).and_then(|sink| sink.begin(schema)).map_err(|e| told.of(e))?;
@@ -117,7 +116,7 @@ struct Writer {
     sink: ObjectStoreSink,
     path: PathBuf,
     /// Removes the file when it is dropped.
-    _folder: TempDir,
+    _folder: Staging,
 }
 
 impl SinkWriter for Writer {

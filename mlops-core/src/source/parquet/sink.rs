@@ -76,6 +76,10 @@ impl ParquetSink {
 
 impl DataSink for ParquetSink {
     fn begin(&self, schema: &Schema) -> Result<Box<dyn SinkWriter>> {
+        if schema.is_empty() {
+            // The format counts rows by their columns.
+            return Err(Error::schema("*", "at least one column", "none"));
+        }
         let fields: Fields = schema.arrow().fields().iter().map(storable).collect();
         for field in &fields {
             let alone = ArrowSchema::new(vec![field.clone()]);
@@ -85,7 +89,7 @@ impl DataSink for ParquetSink {
             }
         }
         let stored = Arc::new(ArrowSchema::new_with_metadata(fields, schema.arrow().metadata().clone()));
-        let file = AtomicFile::create(&self.path)?;
+        let file = AtomicFile::create_and_sweep(&self.path)?;
         let writer = guard(&self.path, || ArrowWriter::try_new(file, stored.clone(), Some(self.properties())))?;
         let (path, schema) = (self.path.clone(), schema.clone());
         Ok(Box::new(Writer {

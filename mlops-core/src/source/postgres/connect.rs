@@ -1,14 +1,19 @@
 //! Reaching a server, and what its failures mean.
 
 use std::fmt;
+use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use postgres::config::{Host, SslMode};
-use postgres::error::{DbError, SqlState};
-use postgres::{Client, Config, NoTls};
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::{Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::session::{Idle, Session};
+use super::tls::Security;
 use crate::{Error, Result};
 
 /// How failures of the server are told.
@@ -25,7 +30,12 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) struct Server {
     config: Config,
+    tls: Option<MakeRustlsConnect>,
+    /// Whether a server whose TLS is not understood may be reached without.
+    plain_will_do: bool,
     place: String,
+    /// The connection for the next scan, unless each is to have a new one.
+    idle: Option<Arc<Idle>>,
 }
 
 impl fmt::Debug for Server {
@@ -38,14 +48,20 @@ impl Server {
     pub(super) fn parse(connection: &str, password: Option<&str>) -> Result<Self> {
         // The parser quotes what it does not understand, which may be a piece of a password.
         let refuse = |domain| Err(Error::invalid("connection", "a text that is not shown", domain));
-        let Ok(mut config) = connection.parse::<Config>() else {
+        let Some((security, rest)) = Security::split(connection) else {
+            return refuse("one with an `sslmode` of disable, prefer, require, verify-ca or verify-full");
+        };
+        let Ok(mut config) = rest.parse::<Config>() else {
             return refuse("a URL `postgresql://user@host:port/database` or settings `host=… dbname=…`");
         };
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return refuse("a connection that names a host");
+        if config.get_hosts().is_empty() {
+            // The client wants a name for TLS.
+            for address in config.get_hostaddrs().to_vec() {
+                config.host(address.to_string());
+            }
         }
-        if !matches!(config.get_ssl_mode(), SslMode::Disable | SslMode::Prefer) {
-            return refuse("a connection without TLS: reach the server through a TLS tunnel or a Unix socket");
+        if config.get_hosts().is_empty() {
+            return refuse("a connection that names a host");
         }
         if let Some(password) = password {
             config.password(password);
@@ -53,12 +69,21 @@ impl Server {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT_DEFAULT);
         }
-        config.ssl_mode(SslMode::Disable).keepalives_idle(KEEPALIVE_IDLE).tcp_user_timeout(KEEPALIVE_IDLE);
         if config.get_application_name().is_none() {
             config.application_name("mlops");
         }
-        let place = place(&config);
-        Ok(Self { config, place })
+        // There is no TLS on a socket of this machine, whatever is asked for.
+        let remote = config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(_)));
+        config.ssl_mode(if remote { security.mode() } else { SslMode::Disable });
+        config.keepalives_idle(KEEPALIVE_IDLE).tcp_user_timeout(KEEPALIVE_IDLE);
+        let (tls, place) = (security.connector()?, place(&config));
+        let plain_will_do = security.plain_will_do();
+        Ok(Self { config, tls, plain_will_do, place, idle: Some(Arc::default()) })
+    }
+
+    /// The same server, with a new connection for each scan.
+    pub(super) fn without_idle(self) -> Self {
+        Self { idle: None, ..self }
     }
 
     /// The server and the database, as a URL without credentials.
@@ -66,12 +91,32 @@ impl Server {
         &self.place
     }
 
-    pub(super) fn connect(&self) -> Result<Client, Failure> {
-        self.config.connect(NoTls).map_err(|e| self.judge(&e))
+    /// A connection that works: the one that was kept, or a new one.
+    pub(super) fn session(&self) -> Result<Session, Failure> {
+        if let Some(kept) = self.idle.as_ref().and_then(|idle| idle.take()) {
+            return Ok(kept);
+        }
+        match self.open(self.tls.as_ref())? {
+            Err(error) if self.plain_will_do && is_of_tls(&error) => self.open(None)?,
+            other => other,
+        }
+        .map_err(|e| self.judge(&e))
+    }
+
+    fn open(&self, tls: Option<&MakeRustlsConnect>) -> Result<Result<Session, tokio_postgres::Error>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        Ok(Session::open(runtime.map_err(|e| Error::external(SYSTEM, e))?, &self.config, tls))
+    }
+
+    /// Keeps a connection, whose transaction has ended, for the next scan.
+    pub(super) fn keep(&self, session: Session) {
+        if let Some(idle) = &self.idle {
+            idle.put(session);
+        }
     }
 
     /// What an error of the client library means.
-    pub(super) fn judge(&self, error: &postgres::Error) -> Failure {
+    pub(super) fn judge(&self, error: &tokio_postgres::Error) -> Failure {
         let (passing, text) = match error.as_db_error() {
             Some(told) if *told.code() == SqlState::UNDEFINED_DATABASE => {
                 let database = self.config.get_dbname().or(self.config.get_user()).unwrap_or_default();
@@ -79,26 +124,40 @@ impl Server {
             }
             Some(told) => (is_passing(told.code()), words(told)),
             None => {
-                let io = std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
-                (io || error.is_closed(), error.to_string())
+                let io = std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<io::Error>);
+                let text = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
+                ((io && !is_of_tls(error)) || error.is_closed(), format!("{error}{text}"))
             }
         };
-        Failure { passing, error: Error::external(SYSTEM, format!("{}: {text}", self.place)) }
+        Failure { passing, closed: error.is_closed(), error: self.failed(&text) }
     }
 
-    /// Runs `work` on a thread of its own and waits for its answer: the client blocks on a runtime, which must not be
-    /// done on a thread that runs one already, and may wait for ever on a server that says nothing.
+    /// The server did what it should not.
+    pub(super) fn failed(&self, what: &str) -> Error {
+        Error::external(SYSTEM, format!("{}: {what}", self.place))
+    }
+
+    /// Why a connection ended, for a failure that says no more than that it did.
+    pub(super) fn explained(&self, failure: Failure, session: &mut Session) -> Failure {
+        match session.broken() {
+            Some(error) if failure.closed => self.judge(&error),
+            _ => failure,
+        }
+    }
+
+    /// Runs `work` on a connection, on a thread of its own, and waits for its answer: the connection blocks on a runtime, which
+    /// must not be done on a thread that runs one already, and may wait for ever on a server that says nothing.
     pub(super) fn apart<T: Send + 'static>(
         &self,
         patience: Patience,
-        work: impl Fn(&Self) -> Result<T, Failure> + Send + 'static,
+        work: impl AsyncFn(&Self, &Client) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T> {
         let (send, receive) = sync_channel(1);
         let server = self.clone();
         spawn(move || {
             let mut failures = 0;
             let answer = loop {
-                match work(&server) {
+                match server.once(&work) {
                     Err(failure) if failure.passing && failures < patience.retries => {
                         thread::sleep(patience.pause(failures));
                         failures += 1;
@@ -112,14 +171,32 @@ impl Server {
         receive.recv_timeout(patience.wait).unwrap_or_else(|e| Err(self.silent(patience, e)))
     }
 
+    fn once<T>(&self, work: impl AsyncFn(&Self, &Client) -> Result<T, Failure>) -> Result<T, Failure> {
+        let mut session = self.session()?;
+        let answer = session.run(async |client| work(self, client).await);
+        match answer {
+            Ok(answer) => {
+                self.keep(session);
+                Ok(answer)
+            }
+            Err(failure) => Err(self.explained(failure, &mut session)),
+        }
+    }
+
     /// Nothing came from the thread that talks with the server.
     pub(super) fn silent(&self, patience: Patience, why: RecvTimeoutError) -> Error {
         let text = match why {
             RecvTimeoutError::Timeout => format!("no answer within {:?}", patience.wait),
             RecvTimeoutError::Disconnected => "its reader stopped".to_owned(),
         };
-        Error::external(SYSTEM, format!("{}: {text}", self.place))
+        self.failed(&text)
     }
+}
+
+/// Whether the two sides did not agree on TLS, or this one does not trust the other.
+fn is_of_tls(error: &tokio_postgres::Error) -> bool {
+    let io = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    io.and_then(io::Error::get_ref).is_some_and(|cause| cause.is::<rustls::Error>())
 }
 
 pub(super) fn spawn(work: impl FnOnce() + Send + 'static) -> Result<()> {
@@ -170,11 +247,13 @@ pub(super) struct Failure {
     pub(super) error: Error,
     /// Whether a new connection may well do better.
     pub(super) passing: bool,
+    /// Whether all that is known is that the connection ended.
+    pub(super) closed: bool,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, passing: false }
+        Self { error, passing: false, closed: false }
     }
 }
 
@@ -231,7 +310,7 @@ mod tests {
             "host=a secret-word=1",
             "host=a password='secret-word",
             "postgresql://ann:secret-word@a:port/x",
-            "postgresql://ann:secret-word@a/x?sslmode=require",
+            "postgresql://ann:secret-word@a/x?sslmode=must",
             "user=ann password=secret-word",
             "host=a\0b password=secret-word port=99999999",
         ] {

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use postgres::types::Type;
 use serde::{Deserialize, Serialize};
+use tokio_postgres::types::Type;
 
 use super::columns::{ensure_value, push_hex};
 use super::sql::Bound;
@@ -88,7 +88,7 @@ pub(super) fn bound(keys: &[Column], values: &[Vec<u8>]) -> Vec<Bound> {
 /// The type under a domain: what the server takes values as.
 fn base(type_: &Type) -> Type {
     match type_.kind() {
-        postgres::types::Kind::Domain(inner) => base(inner),
+        tokio_postgres::types::Kind::Domain(inner) => base(inner),
         _ => type_.clone(),
     }
 }

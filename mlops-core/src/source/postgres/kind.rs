@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
-use postgres::types::{Kind as TypeKind, Type};
+use tokio_postgres::types::{Kind as TypeKind, Type};
 
 use crate::time::EventTime;
 

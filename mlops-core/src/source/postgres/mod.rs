@@ -2,12 +2,15 @@
 
 mod columns;
 mod connect;
+mod copy;
 mod cursor;
 mod digits;
 mod kind;
 mod scan;
+mod session;
 mod sql;
 mod table;
+mod tls;
 
 pub use cursor::Cursor;
 
@@ -35,7 +38,8 @@ use crate::{Error, Result, Schema};
 /// * **Order**: by the key, which is the primary key of a table unless another is given. Without a key, rows come in the
 ///   order in which the server has them stored, and the scan keeps the server from anything that would mix them.
 /// * **Pushed down**: projection, limit, and the predicates that the server judges as Arrow does; the values are bound,
-///   the names quoted. The text of a query is sent as it is: it must come from the host, never from a request.
+///   the names quoted. Where no value is bound, rows come in bulk (binary COPY). The text of a query is sent as it is: it
+///   must come from the host, never from a request.
 /// * **Lost connections**: a keyed scan goes on behind its last row, on a new connection and in a new snapshot; a scan
 ///   without a key does so only before its first row. No row comes twice, none that is in both snapshots is left out.
 ///   [`scan_after`](Self::scan_after) does the same across processes.
@@ -45,8 +49,17 @@ use crate::{Error, Result, Schema};
 ///   decimal do not fit: an error, or [`Quarantine`]. A column of another type is [`Error::Schema`]; cast it in a query.
 /// * **Secrets**: neither user nor password show in errors, `Debug` or [`SourceInfo`]; messages of the server that may quote
 ///   values of rows are reduced to their code.
+/// * **TLS**: `sslmode` and `sslrootcert` of the connection mean what they do for PostgreSQL's own clients. `require` encrypts and
+///   trusts whoever answers; `verify-ca` wants a certificate that one of the roots vouches for, `verify-full` one for the
+///   host's name, too: the one to use beyond a network that is trusted. The default, `prefer`, encrypts when the server
+///   can and goes without when not; `disable` never does. Roots are those in the PEM file `sslrootcert`, with which any TLS is
+///   verified, else those of the system. `channel_binding=require` ties a password (SCRAM) to the very connection. Client
+///   certificates are not supported.
+/// * **Connections**: one is kept open for the next scan, shared by clones, closed with the last of them. What a query set or
+///   locked for its session is undone before; the server must answer on it when it is used again, and one that was lost, or
+///   idle for more than a minute, is replaced. A scan that is dropped half-way closes its own. Scans at the same time have one
+///   each ([`keep_connection`](PostgresSourceBuilder::keep_connection)).
 /// * **Threads**: each scan runs on a thread of its own, one batch ahead, so that it may be used within an async runtime.
-///   There is no TLS in it: reach a distant server through a tunnel or a socket that the host provides.
 ///
 /// # Examples
 /// ```no_run
@@ -83,6 +96,7 @@ pub struct PostgresSourceBuilder {
     schema: Option<Schema>,
     key: Option<Vec<String>>,
     patience: Patience,
+    keep_connection: bool,
     quarantine: Option<Quarantine>,
 }
 
@@ -146,6 +160,13 @@ impl PostgresSourceBuilder {
         self
     }
 
+    /// Whether a connection stays open between scans. Default true; a host with more sources than the server has room for
+    /// connections wants false, which costs a connection, some milliseconds, for each scan.
+    pub fn keep_connection(mut self, keep: bool) -> Self {
+        self.keep_connection = keep;
+        self
+    }
+
     /// Where rows go that do not fit, with their number in place of a line. Default: nowhere, they are errors.
     pub fn quarantine(mut self, quarantine: Quarantine) -> Self {
         self.quarantine = Some(quarantine);
@@ -155,10 +176,11 @@ impl PostgresSourceBuilder {
     /// Asks the server for the columns.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a connection that cannot be understood or demands TLS (its text is not shown), a name that
-    /// no table can have, a key that cannot be ordered, more than 100 retries, or a timeout of 0; [`Error::NotFound`] for
-    /// a database, table or key column that is not there; [`Error::Schema`] for a column of a type that cannot be read or
-    /// that differs from the given schema; [`Error::External`] when the server cannot be reached or refuses.
+    /// [`Error::Invalid`] for a connection that cannot be understood (its text is not shown), a name that no table can have, a
+    /// key that cannot be ordered, more than 100 retries, or a timeout of 0; [`Error::NotFound`] for a database, table or
+    /// key column that is not there; [`Error::Io`] and [`Error::InvalidData`] for a file of roots that cannot be read or holds
+    /// none; [`Error::Schema`] for a column of a type that cannot be read or that differs from the given schema;
+    /// [`Error::External`] when the server cannot be reached, refuses, is not to be trusted, or has no TLS where it must.
     pub fn build(self) -> Result<PostgresSource> {
         if self.patience.retries > 100 {
             return Err(Error::invalid("retries", self.patience.retries, "at most 100"));
@@ -168,13 +190,14 @@ impl PostgresSourceBuilder {
         }
         self.relation.check()?;
         let server = Server::parse(&self.connection, self.password.as_deref())?;
+        let server = if self.keep_connection { server } else { server.without_idle() };
         let mut wanted: Option<Vec<String>> = self.schema.as_ref().map(|s| s.names().map(str::to_owned).collect());
         if let (Some(wanted), Some(key)) = (&mut wanted, &self.key) {
             wanted.extend(key.iter().cloned());
         }
         let relation = self.relation.clone();
-        let described = server.apart(self.patience, move |server| {
-            describe(server, &mut server.connect()?, &relation, wanted.as_deref())
+        let described = server.apart(self.patience, async move |server, client| {
+            describe(server, client, &relation, wanted.as_deref()).await
         })?;
         let fields = described.columns.iter().map(|c| Field::new(&c.name, c.kind.arrow(), !c.not_null));
         let stored = Schema::new(ArrowSchema::new(fields.collect::<Vec<_>>()))?;
@@ -246,6 +269,7 @@ impl PostgresSource {
             schema: None,
             key: None,
             patience: Patience { retries, first_pause, wait },
+            keep_connection: true,
             quarantine: None,
         }
     }
@@ -340,10 +364,9 @@ struct Plan {
 impl DataSource for PostgresSource {
     fn info(&self) -> Result<SourceInfo> {
         let relation = self.relation.clone();
-        let size_bytes = self.server.apart(self.patience, move |server| {
-            let mut client = server.connect()?;
-            let place = locate(server, &mut client, &relation)?;
-            size_bytes(server, &mut client, &place)
+        let size_bytes = self.server.apart(self.patience, async move |server, client| {
+            let place = locate(server, client, &relation).await?;
+            size_bytes(server, client, &place).await
         })?;
         Ok(SourceInfo { size_bytes, ..SourceInfo::new("postgresql", self.location()) })
     }

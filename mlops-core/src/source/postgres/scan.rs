@@ -1,5 +1,7 @@
 //! Reads rows on a thread of its own, in one snapshot, and goes on behind the last row when the server was lost.
 
+use std::fmt::Write;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -7,25 +9,30 @@ use std::thread;
 use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter;
 use bytes::BytesMut;
-use postgres::error::SqlState;
-use postgres::fallible_iterator::FallibleIterator;
-use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
-use postgres::{IsolationLevel, Row, Transaction};
+use futures_util::TryStreamExt;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Client, Row, Statement};
 
 use super::columns::{self, push_hex};
 use super::connect::{Failure, Patience, Server, spawn};
+use super::copy::Tuples;
 use super::cursor::{Cursor, bound};
 use super::sql::{Bound, Conditions, Relation, listed};
 use super::table::{Column, not_found};
 use crate::error::Cause;
+use crate::source::cells::Misfit;
 use crate::source::quarantine::{Fault, Gate};
 use crate::{Error, Result, Schema};
 
-/// Rows that are asked for at once, at the most: what is thrown away when a scan is dropped half-way.
-const FETCH_ROWS_MAX: usize = 16_384;
-
 /// Bytes of rows at which a batch is cut.
 const BATCH_BYTES_MAX: usize = 32 << 20;
+
+/// One state of the database, until the end.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// The end, and of whatever a query may have set or locked for as long as its connection lives.
+const END: &str = "COMMIT; RESET ALL; SELECT pg_catalog.pg_advisory_unlock_all()";
 
 /// Keeps a scan in one order: parallel workers and scans that join each other would mix it. The second keeps a table
 /// without a key from being read through an index, whose order would depend on what is asked.
@@ -170,36 +177,68 @@ impl Worker {
             return self.deliver();
         }
         let server = self.scan.server.clone();
-        let judge = |e: postgres::Error| server.judge(&e);
-        let mut client = server.connect()?;
-        let transaction = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
-        let mut transaction = transaction.start().map_err(judge)?;
+        let mut session = server.session()?;
+        match session.run(async |client| self.read(client, left).await) {
+            Ok(reusable) => {
+                if reusable {
+                    server.keep(session);
+                }
+                self.deliver()
+            }
+            Err(Stop::Failed(failure)) => Err(server.explained(failure, &mut session).into()),
+            Err(Stop::Dropped) => Err(Stop::Dropped),
+        }
+    }
+
+    /// Reads to the end of the query, and says whether the connection can be used again.
+    async fn read(&mut self, client: &Client, left: Option<u64>) -> Result<bool, Stop> {
+        let server = self.scan.server.clone();
+        let judge = |e: tokio_postgres::Error| server.judge(&e);
         let unordered = if self.scan.keys.is_empty() && self.scan.stored_order { SETTINGS_UNORDERED } else { "" };
-        transaction.batch_execute(&format!("{SETTINGS}{unordered}")).map_err(judge)?;
+        client.batch_execute(&format!("{BEGIN}; {SETTINGS}{unordered}")).await.map_err(judge)?;
         let (text, values) = self.query(left);
-        let statement = self.prepare(&mut transaction, &text, &values)?;
+        let statement = self.prepare(client, &text, &values).await?;
         if !self.opened {
             self.send.send(Ok(None)).map_err(|_| Stop::Dropped)?;
             self.opened = true;
         }
-        let bound: Vec<Value> = values.iter().map(|value| Value(&value.bytes)).collect();
-        let bound: Vec<&(dyn ToSql + Sync)> = bound.iter().map(|value| value as _).collect();
-        let portal = transaction.bind(&statement, &bound).map_err(judge)?;
-        let at_once = self.scan.batch_rows.min(FETCH_ROWS_MAX);
-        loop {
-            let mut fetched = 0;
-            let mut rows = transaction.query_portal_raw(&portal, at_once as i32).map_err(judge)?;
-            while let Some(row) = rows.next().map_err(judge)? {
-                fetched += 1;
-                self.take(&row)?;
-                if self.keep.len() >= self.scan.batch_rows || self.bytes >= BATCH_BYTES_MAX {
-                    self.deliver()?;
-                }
-            }
-            if fetched < at_once {
-                return self.deliver();
+        if values.is_empty() {
+            self.copy(client, &text).await?;
+        } else {
+            self.rows(client, &statement, &values).await?;
+        }
+        // All rows are here: an end that fails costs the connection and nothing else.
+        Ok(client.batch_execute(END).await.is_ok())
+    }
+
+    /// Reads the rows of `text` in bulk, which takes half of the work of rows one by one; no value can be bound there.
+    async fn copy(&mut self, client: &Client, text: &str) -> Result<(), Stop> {
+        let server = self.scan.server.clone();
+        let judge = |e: tokio_postgres::Error| server.judge(&e);
+        let torn =
+            |reason: Misfit| Stop::from(server.failed(&format!("an answer that cannot be understood: {reason}")));
+        let pieces = client.copy_out(&format!("COPY ({text}) TO STDOUT (FORMAT binary)")).await.map_err(judge)?;
+        let mut pieces = pin!(pieces);
+        let mut tuples = Tuples::of(self.scan.read.len() + self.scan.keys.len());
+        while let Some(piece) = pieces.try_next().await.map_err(judge)? {
+            tuples.push(piece);
+            while let Some(tuple) = tuples.next().map_err(torn)? {
+                self.take(tuple.size(), |index| tuple.cell(index))?;
             }
         }
+        if tuples.ended() { Ok(()) } else { Err(torn("it is cut off".into())) }
+    }
+
+    /// Reads the rows of `statement` with `values` bound to it.
+    async fn rows(&mut self, client: &Client, statement: &Statement, values: &[Bound]) -> Result<(), Stop> {
+        let server = self.scan.server.clone();
+        let judge = |e: tokio_postgres::Error| server.judge(&e);
+        let bound = values.iter().map(|value| Value(&value.bytes));
+        let mut rows = pin!(client.query_raw(statement, bound).await.map_err(judge)?);
+        while let Some(row) = rows.try_next().await.map_err(judge)? {
+            self.take(row.raw_size_bytes(), |index| raw(&row, index))?;
+        }
+        Ok(())
     }
 
     fn query(&self, left: Option<u64>) -> (String, Vec<Bound>) {
@@ -216,27 +255,20 @@ impl Worker {
             text.push_str(&names(&scan.keys));
         }
         if let Some(left) = left {
-            let rows = i64::try_from(left).unwrap_or(i64::MAX);
-            text.push_str(" LIMIT ");
-            text.push_str(&conditions.bind(Type::INT8, rows.to_be_bytes().into()));
+            let _ = write!(text, " LIMIT {}", i64::try_from(left).unwrap_or(i64::MAX));
         }
         (text, conditions.values)
     }
 
     /// Has the server plan the query, and sees to it that the columns are those that were described.
-    fn prepare(
-        &self,
-        transaction: &mut Transaction<'_>,
-        text: &str,
-        values: &[Bound],
-    ) -> Result<postgres::Statement, Stop> {
+    async fn prepare(&self, client: &Client, text: &str, values: &[Bound]) -> Result<Statement, Stop> {
         let Scan { server, relation, read, keys, .. } = &self.scan;
         let changed = || {
             let what = format!("{}/{}", server.place(), relation.shown());
             Stop::from(Error::invalid_data(what, "its columns have changed since the source was opened"))
         };
         let types: Vec<Type> = values.iter().map(|value| value.type_.clone()).collect();
-        let statement = match transaction.prepare_typed(text, &types) {
+        let statement = match client.prepare_typed(text, &types).await {
             Ok(statement) => statement,
             Err(error) => {
                 return Err(match (error.code(), relation) {
@@ -255,14 +287,13 @@ impl Worker {
         if same { Ok(statement) } else { Err(changed()) }
     }
 
-    /// Adds a row.
-    fn take(&mut self, row: &Row) -> Result<(), Stop> {
+    /// Adds a row of `size` bytes, and sends a batch when it is full.
+    fn take<'a>(&mut self, size: usize, cell: impl Fn(usize) -> Option<&'a [u8]>) -> Result<(), Stop> {
         self.seen += 1;
-        self.take_key(row)?;
+        self.take_key(&cell)?;
         let mut misfit = None;
         for (index, (cells, column)) in self.cells.iter_mut().zip(&self.scan.read).enumerate() {
-            let value = raw(row, index);
-            let pushed = match value {
+            let pushed = match cell(index) {
                 None if column.not_null => cells.push(None).and(Err("null where none may be".into())),
                 value => cells.push(value),
             };
@@ -271,9 +302,9 @@ impl Worker {
             }
         }
         self.keep.push(misfit.is_none());
-        self.bytes += row.raw_size_bytes();
+        self.bytes += size;
         if let Some((index, reason)) = misfit {
-            let text = spelt(row, self.scan.read.len());
+            let text = spelt(&self.scan.read, &cell);
             self.scan.gate.refuse(&Fault {
                 line: self.seen,
                 column: Some(&self.scan.read[index].name),
@@ -282,11 +313,14 @@ impl Worker {
                 raw: text.as_bytes(),
             })?;
         }
+        if self.keep.len() >= self.scan.batch_rows || self.bytes >= BATCH_BYTES_MAX {
+            self.deliver()?;
+        }
         Ok(())
     }
 
     /// Remembers the key of a row. Keys that are null or come twice would have rows lost when the scan is taken up again.
-    fn take_key(&mut self, row: &Row) -> Result<(), Stop> {
+    fn take_key<'a>(&mut self, cell: &impl Fn(usize) -> Option<&'a [u8]>) -> Result<(), Stop> {
         let keys = &self.scan.keys;
         if keys.is_empty() {
             return Ok(());
@@ -298,13 +332,13 @@ impl Worker {
             Stop::from(Error::invalid_data(format!("{place}, row {}", self.seen), format!("the key {names} {reason}")))
         };
         let mut last = self.last.take().unwrap_or_default();
-        let same = last.len() == keys.len() && last.iter().enumerate().all(|(i, v)| raw(row, first + i) == Some(v));
+        let same = last.len() == keys.len() && last.iter().enumerate().all(|(i, v)| cell(first + i) == Some(v));
         if same {
             return Err(refuse("is there twice"));
         }
         last.resize(keys.len(), Vec::new());
         for (index, value) in last.iter_mut().enumerate() {
-            let Some(bytes) = raw(row, first + index) else { return Err(refuse("is null")) };
+            let Some(bytes) = cell(first + index) else { return Err(refuse("is null")) };
             value.clear();
             value.extend_from_slice(bytes);
         }
@@ -359,14 +393,14 @@ fn raw(row: &Row, index: usize) -> Option<&[u8]> {
 }
 
 /// A row as it is set aside: values between tabs, text as it is, others as hex behind `\x`, null as `\N`.
-fn spelt(row: &Row, columns: usize) -> String {
+fn spelt<'a>(columns: &[Column], cell: &impl Fn(usize) -> Option<&'a [u8]>) -> String {
     let mut text = String::new();
-    for index in 0..columns {
+    for (index, column) in columns.iter().enumerate() {
         if index > 0 {
             text.push('\t');
         }
-        let is_text = matches!(*row.columns()[index].type_(), Type::TEXT | Type::VARCHAR | Type::BPCHAR);
-        match raw(row, index) {
+        let is_text = matches!(column.type_, Type::TEXT | Type::VARCHAR | Type::BPCHAR);
+        match cell(index) {
             None => text.push_str("\\N"),
             Some(bytes) if is_text => text.push_str(&String::from_utf8_lossy(bytes)),
             Some(bytes) => {

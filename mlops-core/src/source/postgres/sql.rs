@@ -1,6 +1,6 @@
 //! The text that the server is asked with, and the values bound to it.
 
-use postgres::types::Type;
+use tokio_postgres::types::Type;
 
 use super::columns::EPOCH_MICROS;
 use super::kind::Kind;

@@ -1,7 +1,7 @@
 //! What the server says of a table or a query before rows are read.
 
-use postgres::Client;
-use postgres::types::Type;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
 
 use super::connect::{Failure, Server};
 use super::kind::Kind;
@@ -35,10 +35,11 @@ pub(super) struct Place {
 
 /// # Errors
 /// [`Error::NotFound`] when there is no such table.
-pub(super) fn locate(server: &Server, client: &mut Client, relation: &Relation) -> Result<Place, Failure> {
+pub(super) async fn locate(server: &Server, client: &Client, relation: &Relation) -> Result<Place, Failure> {
     let Some(name) = relation.quoted_table() else { return Ok(Place { oid: None }) };
     let row = client
         .query_one("SELECT pg_catalog.to_regclass($1::text)::pg_catalog.oid", &[&name])
+        .await
         .map_err(|e| server.judge(&e))?;
     match row.try_get::<_, Option<u32>>(0).map_err(|e| server.judge(&e))? {
         None => Err(not_found(server, relation).into()),
@@ -51,37 +52,37 @@ pub(super) fn not_found(server: &Server, relation: &Relation) -> Error {
 }
 
 /// Bytes of the rows of a table, as far as they are its own.
-pub(super) fn size_bytes(server: &Server, client: &mut Client, place: &Place) -> Result<Option<u64>, Failure> {
+pub(super) async fn size_bytes(server: &Server, client: &Client, place: &Place) -> Result<Option<u64>, Failure> {
     let Some(oid) = place.oid else { return Ok(None) };
-    let row = client.query_one("SELECT pg_catalog.pg_relation_size($1::pg_catalog.oid)", &[&oid]);
+    let row = client.query_one("SELECT pg_catalog.pg_relation_size($1::pg_catalog.oid)", &[&oid]).await;
     let size = row.and_then(|row| row.try_get::<_, Option<i64>>(0)).map_err(|e| server.judge(&e))?;
     Ok(size.and_then(|size| u64::try_from(size).ok()))
 }
 
 /// Asks for the columns, those named `wanted` or all.
-pub(super) fn describe(
+pub(super) async fn describe(
     server: &Server,
-    client: &mut Client,
+    client: &Client,
     relation: &Relation,
     wanted: Option<&[String]>,
 ) -> Result<Described, Failure> {
-    let judge = |e: postgres::Error| server.judge(&e);
-    let place = locate(server, client, relation)?;
-    let statement = client.prepare(&format!("SELECT * FROM {}", relation.from())).map_err(judge)?;
+    let judge = |e: tokio_postgres::Error| server.judge(&e);
+    let place = locate(server, client, relation).await?;
+    let statement = client.prepare(&format!("SELECT * FROM {}", relation.from())).await.map_err(judge)?;
     let mut not_null: Vec<String> = Vec::new();
     let mut primary_key: Vec<String> = Vec::new();
     let mut stored = false;
     if let Some(oid) = place.oid {
         let text = "SELECT attname::text FROM pg_catalog.pg_attribute \
                     WHERE attrelid = $1 AND attnum > 0 AND attnotnull AND NOT attisdropped";
-        not_null = texts(client.query(text, &[&oid]).map_err(judge)?);
+        not_null = texts(client.query(text, &[&oid]).await.map_err(judge)?);
         let text = "SELECT a.attname::text FROM pg_catalog.pg_index i \
                     CROSS JOIN LATERAL pg_catalog.unnest(i.indkey) WITH ORDINALITY AS k (number, place) \
                     JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number \
                     WHERE i.indrelid = $1 AND i.indisprimary AND k.place <= i.indnkeyatts ORDER BY k.place";
-        primary_key = texts(client.query(text, &[&oid]).map_err(judge)?);
+        primary_key = texts(client.query(text, &[&oid]).await.map_err(judge)?);
         let text = "SELECT relkind::text FROM pg_catalog.pg_class WHERE oid = $1 AND relkind IN ('r', 'p', 'm')";
-        stored = !client.query(text, &[&oid]).map_err(judge)?.is_empty();
+        stored = !client.query(text, &[&oid]).await.map_err(judge)?.is_empty();
     }
     let mut columns = Vec::with_capacity(statement.columns().len());
     for found in statement.columns() {
@@ -105,6 +106,6 @@ pub(super) fn describe(
     Ok(Described { columns, primary_key, stored })
 }
 
-fn texts(rows: Vec<postgres::Row>) -> Vec<String> {
+fn texts(rows: Vec<Row>) -> Vec<String> {
     rows.iter().filter_map(|row| row.try_get::<_, String>(0).ok()).collect()
 }

@@ -1,4 +1,5 @@
-//! A server on loopback that speaks as much of S3 as the client needs, and fails when it is told to.
+//! A server on loopback that speaks as much of S3, and so of Google's XML interface, as the clients need, and fails when it is
+//! told to.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -64,6 +65,24 @@ impl FakeS3 {
         let store = ObjectStore::builder("s3://bucket").endpoint(format!("http://{}", self.address)).region("r");
         store.credentials("some-id", "secret-word").retries(retries).timeout(Duration::from_secs(20)).build().unwrap()
     }
+
+    /// The same bucket, by the protocol of Google.
+    pub(super) fn google(&self) -> ObjectStore {
+        let key = r#"{"private_key":"","private_key_id":"","client_email":"","disable_oauth":true}"#;
+        let store = ObjectStore::builder("gs://bucket").endpoint(format!("http://{}", self.address)).retries(0);
+        store.option("google_service_account_key", key).build().unwrap()
+    }
+}
+
+/// A path without escapes.
+fn plain(path: &str) -> String {
+    let mut pieces = path.split('%');
+    let mut plain = pieces.next().unwrap().to_owned();
+    for piece in pieces {
+        plain.push(char::from(u8::from_str_radix(&piece[..2], 16).unwrap()));
+        plain.push_str(&piece[2..]);
+    }
+    plain
 }
 
 fn answer(stream: TcpStream, state: &Mutex<State>) {
@@ -106,6 +125,7 @@ fn respond(state: &mut State, line: &str, headers: &BTreeMap<String, String>, bo
     let mut words = line.split(' ');
     let (method, target) = (words.next().unwrap(), words.next().unwrap());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let path = &plain(path);
     match method {
         "PUT" if query.contains("partNumber") => {
             let number = query.split('&').find_map(|pair| pair.strip_prefix("partNumber="));
