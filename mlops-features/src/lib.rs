@@ -65,6 +65,7 @@ mod service;
 pub mod testkit;
 mod view;
 mod wait;
+pub mod window;
 
 pub use define::{DIMENSIONS_MAX, FeatureRef, Item, KeyType, ValueType};
 pub use entity::{Entity, EntityBuilder, KeyField};
