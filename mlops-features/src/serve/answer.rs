@@ -1,6 +1,6 @@
 //! From rows of a store to the columns of a plan: statuses and ages, then computed features over what was known.
 
-use arrow::array::{Array, ArrayRef, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, UInt32Array};
 use arrow::compute::take;
 use mlops_core::EventTime;
 
@@ -66,15 +66,7 @@ impl Answer {
     fn step(&self, step: &Step, brought: &[Brought], now: EventTime, rows: usize) -> Result<Computed> {
         let shared = step.inputs.iter().flatten().all(|origin| self.known(*origin, brought).1);
         let len = if shared { 1 } else { rows };
-        let input = |(input, origin): (&crate::transform::Input, &Option<Origin>)| match origin {
-            None => Ok(new_null_array(&input.value_type.data_type(), len)),
-            Some(origin) => {
-                let (array, alone) = self.known(*origin, brought);
-                if alone && !shared { repeat(array, len) } else { Ok(array.clone()) }
-            }
-        };
-        let inputs = step.view.inputs().iter().zip(&step.inputs).map(input).collect::<Result<Vec<_>>>()?;
-        let columns = step.view.run(inputs, &instants_of(&[now], len)?, &step.wanted)?;
+        let columns = step.run(|origin| self.known(origin, brought), &instants_of(&[now], len)?)?;
         let ages = step.wanted.iter().map(|feature| {
             let reads = step.view.reads(*feature).iter().filter_map(|input| step.inputs[*input]);
             self.oldest(reads, len)

@@ -7,6 +7,7 @@ mod plan;
 mod resolve;
 mod server;
 mod status;
+mod training;
 mod vectors;
 
 pub use self::hydrator::FeatureServiceHydrator;

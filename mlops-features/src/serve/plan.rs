@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::datatypes::{Field, Schema as ArrowSchema, SchemaRef};
 use mlops_core::schema::{Role, Sensitivity};
 use mlops_core::{Digest, Name};
 
+use super::answer::repeat;
 use super::resolve::Resolver;
 use crate::define::ValueType;
 use crate::entity::Entity;
 use crate::error::{Core, Error, Result};
 use crate::service::{FeatureService, ViewJoin};
-use crate::transform::OnDemandView;
+use crate::transform::{Input, OnDemandView};
 use crate::view::{FeatureView, annotate};
 
 /// A feature service with its views looked up, its computed features in order and its columns named: all that can go wrong
@@ -85,6 +86,27 @@ pub(super) struct Step {
     pub(super) wanted: Vec<usize>,
     /// Per input of the view; none where no wanted feature reads it.
     pub(super) inputs: Vec<Option<Origin>>,
+}
+
+impl Step {
+    /// The wanted features, one row per instant. `source` gives the column of an input, and whether it has one value for
+    /// all rows.
+    pub(super) fn run<'a>(
+        &self,
+        source: impl Fn(Origin) -> (&'a ArrayRef, bool),
+        instants: &ArrayRef,
+    ) -> Result<Vec<ArrayRef>> {
+        let rows = instants.len();
+        let input = |(input, origin): (&Input, &Option<Origin>)| match origin {
+            None => Ok(new_null_array(&input.value_type.data_type(), rows)),
+            Some(origin) => match source(*origin) {
+                (array, true) => repeat(array, rows),
+                (array, false) => Ok(array.clone()),
+            },
+        };
+        let inputs = self.view.inputs().iter().zip(&self.inputs).map(input).collect::<Result<Vec<_>>>()?;
+        self.view.run(inputs, instants, &self.wanted)
+    }
 }
 
 /// Where a column comes from.
