@@ -63,6 +63,7 @@ mod serve;
 mod service;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+mod transform;
 mod view;
 mod wait;
 pub mod window;
@@ -77,6 +78,10 @@ pub use materialize::{
 };
 pub use origin::{BatchOrigin, StreamOrigin};
 pub use policy::StatusPolicy;
-pub use serve::{FeatureServer, FeatureServiceHydrator, FeatureVectors, ServingPlan, Status, StatusCounts};
+pub use serve::{
+    FeatureServer, FeatureServiceHydrator, FeatureVectors, Reader, Request, ServiceMetrics, ServingPlan, Status,
+    StatusCounts,
+};
 pub use service::{FeatureService, FeatureServiceBuilder, ViewJoin, ViewUse};
+pub use transform::{DerivedFeature, Input, InputSource, OnDemandView, OnDemandViewBuilder};
 pub use view::{FEATURES_MAX, FeatureView, FeatureViewBuilder};

@@ -122,7 +122,7 @@ pub fn as_of_join(spine: &Dataset, views: &[(ViewJoin, Dataset)], options: &AsOf
 }
 
 /// The column with the instants of entity rows.
-fn time_column(schema: &Schema, options: &AsOfOptions) -> Result<String> {
+pub(crate) fn time_column(schema: &Schema, options: &AsOfOptions) -> Result<String> {
     if let Some(column) = &options.event_time {
         schema.index_of(column)?;
         return Ok(column.clone());
