@@ -175,3 +175,53 @@ fn canonical(value: &Value, out: &mut Vec<u8>) {
         scalar => out.extend_from_slice(scalar.to_string().as_bytes()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<(u64, Value)> {
+        open("note", text.as_bytes(), 1..=3, DOCUMENT_BYTES_MAX)
+    }
+
+    #[test]
+    fn a_document_that_was_laid_out_anew_is_read() {
+        let content = json!({"b": [1, 1.5, null, "\u{0}ồ"], "a": {"z": true, "y": 5e-324}});
+        let text = seal("note", 3, &content, DOCUMENT_BYTES_MAX).unwrap();
+        let anew = serde_json::from_str::<Value>(&text).unwrap().to_string();
+        assert_ne!(anew, text);
+        assert_eq!(read(&anew).unwrap(), (3, content.clone()));
+        assert_eq!(read(&text).unwrap(), (3, content));
+    }
+
+    #[test]
+    fn what_is_not_as_it_was_written_is_corrupt_and_a_later_format_is_told() {
+        let text = seal("note", 3, &json!({"a": 1}), DOCUMENT_BYTES_MAX).unwrap();
+        for bad in ["", "[]", "{\"format\": 3, \"a\": 1}", &text.replace(": 1", ": 2"), &text[..text.len() - 3]] {
+            assert!(matches!(read(bad), Err(Error::Corrupt { .. })), "{bad}");
+        }
+        let later = read(&text.replace("\"format\": 3", "\"format\": 4")).unwrap_err();
+        assert!(matches!(later, Error::InvalidData { .. }), "{later}");
+    }
+
+    #[test]
+    fn documents_are_as_long_as_they_may_be() {
+        let content = json!({"a": "x".repeat(1_000)});
+        assert!(matches!(seal("note", 1, &content, 1_000), Err(Error::Invalid { .. })));
+        let text = seal("note", 1, &content, 2_000).unwrap();
+        assert!(matches!(open::<Value>("note", text.as_bytes(), 1..=1, 1_000), Err(Error::Corrupt { .. })));
+    }
+
+    #[test]
+    fn a_folder_of_another_store_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        open_folder(folder.path(), "a.json", "owl nest", 1).unwrap();
+        open_folder(folder.path(), "a.json", "owl nest", 1).unwrap();
+        let other = open_folder(folder.path(), "a.json", "ox stable", 1).unwrap_err().to_string();
+        assert!(other.contains("not the marker of an ox stable"), "{other}");
+        assert!(matches!(open_folder(folder.path(), "a.json", "owl nest", 2), Err(Error::InvalidData { .. })));
+        assert!(matches!(open_folder(folder.path(), "b.json", "owl nest", 1), Err(Error::InvalidData { .. })));
+    }
+}
