@@ -47,6 +47,12 @@ pub enum Error {
         /// Those whose row is older than the ttl.
         outside_max_age: usize,
     },
+    /// A name that is applied would mean another thing: give the new definition the next version of it.
+    #[error("this would break what is served: {}", changes.join("; "))]
+    Breaking {
+        /// What breaks, each with its reason and the name that the new definition may have.
+        changes: Vec<String>,
+    },
 }
 
 impl From<arrow::error::ArrowError> for Error {
@@ -63,6 +69,9 @@ impl From<Error> for mlops_core::Error {
                 Self::schema(column, "one origin", format!("{first} and {second}"))
             }
             Error::NoValidRow { view, .. } => Self::not_found("valid row of every key in view", view),
+            Error::Breaking { changes } => {
+                Self::Rejected { what: "change of what is served".to_owned(), failed: changes }
+            }
             Error::Changed { view, what, stored, declared } => Self::schema(format!("{view}:{what}"), declared, stored),
         }
     }

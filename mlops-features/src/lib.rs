@@ -50,6 +50,7 @@
 
 mod columns;
 mod define;
+pub mod definitions;
 mod entity;
 mod error;
 mod feature;
@@ -58,12 +59,15 @@ mod materialize;
 pub mod offline;
 pub mod online;
 mod origin;
+#[cfg(feature = "polars")]
+mod polars;
 mod policy;
 mod serve;
 mod service;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod transform;
+mod version;
 mod view;
 mod wait;
 pub mod window;
@@ -77,6 +81,8 @@ pub use materialize::{
     MaterializeOptions, MaterializeOptionsBuilder, MaterializeReport, MaterializeStep, Range, materialize,
 };
 pub use origin::{BatchOrigin, StreamOrigin};
+#[cfg(feature = "polars")]
+pub use polars::PolarsView;
 pub use policy::StatusPolicy;
 pub use serve::{
     FeatureServer, FeatureServiceHydrator, FeatureVectors, Reader, Request, ServiceMetrics, ServingPlan, Status,
@@ -84,4 +90,5 @@ pub use serve::{
 };
 pub use service::{FeatureService, FeatureServiceBuilder, ViewJoin, ViewUse};
 pub use transform::{DerivedFeature, Input, InputSource, OnDemandView, OnDemandViewBuilder};
+pub use version::family_and_version;
 pub use view::{FEATURES_MAX, FeatureView, FeatureViewBuilder};

@@ -272,6 +272,14 @@ impl FeatureView {
         self.0.form.batch.as_ref()
     }
 
+    /// The same view, whose history is read from `origin`.
+    ///
+    /// # Errors
+    /// `Core(Invalid)` for an origin that no view can have.
+    pub fn with_batch(&self, origin: BatchOrigin) -> Result<Self> {
+        ViewForm { batch: Some(origin), ..self.0.form.clone() }.try_into()
+    }
+
     /// Where rows come from as things happen, if they do.
     pub fn stream(&self) -> Option<&StreamOrigin> {
         self.0.form.stream.as_ref()

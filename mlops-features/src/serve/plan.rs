@@ -12,6 +12,7 @@ use mlops_core::{Digest, Name};
 use super::answer::repeat;
 use super::resolve::Resolver;
 use crate::define::ValueType;
+use crate::definitions::{AnyView, service_fingerprint};
 use crate::entity::Entity;
 use crate::error::{Core, Error, Result};
 use crate::service::{FeatureService, ViewJoin};
@@ -158,9 +159,9 @@ impl ServingPlan {
         let (opened, steps, columns) = resolver.finish();
         let mut keys: Vec<KeyColumns> = Vec::new();
         let reads = opened.into_iter().map(|join| Read::new(join, &mut keys)).collect::<Result<Vec<_>>>()?;
-        let mut told = vec![Digest::of_json(&(service.name(), service.views(), service.full_names()))?];
-        told.extend(reads.iter().map(|read| read.join.view().fingerprint()));
-        told.extend(steps.iter().map(|step| step.view.fingerprint()));
+        let stored = |name: &Name| views.iter().find(|view| view.name() == name).map(AnyView::Stored);
+        let computed = |name: &Name| on_demand.iter().find(|view| view.name() == name).map(AnyView::OnDemand);
+        let fingerprint = service_fingerprint(service, |name| stored(name).or_else(|| computed(name)))?;
         let width = reads.iter().map(|read| read.defaults.len()).sum::<usize>()
             + steps.iter().map(|step| step.wanted.len()).sum::<usize>();
         Ok(Self(Arc::new(Plan {
@@ -174,8 +175,17 @@ impl ServingPlan {
             outputs: outputs.into_iter().map(|output| output.origin).collect(),
             schema: Arc::new(ArrowSchema::new(fields)),
             sensitivity,
-            fingerprint: Digest::of_parts(told.iter().map(|digest| digest.as_bytes().as_slice())),
+            fingerprint,
         })))
+    }
+
+    /// The same plan under the digest of its definitions, which know more of a view than its rows tell: how its values were
+    /// aggregated.
+    pub(crate) fn with_fingerprint(mut self, fingerprint: Digest) -> Self {
+        if let Some(plan) = Arc::get_mut(&mut self.0) {
+            plan.fingerprint = fingerprint;
+        }
+        self
     }
 
     pub(super) fn plan(&self) -> &Plan {
@@ -198,7 +208,7 @@ impl ServingPlan {
         &self.0.schema
     }
 
-    /// Digest of the service and of all that is read and computed: equal digests give equal columns.
+    /// Digest of all that shapes what the service gives; see [`ServiceVersion`](crate::definitions::ServiceVersion).
     pub fn fingerprint(&self) -> Digest {
         self.0.fingerprint
     }
