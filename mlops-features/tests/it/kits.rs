@@ -7,7 +7,7 @@ use mlops_features::online::{MemoryStore, RedbStore};
 use mlops_features::testkit::{Faults, FlakyOfflineStore, FlakyOnlineStore, block_on, offline_store, online_store};
 
 /// Makes a fresh path each time it is called.
-fn paths(folder: &tempfile::TempDir) -> impl Fn() -> std::path::PathBuf {
+pub(crate) fn paths(folder: &tempfile::TempDir) -> impl Fn() -> std::path::PathBuf {
     let (folder, next) = (folder.path().to_owned(), AtomicU64::new(0));
     move || folder.join(next.fetch_add(1, Ordering::Relaxed).to_string())
 }
