@@ -229,7 +229,7 @@ fn effect(kind: Kind, steps: &[Step<'_>], before: &Value, after: &Value) -> Effe
         | (Kind::WindowView, [Member("lateness_us" | "events_max")]) => Effect::Compatible,
         (Kind::View | Kind::OnDemandView, [Member("features"), Named(_)])
         | (Kind::WindowView, [Member("aggregates" | "columns"), Named(_)])
-        | (Kind::View, [Member("batch" | "stream")]) => added(),
+        | (Kind::View | Kind::WindowView, [Member("batch" | "stream")]) => added(),
         // An expression that read it has changed, too, and that is told.
         (Kind::OnDemandView, [Member("inputs"), Named(_)]) => Effect::Compatible,
         _ => Effect::Breaking,
@@ -319,8 +319,9 @@ mod tests {
         after["events_max"] = json!(20);
         after["aggregates"].as_array_mut().unwrap().push(json!({"name": "n", "op": "count"}));
         after["columns"].as_array_mut().unwrap().push(json!({"name": "y", "type": "int64"}));
-        let expected = ["aggregates[n]", "columns[y]", "events_max", "lateness_us"].map(|p| (p, Effect::Compatible));
-        check(Kind::WindowView, &window, &after, &expected);
+        after["stream"] = json!({"kind": "stream", "name": "orders"});
+        let expected = ["aggregates[n]", "columns[y]", "events_max", "lateness_us", "stream"];
+        check(Kind::WindowView, &window, &after, &expected.map(|path| (path, Effect::Compatible)));
         let mut other = window.clone();
         other["aggregates"][0]["op"] = json!("mean");
         check(Kind::WindowView, &window, &other, &[("aggregates[x_sum].op", Effect::Breaking)]);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
 use mlops_core::Name;
-use mlops_core::catalog::{Catalog, Lineage, Trace, mermaid_text};
+use mlops_core::catalog::{Catalog, DRAWN_EDGES_MAX, DRAWN_NODES_MAX, Lineage, Trace, mermaid_text};
 use serde::{Deserialize, Serialize};
 
 use super::definition::Definition;
@@ -108,14 +108,8 @@ impl DefinitionLineage {
         let mut lineage = Self::default();
         for definition in definitions.all() {
             match definition {
-                Definition::View(view) => {
-                    let node = lineage.node(Node::View(view.name().clone()));
-                    let sources = view.batch().cloned().map(Node::Batch).into_iter();
-                    for source in sources.chain(view.stream().cloned().map(Node::Stream)) {
-                        lineage.edge(source, node.clone(), None);
-                    }
-                }
-                Definition::WindowView(view) => drop(lineage.node(Node::View(view.name().clone()))),
+                Definition::View(view) => lineage.add_stored(view.name(), view.batch(), view.stream()),
+                Definition::WindowView(view) => lineage.add_stored(view.name(), view.batch(), view.stream()),
                 Definition::OnDemandView(view) => lineage.add_computed(view),
                 Definition::Service(service) => lineage.add_service(definitions, service)?,
                 Definition::Entity(_) => {}
@@ -136,6 +130,14 @@ impl DefinitionLineage {
     fn edge(&mut self, from: Node, to: Node, feature: Option<Name>) {
         self.nodes.extend([from.clone(), to.clone()]);
         self.edges.entry((from, to)).or_default().extend(feature);
+    }
+
+    fn add_stored(&mut self, view: &Name, batch: Option<&BatchOrigin>, stream: Option<&StreamOrigin>) {
+        let node = self.node(Node::View(view.clone()));
+        let sources = batch.cloned().map(Node::Batch).into_iter().chain(stream.cloned().map(Node::Stream));
+        for source in sources {
+            self.edge(source, node.clone(), None);
+        }
     }
 
     fn add_computed(&mut self, view: &OnDemandView) {
@@ -273,9 +275,11 @@ impl DefinitionLineage {
         Ok(traces)
     }
 
-    /// A Mermaid flow chart, from sources to models.
+    /// A Mermaid flow chart, from sources to models: at most [`DRAWN_NODES_MAX`] places and [`DRAWN_EDGES_MAX`] edges between
+    /// them, and a note where there are more.
     pub fn to_mermaid(&self) -> String {
-        let places: BTreeMap<&Node, usize> = self.nodes.iter().enumerate().map(|(at, node)| (node, at)).collect();
+        let drawn = self.nodes.iter().take(DRAWN_NODES_MAX).enumerate();
+        let places: BTreeMap<&Node, usize> = drawn.map(|(at, node)| (node, at)).collect();
         let mut text = "flowchart LR\n".to_owned();
         for (node, at) in &places {
             let label = mermaid_text(&node.to_string());
@@ -287,13 +291,20 @@ impl DefinitionLineage {
             };
             let _ = writeln!(text, "    n{at}{open}\"{label}\"{close}");
         }
-        for ((from, to), features) in &self.edges {
-            let (from, to) = (places[from], places[to]);
-            let words: Vec<&str> = features.iter().map(Name::as_str).collect();
+        let inside = self.edges.iter().filter_map(|((from, to), features)| {
+            Some((places.get(from)?, places.get(to)?, features.iter().map(Name::as_str).collect::<Vec<_>>()))
+        });
+        let mut edges = 0;
+        for (from, to, words) in inside.take(DRAWN_EDGES_MAX) {
+            edges += 1;
             let _ = match words.as_slice() {
                 [] => writeln!(text, "    n{from} --> n{to}"),
                 words => writeln!(text, "    n{from} -->|\"{}\"| n{to}", mermaid_text(&words.join(" "))),
             };
+        }
+        let (nodes, edges) = (self.nodes.len() - places.len(), self.edges.len() - edges);
+        if nodes + edges > 0 {
+            let _ = writeln!(text, "    note[\"{nodes} places and {edges} edges more are not drawn\"]");
         }
         text
     }

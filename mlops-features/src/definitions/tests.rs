@@ -40,6 +40,7 @@ fn service(text: &str, features: &[&str]) -> FeatureService {
 fn orders() -> WindowView {
     let day = TimeWindow::exact(Duration::from_secs(86_400));
     let view = WindowView::builder("orders", entity("customer")).column("amount", ValueType::Float64);
+    let view = view.stream(StreamOrigin::stream("orders").unwrap());
     view.aggregates("amount", [Op::Sum, Op::Mean], [day]).build().unwrap()
 }
 
@@ -266,6 +267,7 @@ fn a_break_is_refused_and_told() {
 fn orders_with_hours() -> WindowView {
     let hour = TimeWindow::exact(Duration::from_secs(3_600));
     let view = WindowView::builder("orders", entity("customer")).column("amount", ValueType::Float64);
+    let view = view.stream(StreamOrigin::stream("orders").unwrap());
     let view = view.named("amount_sum_1d", "amount", Op::Sum, hour);
     view.named("amount_mean_1d", "amount", Op::Mean, hour).build().unwrap()
 }
@@ -378,6 +380,8 @@ fn lineage_leads_both_ways() {
     let fed = lineage.downstream(&Node::View(name("orders"))).unwrap();
     let expected = [Node::View(name("orders")), Node::Service(name("ranker")), model.clone()];
     assert_eq!(fed.nodes().iter().cloned().collect::<Vec<_>>(), expected);
+    let stream = Node::Stream(StreamOrigin::stream("orders").unwrap());
+    assert_eq!(lineage.downstream(&stream).unwrap().nodes().len(), 4);
     let chart = from.to_mermaid();
     assert!(chart.starts_with("flowchart LR\n") && !chart.contains("7\"]"), "{chart}");
     assert_eq!(chart.matches("-->").count(), lineage.edges().count());
@@ -390,6 +394,15 @@ fn lineage_leads_both_ways() {
     let unread = lineage.users_of(&"first:budget_left".parse().unwrap()).unwrap();
     assert_eq!(unread, [], "`second` reads another feature of `first`");
     assert!(lineage.users_of(&"gone:ctr".parse().unwrap()).is_err());
+}
+
+#[test]
+fn a_chart_is_bounded_and_says_what_is_left_out() {
+    let views = (0..400).map(|at| view(&format!("v{at}")));
+    let many = views.fold(Definitions::builder(), DefinitionsBuilder::add).build().unwrap();
+    let chart = DefinitionLineage::of(&many, &[]).unwrap().to_mermaid();
+    assert_eq!(chart.lines().count(), 302);
+    assert!(chart.ends_with("note[\"100 places and 0 edges more are not drawn\"]\n"), "{chart}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::value::Kind;
 use crate::define::ValueType;
 use crate::entity::Entity;
 use crate::error::{Core, Error, Result};
+use crate::origin::{BatchOrigin, StreamOrigin};
 use crate::view::{FEATURES_MAX, FeatureView};
 
 /// Raw events that a state may hold where nothing was said.
@@ -120,6 +121,10 @@ struct WindowForm {
     lateness_us: u64,
     #[serde(default = "events_default")]
     events_max: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    batch: Option<BatchOrigin>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stream: Option<StreamOrigin>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     tags: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -185,7 +190,8 @@ impl WindowForm {
 impl TryFrom<WindowForm> for WindowView {
     type Error = Error;
 
-    fn try_from(form: WindowForm) -> Result<Self> {
+    fn try_from(mut form: WindowForm) -> Result<Self> {
+        form.batch = form.batch.map(BatchOrigin::checked).transpose()?;
         if form.aggregates.is_empty() || form.aggregates.len() > FEATURES_MAX {
             return Err(Core::invalid("aggregates", form.aggregates.len(), "1 to 65536").into());
         }
@@ -224,6 +230,8 @@ impl WindowView {
             event_id: None,
             lateness: Duration::ZERO,
             events_max: EVENTS_DEFAULT,
+            batch: None,
+            stream: None,
             tags: BTreeMap::new(),
             owner: String::new(),
             description: String::new(),
@@ -268,6 +276,16 @@ impl WindowView {
     /// Most raw events, and ids of events, that the state of one key may hold.
     pub fn events_max(&self) -> usize {
         self.0.form.events_max as usize
+    }
+
+    /// Where the history of its events is read from, if a definition says it.
+    pub fn batch(&self) -> Option<&BatchOrigin> {
+        self.0.form.batch.as_ref()
+    }
+
+    /// Where events come from as they happen, if they do.
+    pub fn stream(&self) -> Option<&StreamOrigin> {
+        self.0.form.stream.as_ref()
     }
 
     /// Labels, by key.
@@ -331,6 +349,8 @@ pub struct WindowViewBuilder {
     event_id: Option<String>,
     lateness: Duration,
     events_max: u32,
+    batch: Option<BatchOrigin>,
+    stream: Option<StreamOrigin>,
     tags: BTreeMap<String, String>,
     owner: String,
     description: String,
@@ -405,6 +425,18 @@ impl WindowViewBuilder {
         self
     }
 
+    /// Where the history of events is read from. Default: the host brings it.
+    pub fn batch(mut self, origin: BatchOrigin) -> Self {
+        self.batch = Some(origin);
+        self
+    }
+
+    /// Where events come from as they happen. Default nowhere.
+    pub fn stream(mut self, origin: StreamOrigin) -> Self {
+        self.stream = Some(origin);
+        self
+    }
+
     /// Adds a label.
     pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.tags.insert(key.into(), value.into());
@@ -447,6 +479,8 @@ impl WindowViewBuilder {
             event_id: self.event_id.map(Name::new).transpose()?,
             lateness_us: u64::try_from(self.lateness.as_micros()).unwrap_or(u64::MAX),
             events_max: self.events_max,
+            batch: self.batch,
+            stream: self.stream,
             tags: self.tags,
             owner: self.owner,
             description: self.description,
