@@ -5,7 +5,8 @@
 //! known at its instant and reports what matched, expired, lay in the future or would have leaked.
 //! [`materialize()`] brings the latest rows to an [`OnlineStore`](online::OnlineStore), from which a [`FeatureServer`]
 //! answers requests with a status and an age per value. A [`FeatureService`] names what one model is fed with, and both
-//! sides read the same definition.
+//! sides read the same definition. A team keeps all of these as [`definitions`]: checked together, planned, applied, and
+//! traced from source to model.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! What an apply would do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use mlops_core::Name;
@@ -156,18 +156,18 @@ const VIEWS: [Kind; 3] = [Kind::View, Kind::WindowView, Kind::OnDemandView];
 
 /// The other kind of view that has this name in `definitions`.
 fn other_kind(definitions: &Definitions, kind: Kind, name: &Name) -> Option<Kind> {
-    let others = VIEWS.into_iter().filter(|other| VIEWS.contains(&kind) && *other != kind);
-    others.into_iter().find(|other| definitions.get(*other, name.as_str()).is_ok())
+    let is_other = |other: &Kind| VIEWS.contains(&kind) && *other != kind;
+    VIEWS.into_iter().filter(is_other).find(|other| definitions.get(*other, name.as_str()).is_ok())
 }
 
 /// What becomes of one definition that is wanted; none where it stays as it is.
 fn change(stored: &Deployment, wanted: &Definitions, kind: Kind, name: &Name, document: &Value) -> Option<Change> {
     let present = stored.definitions.documents().get(&(kind, name.clone()));
     let other = other_kind(&stored.definitions, kind, name);
-    let retired =
-        || VIEWS.into_iter().filter(|_| VIEWS.contains(&kind)).find(|k| stored.retired_form(*k, name).is_some());
-    let other = other.or_else(|| retired().filter(|retired| *retired != kind));
-    let is_there = present.is_some() || other_kind(&stored.definitions, kind, name).is_some();
+    let is_there = present.is_some() || other.is_some();
+    let was_other =
+        |other: &Kind| VIEWS.contains(&kind) && *other != kind && stored.retired_form(*other, name).is_some();
+    let other = other.or_else(|| VIEWS.into_iter().find(was_other));
     let fields = match (other, present.or_else(|| stored.retired_form(kind, name))) {
         (Some(other), None) => vec![FieldChange {
             path: "kind".to_owned(),
@@ -202,8 +202,9 @@ fn changed_columns(stored: &Deployment, wanted: &Definitions, name: &Name) -> Op
     };
     let (old, new) = (columns(&stored.definitions), columns(wanted));
     let (Some(old), Some(new)) = (old, new) else { return Some("it was another one before it was retired".to_owned()) };
-    let more = new.iter().filter(|column| !old.contains(column)).map(|(name, _)| format!("+{name}"));
-    let less = old.iter().filter(|column| !new.contains(column)).map(|(name, _)| format!("-{name}"));
+    let (olds, news): (HashSet<_>, HashSet<_>) = (old.iter().collect(), new.iter().collect());
+    let more = new.iter().filter(|column| !olds.contains(column)).map(|(name, _)| format!("+{name}"));
+    let less = old.iter().filter(|column| !news.contains(column)).map(|(name, _)| format!("-{name}"));
     let listed: Vec<String> = more.chain(less).take(20).collect();
     Some(match listed.as_slice() {
         [] if old == new => "columns of the same names and types have other values".to_owned(),
