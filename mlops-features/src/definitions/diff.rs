@@ -215,23 +215,22 @@ fn effect(kind: Kind, steps: &[Step<'_>], before: &Value, after: &Value) -> Effe
     use Step::{Member, Named, Order};
     let added = || if before.is_null() { Effect::Compatible } else { Effect::Breaking };
     match (kind, steps) {
-        (_, [Member("description" | "owner" | "tags"), ..]) => Effect::Described,
-        (Kind::View, [Member("features"), Named(_), Member("description")]) => Effect::Described,
+        (_, [Member("description" | "owner" | "tags"), ..])
+        | (Kind::View, [Member("features"), Named(_), Member("description")]) => Effect::Described,
         (Kind::View | Kind::OnDemandView, [Member("features"), Named(_), Member("sensitivity")])
         | (Kind::WindowView, [Member("columns"), Named(_), Member("sensitivity")]) => {
             let raised = sensitivity(Some(after)) > sensitivity(Some(before));
             if raised { Effect::Compatible } else { Effect::Breaking }
         }
-        (Kind::View | Kind::OnDemandView, [Member("features"), Order])
-        | (Kind::WindowView, [Member("aggregates" | "columns"), Order])
-        | (Kind::OnDemandView, [Member("inputs"), Order])
-        | (Kind::View, [Member("freshness_us")])
-        | (Kind::WindowView, [Member("lateness_us" | "events_max")]) => Effect::Compatible,
-        (Kind::View | Kind::OnDemandView, [Member("features"), Named(_)])
-        | (Kind::WindowView, [Member("aggregates" | "columns"), Named(_)])
-        | (Kind::View | Kind::WindowView, [Member("batch" | "stream")]) => added(),
-        // An expression that read it has changed, too, and that is told.
-        (Kind::OnDemandView, [Member("inputs"), Named(_)]) => Effect::Compatible,
+        (Kind::View, [Member("features"), Named(_)] | [Member("batch" | "stream")])
+        | (Kind::OnDemandView, [Member("features"), Named(_)])
+        | (Kind::WindowView, [Member("aggregates" | "columns"), Named(_)] | [Member("batch" | "stream")]) => added(),
+        // Where an input is gone that was read, an expression has changed, too, and that is told.
+        (Kind::View, [Member("features"), Order] | [Member("freshness_us")])
+        | (Kind::OnDemandView, [Member("features"), Order] | [Member("inputs"), Order | Named(_)])
+        | (Kind::WindowView, [Member("aggregates" | "columns"), Order] | [Member("lateness_us" | "events_max")]) => {
+            Effect::Compatible
+        }
         _ => Effect::Breaking,
     }
 }

@@ -32,7 +32,7 @@ pub(super) const CHAIN_MAX: usize = 64;
 ///     let customer = Entity::builder("customer").key("customer_id", KeyType::Int64).build()?;
 ///     let clicks = FeatureView::builder("clicks", customer).feature("ctr", ValueType::Float64).owner(owner).build()?;
 ///     let ranker = FeatureService::builder("ranker.v2").feature("clicks:ctr").build()?;
-///     Definitions::builder().add(clicks).add(ranker).build()
+///     Definitions::builder().with(clicks).with(ranker).build()
 /// };
 /// let trained_on = define("growth")?.service_version("ranker.v2")?;
 /// let served = define("search")?.service_version("ranker.v2")?;

@@ -46,7 +46,7 @@ impl TryFrom<Form> for Definitions {
         for (at, value) in form.entities.into_iter().enumerate() {
             let entity: Entity = read(Kind::Entity, at, value.clone())?;
             entities.push((entity.name().clone(), value));
-            builder = builder.add(entity);
+            builder = builder.with(entity);
         }
         entities.sort_by(|a, b| a.0.cmp(&b.0));
         let lists = [
@@ -73,7 +73,7 @@ fn add(builder: DefinitionsBuilder, kind: Kind, at: usize, value: Value) -> Resu
         Kind::OnDemandView => Definition::OnDemandView(read(kind, at, value)?),
         Kind::Service => Definition::Service(read(kind, at, value)?),
     };
-    Ok(builder.add(definition))
+    Ok(builder.with(definition))
 }
 
 /// What the `at`-th definition of its kind is called in errors.

@@ -82,7 +82,7 @@ enum Way {
 /// let clicks = FeatureView::builder("clicks", customer).feature("ctr", ValueType::Float64);
 /// let clicks = clicks.stream(StreamOrigin::push("clicks")?).build()?;
 /// let ranker = FeatureService::builder("ranker").feature("clicks:ctr").build()?;
-/// let definitions = Definitions::builder().add(clicks).add(ranker).build()?;
+/// let definitions = Definitions::builder().with(clicks).with(ranker).build()?;
 ///
 /// let lineage = DefinitionLineage::of(&definitions, &[])?;
 /// let from = lineage.upstream(&Node::Service(Name::new("ranker")?))?;

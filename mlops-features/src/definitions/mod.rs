@@ -22,8 +22,8 @@
 //! };
 //! let ranker = |name: &str, feature: &str| FeatureService::builder(name).feature(feature).build();
 //! let first = Definitions::builder()
-//!     .add(clicks("clicks", StatusPolicy::Null)?)
-//!     .add(ranker("ranker", "clicks:ctr")?)
+//!     .with(clicks("clicks", StatusPolicy::Null)?)
+//!     .with(ranker("ranker", "clicks:ctr")?)
 //!     .build()?;
 //!
 //! let folder = tempfile::tempdir()?;
@@ -38,16 +38,16 @@
 //!
 //! // Its features do not change under it …
 //! let other = Definitions::builder()
-//!     .add(clicks("clicks", StatusPolicy::Stale)?)
-//!     .add(ranker("ranker", "clicks:ctr")?)
+//!     .with(clicks("clicks", StatusPolicy::Stale)?)
+//!     .with(ranker("ranker", "clicks:ctr")?)
 //!     .build()?;
 //! assert!(matches!(store.apply_now(&other), Err(Error::Breaking { .. })));
 //! // … but get a new version beside it.
 //! let both = Definitions::builder()
-//!     .add(clicks("clicks", StatusPolicy::Null)?)
-//!     .add(ranker("ranker", "clicks:ctr")?)
-//!     .add(clicks("clicks.v2", StatusPolicy::Stale)?)
-//!     .add(ranker("ranker.v2", "clicks.v2:ctr")?)
+//!     .with(clicks("clicks", StatusPolicy::Null)?)
+//!     .with(ranker("ranker", "clicks:ctr")?)
+//!     .with(clicks("clicks.v2", StatusPolicy::Stale)?)
+//!     .with(ranker("ranker.v2", "clicks.v2:ctr")?)
 //!     .build()?;
 //! store.apply_now(&both)?;
 //!

@@ -59,7 +59,7 @@ pub struct Change {
 /// let define = |days: u64| {
 ///     let customer = Entity::builder("customer").key("customer_id", KeyType::Int64).build()?;
 ///     let clicks = FeatureView::builder("clicks", customer).feature("ctr", ValueType::Float64);
-///     Definitions::builder().add(clicks.ttl(Duration::from_secs(days * 86_400)).build()?).build()
+///     Definitions::builder().with(clicks.ttl(Duration::from_secs(days * 86_400)).build()?).build()
 /// };
 /// let store = MemoryDefinitions::new();
 /// store.apply_now(&define(7)?)?;

@@ -22,7 +22,7 @@ use crate::service::ViewUse;
 ///
 /// let customer = Entity::builder("customer").key("customer_id", KeyType::Int64).build()?;
 /// let clicks = FeatureView::builder("clicks", customer).feature("ctr_7d", ValueType::Float64).tag("tier", "gold").build()?;
-/// let definitions = Definitions::builder().add(clicks).build()?;
+/// let definitions = Definitions::builder().with(clicks).build()?;
 /// let hits = definitions.search(&DefinitionQuery::new("ctr")?.entity("customer").tag("tier", "gold"));
 /// assert_eq!(hits[0].name.as_str(), "clicks");
 /// # Ok::<(), mlops_features::Error>(())

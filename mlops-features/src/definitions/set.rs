@@ -247,7 +247,7 @@ pub struct DefinitionsBuilder {
 
 impl DefinitionsBuilder {
     /// Adds one. The entity of a view comes along.
-    pub fn add(mut self, definition: impl Into<Definition>) -> Self {
+    pub fn with(mut self, definition: impl Into<Definition>) -> Self {
         self.all.push(definition.into());
         self
     }

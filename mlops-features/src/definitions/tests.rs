@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::define::{KeyType, ValueType};
 use crate::entity::Entity;
-use crate::error::{Core, Error, Result};
+use crate::error::{Core, Error};
 use crate::feature::Feature;
 use crate::origin::{BatchOrigin, StreamOrigin};
 use crate::policy::StatusPolicy;
@@ -38,7 +38,7 @@ fn service(text: &str, features: &[&str]) -> FeatureService {
 }
 
 fn orders() -> WindowView {
-    let day = TimeWindow::exact(Duration::from_secs(86_400));
+    let day = TimeWindow::exact(Duration::from_hours(24));
     let view = WindowView::builder("orders", entity("customer")).column("amount", ValueType::Float64);
     let view = view.stream(StreamOrigin::stream("orders").unwrap());
     view.aggregates("amount", [Op::Sum, Op::Mean], [day]).build().unwrap()
@@ -61,11 +61,11 @@ fn world() -> Definitions {
         .build()
         .unwrap();
     Definitions::builder()
-        .add(clicks)
-        .add(orders())
-        .add(computed("first", "clicks:ctr"))
-        .add(computed("second", "first:share"))
-        .add(service("ranker", &["clicks:ctr", "orders:amount_sum_1d", "second:share"]))
+        .with(clicks)
+        .with(orders())
+        .with(computed("first", "clicks:ctr"))
+        .with(computed("second", "first:share"))
+        .with(service("ranker", &["clicks:ctr", "orders:amount_sum_1d", "second:share"]))
         .build()
         .unwrap()
 }
@@ -81,33 +81,33 @@ fn refuses(builder: DefinitionsBuilder, words: &[&str]) {
 #[test]
 fn what_does_not_fit_is_refused_by_name() {
     let set = Definitions::builder;
-    let base = || set().add(view("clicks"));
-    refuses(base().add(view("clicks")), &["view `clicks` already exists"]);
-    refuses(base().add(computed("clicks", "clicks:ctr")), &["view `clicks` already exists"]);
-    refuses(set().add(entity("user")).add(entity("user")), &["entity `user` already exists"]);
+    let base = || set().with(view("clicks"));
+    refuses(base().with(view("clicks")), &["view `clicks` already exists"]);
+    refuses(base().with(computed("clicks", "clicks:ctr")), &["view `clicks` already exists"]);
+    refuses(set().with(entity("user")).with(entity("user")), &["entity `user` already exists"]);
     let s = service("s", &["clicks:ctr"]);
-    refuses(base().add(s.clone()).add(s.clone()), &["service `s` already exists"]);
-    refuses(base().add(view("clicks.v1")), &["view `clicks.v1`", "version 1 of clicks"]);
-    refuses(base().add(s.clone()).add(service("s.v1", &["clicks:ctr"])), &["service `s.v1`", "version 1 of s"]);
-    refuses(set().add(s), &["service `s`", "view `clicks` not found"]);
-    refuses(base().add(service("s", &["clicks:age"])), &["service `s`", "feature `clicks:age` not found"]);
+    refuses(base().with(s.clone()).with(s.clone()), &["service `s` already exists"]);
+    refuses(base().with(view("clicks.v1")), &["view `clicks.v1`", "version 1 of clicks"]);
+    refuses(base().with(s.clone()).with(service("s.v1", &["clicks:ctr"])), &["service `s.v1`", "version 1 of s"]);
+    refuses(set().with(s), &["service `s`", "view `clicks` not found"]);
+    refuses(base().with(service("s", &["clicks:age"])), &["service `s`", "feature `clicks:age` not found"]);
     let twice = service("s", &["clicks:ctr", "clicks:ctr"]);
-    refuses(base().add(twice), &["service `s`", "feature `clicks:ctr` already exists"]);
+    refuses(base().with(twice), &["service `s`", "feature `clicks:ctr` already exists"]);
     let keyed = ViewUse::all("clicks").unwrap().key("user_id", "customer_id").unwrap();
     let keyed = FeatureService::builder("s").using(keyed).build().unwrap();
-    refuses(base().add(keyed), &["service `s`", "key", "user_id"]);
+    refuses(base().with(keyed), &["service `s`", "key", "user_id"]);
     let both = service("s", &["clicks:ctr", "views:ctr"]);
-    refuses(base().add(view("views")).add(both), &["service `s`", "column `ctr`", "`views:ctr`"]);
-    refuses(base().add(computed("d", "gone:ctr")), &["on-demand view `d`", "gone", "not found"]);
-    refuses(base().add(computed("d", "clicks:gone")), &["on-demand view `d`", "clicks:gone", "not found"]);
+    refuses(base().with(view("views")).with(both), &["service `s`", "column `ctr`", "`views:ctr`"]);
+    refuses(base().with(computed("d", "gone:ctr")), &["on-demand view `d`", "gone", "not found"]);
+    refuses(base().with(computed("d", "clicks:gone")), &["on-demand view `d`", "clicks:gone", "not found"]);
     let whole = FeatureView::builder("clicks", entity("customer")).feature("ctr", ValueType::Int64).build().unwrap();
-    refuses(set().add(whole).add(computed("d", "clicks:ctr")), &["on-demand view `d`", "float64", "int64"]);
-    let around = set().add(computed("a", "b:share")).add(computed("b", "c:share")).add(computed("c", "a:share"));
+    refuses(set().with(whole).with(computed("d", "clicks:ctr")), &["on-demand view `d`", "float64", "int64"]);
+    let around = set().with(computed("a", "b:share")).with(computed("b", "c:share")).with(computed("c", "a:share"));
     refuses(around, &["chain of on-demand views", "a → b → c → a"]);
-    refuses(set().add(computed("a", "a:share")), &["a → a"]);
+    refuses(set().with(computed("a", "a:share")), &["a → a"]);
     let other = Entity::builder("customer").key("id", KeyType::Utf8).build().unwrap();
     let other = FeatureView::builder("other", other).feature("f", ValueType::Bool).build().unwrap();
-    refuses(base().add(other), &["view `other`", "entity with other keys `customer`"]);
+    refuses(base().with(other), &["view `other`", "entity with other keys `customer`"]);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn documents_that_do_not_fit_are_refused_by_name() {
 #[test]
 fn the_order_of_a_document_does_not_matter() {
     let reversed = world().all().cloned().collect::<Vec<_>>().into_iter().rev();
-    let set = reversed.fold(Definitions::builder(), DefinitionsBuilder::add).build().unwrap();
+    let set = reversed.fold(Definitions::builder(), DefinitionsBuilder::with).build().unwrap();
     assert_eq!(set, world());
     assert_eq!(set.to_json().unwrap(), world().to_json().unwrap());
     assert_eq!(set.service_version("ranker").unwrap(), world().service_version("ranker").unwrap());
@@ -152,7 +152,7 @@ fn a_deep_chain_is_no_deep_recursion() {
     let link = |at: usize| if at == 0 { "clicks:ctr".to_owned() } else { format!("d{}:share", at - 1) };
     let chain = |length: usize| {
         let links = (0..length).map(|at| computed(&format!("d{at}"), &link(at)));
-        links.fold(Definitions::builder().add(view("clicks")), DefinitionsBuilder::add).build()
+        links.fold(Definitions::builder().with(view("clicks")), DefinitionsBuilder::with).build()
     };
     assert_eq!(chain(60).unwrap().len(), 62);
     let error = chain(2_000).unwrap_err().to_string();
@@ -162,7 +162,7 @@ fn a_deep_chain_is_no_deep_recursion() {
 #[test]
 fn definitions_are_found_by_kind_and_version() {
     let set =
-        Definitions::builder().add(view("clicks.v10")).add(view("clicks.v2")).add(view("clicks")).build().unwrap();
+        Definitions::builder().with(view("clicks.v10")).with(view("clicks.v2")).with(view("clicks")).build().unwrap();
     let versions = set.versions(Kind::View, "clicks").unwrap();
     assert_eq!(versions.iter().map(|found| found.version().1).collect::<Vec<_>>(), [1, 2, 10]);
     assert!(set.versions(Kind::Service, "clicks").is_err());
@@ -176,7 +176,7 @@ fn definitions_are_found_by_kind_and_version() {
 
 #[test]
 fn a_service_is_the_same_with_stored_views_alone_and_in_a_set() {
-    let set = Definitions::builder().add(view("clicks")).add(service("s", &["clicks:ctr"])).build().unwrap();
+    let set = Definitions::builder().with(view("clicks")).with(service("s", &["clicks:ctr"])).build().unwrap();
     let alone = service("s", &["clicks:ctr"]).fingerprint(&[view("clicks")]).unwrap();
     assert_eq!(set.service_version("s").unwrap().fingerprint, alone);
     let other = ServiceVersion { service: name("s"), fingerprint: mlops_core::Digest::of("x") };
@@ -202,7 +202,7 @@ fn ten_thousand_features_are_compared_by_name() {
         let names = (0..count).map(|at| format!("f{at}"));
         let view = names.fold(builder("wide"), |view, name| view.feature(name, ValueType::Float64)).build().unwrap();
         let all = FeatureService::builder("all").using(ViewUse::all("wide").unwrap()).build().unwrap();
-        Definitions::builder().add(view).add(all).build().unwrap()
+        Definitions::builder().with(view).with(all).build().unwrap()
     };
     let store = store_with(&wide(10_000));
     let plan = store.plan(&wide(9_999)).unwrap();
@@ -218,7 +218,7 @@ fn store_with(definitions: &Definitions) -> MemoryDefinitions {
 }
 
 fn with(more: impl Into<Definition>) -> Definitions {
-    world().all().cloned().fold(Definitions::builder().add(more), DefinitionsBuilder::add).build().unwrap()
+    world().all().cloned().fold(Definitions::builder().with(more), DefinitionsBuilder::with).build().unwrap()
 }
 
 /// `world` with `changed` in the place of the definition of its name.
@@ -226,7 +226,7 @@ fn changed(changed: impl Into<Definition>) -> Definitions {
     let changed = changed.into();
     let is_other = |one: &&Definition| (one.kind(), one.name()) != (changed.kind(), changed.name());
     let others: Vec<Definition> = world().all().filter(is_other).cloned().collect();
-    others.into_iter().fold(Definitions::builder().add(changed.clone()), DefinitionsBuilder::add).build().unwrap()
+    others.into_iter().fold(Definitions::builder().with(changed.clone()), DefinitionsBuilder::with).build().unwrap()
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn a_break_is_refused_and_told() {
 }
 
 fn orders_with_hours() -> WindowView {
-    let hour = TimeWindow::exact(Duration::from_secs(3_600));
+    let hour = TimeWindow::exact(Duration::from_hours(1));
     let view = WindowView::builder("orders", entity("customer")).column("amount", ValueType::Float64);
     let view = view.stream(StreamOrigin::stream("orders").unwrap());
     let view = view.named("amount_sum_1d", "amount", Op::Sum, hour);
@@ -277,7 +277,7 @@ fn a_service_that_takes_all_of_a_view_breaks_when_that_gets_more() {
     let all = FeatureService::builder("all").using(ViewUse::all("clicks").unwrap()).build().unwrap();
     let one = service("one", &["clicks:ctr"]);
     let define = |view: FeatureViewBuilder| {
-        Definitions::builder().add(view.build().unwrap()).add(all.clone()).add(one.clone()).build().unwrap()
+        Definitions::builder().with(view.build().unwrap()).with(all.clone()).with(one.clone()).build().unwrap()
     };
     let store = store_with(&define(builder("clicks")));
     let plan = store.plan(&define(builder("clicks").feature("age", ValueType::Int64))).unwrap();
@@ -289,7 +289,7 @@ fn a_service_that_takes_all_of_a_view_breaks_when_that_gets_more() {
 #[test]
 fn removal_is_asked_for_and_remembered() {
     let store = store_with(&world());
-    let less = Definitions::builder().add(entity("customer")).build().unwrap();
+    let less = Definitions::builder().with(entity("customer")).build().unwrap();
     let plan = store.plan(&less).unwrap();
     assert_eq!(plan.removed().count(), world().len() - 1);
     match store.apply(&less, plan.base, &ApplyOptions::new()) {
@@ -300,13 +300,13 @@ fn removal_is_asked_for_and_remembered() {
 
     // What comes back as it was is welcome, another thing under the same name is not.
     let other =
-        Definitions::builder().add(builder("clicks").ttl(Duration::from_secs(1)).build().unwrap()).build().unwrap();
+        Definitions::builder().with(builder("clicks").ttl(Duration::from_secs(1)).build().unwrap()).build().unwrap();
     let plan = store.plan(&other).unwrap();
     assert!(
         plan.broken().any(|change| change.name == name("clicks") && change.next_version == Some(name("clicks.v2")))
     );
     assert!(matches!(store.apply_now(&other), Err(Error::Breaking { .. })));
-    let kind = Definitions::builder().add(computed("clicks", "x:ctr")).add(view("x")).build().unwrap();
+    let kind = Definitions::builder().with(computed("clicks", "x:ctr")).with(view("x")).build().unwrap();
     let Err(Error::Breaking { changes }) = store.apply_now(&kind) else { panic!("a view stays of its kind") };
     assert!(changes[0].contains("kind: view → on-demand view"), "{changes:?}");
     store.apply_now(&world()).unwrap();
@@ -316,8 +316,8 @@ fn removal_is_asked_for_and_remembered() {
 
 #[test]
 fn a_view_does_not_become_one_of_another_kind() {
-    let store = store_with(&Definitions::builder().add(view("clicks")).add(view("x")).build().unwrap());
-    let wanted = Definitions::builder().add(computed("clicks", "x:ctr")).add(view("x")).build().unwrap();
+    let store = store_with(&Definitions::builder().with(view("clicks")).with(view("x")).build().unwrap());
+    let wanted = Definitions::builder().with(computed("clicks", "x:ctr")).with(view("x")).build().unwrap();
     let plan = store.plan(&wanted).unwrap();
     assert_eq!(plan.changes.len(), 1, "{plan}");
     assert_eq!((plan.changes[0].action, plan.changes[0].effect), (Action::Change, Effect::Breaking));
@@ -399,7 +399,7 @@ fn lineage_leads_both_ways() {
 #[test]
 fn a_chart_is_bounded_and_says_what_is_left_out() {
     let views = (0..400).map(|at| view(&format!("v{at}")));
-    let many = views.fold(Definitions::builder(), DefinitionsBuilder::add).build().unwrap();
+    let many = views.fold(Definitions::builder(), DefinitionsBuilder::with).build().unwrap();
     let chart = DefinitionLineage::of(&many, &[]).unwrap().to_mermaid();
     assert_eq!(chart.lines().count(), 302);
     assert!(chart.ends_with("note[\"100 places and 0 edges more are not drawn\"]\n"), "{chart}");
@@ -448,6 +448,7 @@ fn definitions_are_found_by_words_and_by_what_they_are() {
 
 /// Settings from which a small set is made: views and services that may or may not be there, each in several forms.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 struct Recipe {
     ttl: Option<u8>,
     second: bool,
@@ -488,24 +489,24 @@ fn cook(recipe: &Recipe) -> Definitions {
     if recipe.stale {
         clicks = clicks.policy(StatusPolicy::Stale);
     }
-    let mut set = Definitions::builder().add(clicks.build().unwrap());
+    let mut set = Definitions::builder().with(clicks.build().unwrap());
     let mut taken = vec!["clicks:ctr"];
     if let Some(other) = recipe.computed {
         let expr = if other { "x + 1.0" } else { "x + 2.0" };
         let view = OnDemandView::builder("d").input("x", ValueType::Float64, "clicks:ctr").feature("y", expr);
-        set = set.add(view.build().unwrap());
+        set = set.with(view.build().unwrap());
         taken.push("d:y");
     }
     if let Some(other) = recipe.window {
-        set = set.add(if other { orders_with_hours() } else { orders() });
+        set = set.with(if other { orders_with_hours() } else { orders() });
         taken.push("orders:amount_mean_1d");
     }
     if recipe.one {
-        set = set.add(service("one", &taken));
+        set = set.with(service("one", &taken));
     }
     if recipe.all {
         let all = FeatureService::builder("all").using(ViewUse::all("clicks").unwrap());
-        set = set.add(all.build().unwrap());
+        set = set.with(all.build().unwrap());
     }
     set.build().unwrap()
 }
@@ -563,11 +564,10 @@ proptest! {
 }
 
 #[test]
-fn errors_keep_their_type() -> Result<()> {
-    let missing = Definitions::builder().add(service("s", &["gone:x"])).build().unwrap_err();
+fn errors_keep_their_type() {
+    let missing = Definitions::builder().with(service("s", &["gone:x"])).build().unwrap_err();
     let Error::Core(Core::Stage { stage, source }) = missing else { panic!("it is about the service") };
     assert_eq!(stage, "service `s`");
     let inner = source.downcast_ref::<Error>().unwrap();
     assert!(matches!(inner, Error::Core(Core::NotFound { kind: "view", .. })), "{inner}");
-    Ok(())
 }

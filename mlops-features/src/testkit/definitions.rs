@@ -38,10 +38,10 @@ fn definitions(count: u64) -> Definitions {
     let mut builder = Definitions::builder();
     let mut service = FeatureService::builder("service").full_names(true);
     for name in &names {
-        builder = builder.add(view(name));
+        builder = builder.with(view(name));
         service = service.feature(format!("{name}:score"));
     }
-    builder.add(service.build().expect("a valid service")).build().expect("valid definitions")
+    builder.with(service.build().expect("a valid service")).build().expect("valid definitions")
 }
 
 /// Definitions with a past, and with a model.
@@ -49,7 +49,7 @@ fn deployment(count: u64) -> Deployment {
     let wanted = definitions(count);
     let features = wanted.service_version("service").expect("it is there");
     let link = ModelLink { features, model: Name::new("model").expect("a good name"), version: count.to_string() };
-    let old = Definitions::builder().add(view("old")).build().expect("valid definitions");
+    let old = Definitions::builder().with(view("old")).build().expect("valid definitions");
     Deployment::default().with(&old).with(&wanted).with_model(&link).expect("the service is there")
 }
 
@@ -136,9 +136,9 @@ fn appliers_do_not_lose_what_others_applied<S: DefinitionStore>(store: &S, again
     let handles: Vec<S> = (0..THREADS).map(|_| again(store)).collect();
     let add = |handle: &S, name: &str| loop {
         let present = handle.definitions().expect("it is loaded");
-        let mut wanted = Definitions::builder().add(view(name));
+        let mut wanted = Definitions::builder().with(view(name));
         for other in present.stored_views() {
-            wanted = wanted.add(other);
+            wanted = wanted.with(other);
         }
         let wanted = wanted.build().expect("valid definitions");
         let plan = handle.plan(&wanted).expect("it is planned");

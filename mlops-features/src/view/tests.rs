@@ -40,7 +40,7 @@ fn forms_of_the_first_version_are_read_and_written_alike() {
 fn everything_survives_json() {
     let full = with_default(0.5)
         .policy(StatusPolicy::Default)
-        .freshness(Duration::from_secs(60))
+        .freshness(Duration::from_mins(1))
         .batch(BatchOrigin::catalog("clicks.daily").unwrap())
         .stream(StreamOrigin::push("clicks").unwrap())
         .owner("growth")
@@ -51,7 +51,7 @@ fn everything_survives_json() {
     let text = serde_json::to_string(&full).unwrap();
     let read: FeatureView = serde_json::from_str(&text).unwrap();
     assert_eq!((&read, read.fingerprint()), (&full, full.fingerprint()));
-    assert_eq!(read.freshness(), Some(Duration::from_secs(60)));
+    assert_eq!(read.freshness(), Some(Duration::from_mins(1)));
     assert_eq!(read.features()[0].default, Some(json!(0.5)));
     for (good, bad) in [("\"policy\":\"default\"", "\"policy\":\"guess\""), ("60000000", "0"), ("0.5", "\"half\"")] {
         assert!(serde_json::from_str::<FeatureView>(&text.replace(good, bad)).is_err(), "{bad}");

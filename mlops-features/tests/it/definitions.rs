@@ -9,8 +9,8 @@ use std::time::Duration;
 use mlops_core::catalog::Revision;
 use mlops_core::{Error as Core, Name};
 use mlops_features::definitions::{
-    ApplyOptions, DefinitionStore, DefinitionStoreExt, Definitions, FileDefinitions, MemoryDefinitions, ModelLink,
-    SqliteDefinitions,
+    ApplyOptions, DefinitionStore, DefinitionStoreExt, Definitions, DefinitionsBuilder, FileDefinitions,
+    MemoryDefinitions, ModelLink, SqliteDefinitions,
 };
 use mlops_features::testkit::definition_store;
 use mlops_features::window::{Op, TimeWindow, WindowView};
@@ -46,7 +46,7 @@ fn a_sqlite_file_is_a_definition_store() {
 /// Views `v0` to `v<count - 1>`.
 fn views(count: u64) -> Definitions {
     let views = (0..count).map(|number| builder(&format!("v{number}"), "user_id").build().unwrap());
-    views.fold(Definitions::builder(), |all, view| all.add(view)).build().unwrap()
+    views.fold(Definitions::builder(), DefinitionsBuilder::with).build().unwrap()
 }
 
 /// Where a child process applies until it is killed; see `apply_for_ever`.
@@ -191,10 +191,10 @@ fn written() -> [Definitions; 2] {
     let clicks = FeatureView::builder("clicks", customer.clone())
         .with(Feature::new("ctr", ValueType::Float64).unwrap().default_value(0.5).describe("rate of clicks"))
         .with(Feature::new("age", ValueType::Int32).unwrap().sensitivity(mlops_core::schema::Sensitivity::Personal))
-        .ttl(Duration::from_secs(7 * 86_400))
+        .ttl(Duration::from_hours(7 * 24))
         .created("computed_at")
         .policy(StatusPolicy::Default)
-        .freshness(Duration::from_secs(3_600))
+        .freshness(Duration::from_hours(1))
         .batch(BatchOrigin::file(mlops_core::source::FileFormat::Parquet, "lake/clicks").unwrap())
         .stream(StreamOrigin::push("clicks").unwrap())
         .owner("growth")
@@ -202,7 +202,7 @@ fn written() -> [Definitions; 2] {
         .description("what customers click")
         .build()
         .unwrap();
-    let day = TimeWindow::exact(Duration::from_secs(86_400));
+    let day = TimeWindow::exact(Duration::from_hours(24));
     let orders = WindowView::builder("orders", customer).column("amount", ValueType::Float64);
     let orders = orders.aggregates("amount", [Op::Sum, Op::LastN { n: 3 }], [day]).build().unwrap();
     let share = OnDemandView::builder("share")
@@ -212,8 +212,8 @@ fn written() -> [Definitions; 2] {
         .build()
         .unwrap();
     let ranker = FeatureService::builder("ranker").feature("clicks:ctr").feature("share:of_budget").owner("search");
-    let first = Definitions::builder().add(clicks.clone()).add(builder("old", "user_id").build().unwrap());
-    let last = Definitions::builder().add(clicks).add(orders).add(share).add(ranker.build().unwrap());
+    let first = Definitions::builder().with(clicks.clone()).with(builder("old", "user_id").build().unwrap());
+    let last = Definitions::builder().with(clicks).with(orders).with(share).with(ranker.build().unwrap());
     [first.build().unwrap(), last.build().unwrap()]
 }
 
@@ -229,7 +229,7 @@ fn a_folder_of_format_1_is_read() {
     assert_eq!(found.models()[0].features, last.service_version("ranker").unwrap(), "fingerprints stay as they were");
     // The name of what was removed is remembered.
     let old = builder("old", "user_id").ttl(Duration::from_secs(1)).build().unwrap();
-    let wanted = Definitions::builder().add(old).build().unwrap();
+    let wanted = Definitions::builder().with(old).build().unwrap();
     assert!(store.plan(&wanted).unwrap().broken().any(|change| change.name.as_str() == "old"));
 }
 

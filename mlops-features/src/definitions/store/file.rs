@@ -37,7 +37,7 @@ const REVISIONS: &str = "revisions";
 /// let folder = tempfile::tempdir()?;
 /// let store = FileDefinitions::open(folder.path())?;
 /// let customer = Entity::builder("customer").key("customer_id", KeyType::Int64).build()?;
-/// store.apply_now(&Definitions::builder().add(customer).build()?)?;
+/// store.apply_now(&Definitions::builder().with(customer).build()?)?;
 ///
 /// let again = FileDefinitions::open(folder.path())?;
 /// assert_eq!(again.definitions()?.entity("customer")?.keys().len(), 1);

@@ -42,7 +42,7 @@ const DOCUMENT: &str =
 /// let folder = tempfile::tempdir()?;
 /// let store = SqliteDefinitions::open(folder.path().join("definitions.db"))?;
 /// let customer = Entity::builder("customer").key("customer_id", KeyType::Int64).build()?;
-/// store.apply_now(&Definitions::builder().add(customer).build()?)?;
+/// store.apply_now(&Definitions::builder().with(customer).build()?)?;
 /// assert_eq!(SqliteDefinitions::open(store.path())?.definitions()?.len(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -73,10 +73,8 @@ impl SqliteDefinitions {
         self.0.path()
     }
 
-    fn read(&self, revision: Revision, document: Option<String>) -> Result<Deployment> {
-        let what = format!("revision {revision} in {}", self.path().display());
-        let document = document.ok_or_else(|| Core::corrupt(&what, "longer than any that is written"))?;
-        document::read(&what, document.as_bytes(), revision)
+    fn read(&self, revision: Revision, document: &str) -> Result<Deployment> {
+        document::read(&format!("revision {revision} in {}", self.path().display()), document.as_bytes(), revision)
     }
 }
 
@@ -91,10 +89,13 @@ fn last(tx: &Transaction<'_>) -> Result<Revision, Failure<Error>> {
     Ok(Revision(last))
 }
 
-fn document(tx: &Transaction<'_>, revision: Revision) -> Result<Option<Option<String>>, Failure<Error>> {
+fn document(tx: &Transaction<'_>, revision: Revision) -> Result<Option<String>, Failure<Error>> {
     let number = i64::try_from(revision.0).unwrap_or(-1);
-    let row = params![REVISION_BYTES_MAX as i64, number];
-    Ok(tx.query_row(DOCUMENT, row, |row| row.get(0)).optional()?)
+    let found = tx.query_row(DOCUMENT, params![REVISION_BYTES_MAX as i64, number], |row| row.get(0)).optional()?;
+    match found {
+        Some(None) => Err(Core::corrupt(format!("revision {revision}"), "longer than any that is written").into()),
+        found => Ok(found.flatten()),
+    }
 }
 
 impl DefinitionStore for SqliteDefinitions {
@@ -105,13 +106,13 @@ impl DefinitionStore for SqliteDefinitions {
         })?;
         match found {
             None => Ok((Deployment::default(), Revision(0))),
-            Some(found) => Ok((self.read(last, found)?, last)),
+            Some(found) => Ok((self.read(last, &found)?, last)),
         }
     }
 
     fn at(&self, revision: Revision) -> Result<Deployment> {
         let found = self.0.read(|tx| document(tx, revision))?;
-        self.read(revision, found.ok_or_else(|| not_found(revision))?)
+        self.read(revision, &found.ok_or_else(|| not_found(revision))?)
     }
 
     fn put(&self, deployment: &Deployment, expected: Revision) -> Result<Revision> {
