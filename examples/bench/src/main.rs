@@ -7,6 +7,7 @@ mod as_of_join;
 mod clean;
 mod csv;
 mod drift;
+mod online_read;
 mod pii;
 mod profile;
 mod usage;
@@ -44,6 +45,8 @@ enum Job {
     Csv,
     /// Drift of every column from drift_ref.parquet to drift_cur.parquet.
     Drift,
+    /// Reads of 20 features in 3 views from stores in this process; DIR is only where the durable one has its file.
+    OnlineRead,
     /// Personal data in pii_text.txt and pii_col.parquet.
     Pii,
     /// Profile of profile.parquet, with all relations.
@@ -68,6 +71,7 @@ fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
         Job::Clean => clean::run(&options.data)?,
         Job::Csv => csv::run(&options.data)?,
         Job::Drift => drift::run(&options.data)?,
+        Job::OnlineRead => online_read::run(&options.data)?,
         Job::Pii => pii::run(&options.data)?,
         Job::Profile => profile::run(&options.data)?,
         Job::ProfileRows => profile::run_rows(&options.data)?,

@@ -4,6 +4,8 @@ mod bad_files;
 mod bad_input;
 mod kits;
 mod materializing;
+mod on_demand;
+mod policies;
 mod serving;
 
 use std::sync::Arc;
