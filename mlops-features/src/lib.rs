@@ -61,6 +61,7 @@ mod origin;
 mod policy;
 mod serve;
 mod service;
+pub mod skew;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod transform;
@@ -82,5 +83,5 @@ pub use serve::{
     StatusCounts,
 };
 pub use service::{FeatureService, FeatureServiceBuilder, ViewJoin, ViewUse};
-pub use transform::{DerivedFeature, Input, InputSource, OnDemandView, OnDemandViewBuilder};
+pub use transform::{Derived, DerivedFeature, DerivedView, Input, InputSource, OnDemandView, OnDemandViewBuilder};
 pub use view::{FEATURES_MAX, FeatureView, FeatureViewBuilder};

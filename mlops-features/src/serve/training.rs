@@ -45,8 +45,14 @@ impl ServingPlan {
             }
         }
         let joined = offline.as_of(spine, self.joins(), &options.clone().full_names(true))?;
-        let dataset = TrainingRows::new(self, spine.schema(), joined.dataset, options)?;
-        Ok(TrainingSet { dataset: Dataset::from_source(Arc::new(dataset))?, ..joined })
+        let dataset = self.completed(spine.schema(), joined.dataset, options)?;
+        Ok(TrainingSet { dataset, ..joined })
+    }
+
+    /// The columns of `spine` and of the plan, over `joined`: those of `spine`, then all that the joins read.
+    pub(crate) fn completed(&self, spine: &Schema, joined: Dataset, options: &AsOfOptions) -> Result<Dataset> {
+        let rows = TrainingRows::new(self, spine, joined, options)?;
+        Ok(Dataset::from_source(Arc::new(rows))?)
     }
 }
 

@@ -7,6 +7,7 @@ mod materializing;
 mod on_demand;
 mod policies;
 mod serving;
+mod skew;
 
 use std::sync::Arc;
 
