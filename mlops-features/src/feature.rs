@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array, Int64Array, ListArray,
+    StringArray, TimestampMicrosecondArray,
 };
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field};
 use mlops_core::Name;
 use mlops_core::schema::Sensitivity;
 use serde::{Deserialize, Serialize};
@@ -39,9 +42,9 @@ pub struct Feature {
     pub sensitivity: Sensitivity,
     /// What is served under [`StatusPolicy::Default`](crate::StatusPolicy::Default) where no valid row is there; none for null.
     ///
-    /// A JSON scalar: `true` or `false` for booleans, a whole number within range for integers, a number or `"NaN"`,
-    /// `"Infinity"`, `"-Infinity"` for real numbers, a text for text, microseconds since the epoch for instants. Bytes have no
-    /// default.
+    /// In JSON: `true` or `false` for booleans, a whole number within range for integers, a number or `"NaN"`,
+    /// `"Infinity"`, `"-Infinity"` for real numbers, a text for text, microseconds since the epoch for instants, an array of
+    /// these for lists, one of as many numbers as it has dimensions for a vector. Bytes have no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
     /// What it is, for people.
@@ -78,11 +81,13 @@ impl Feature {
         self
     }
 
-    /// Checks that the default is a value of the feature's type.
+    /// Checks the type, and that the default is a value of it.
     ///
     /// # Errors
-    /// `Core(Schema)` naming the feature; the value is not told when the feature is personal.
+    /// `Core(Invalid)` for a vector of no or more than 16384 dimensions; `Core(Schema)` naming the feature for a default of
+    /// another type, which is not told when the feature is personal.
     pub fn check(&self) -> Result<()> {
+        self.value_type.ensure_bounded()?;
         self.default_array().map(|_| ())
     }
 
@@ -92,21 +97,7 @@ impl Feature {
     /// `Core(Schema)` naming the feature when the default is no value of its type, which that of a built view never is.
     pub fn default_array(&self) -> Result<Option<ArrayRef>> {
         let Some(value) = &self.default else { return Ok(None) };
-        let made: Option<ArrayRef> = match self.value_type {
-            ValueType::Bool => value.as_bool().map(|v| Arc::new(BooleanArray::from(vec![v])) as _),
-            ValueType::Int32 => {
-                let whole = value.as_i64().and_then(|v| i32::try_from(v).ok());
-                whole.map(|v| Arc::new(Int32Array::from(vec![v])) as _)
-            }
-            ValueType::Int64 => value.as_i64().map(|v| Arc::new(Int64Array::from(vec![v])) as _),
-            ValueType::Float32 => single(value).map(|v| Arc::new(Float32Array::from(vec![v])) as _),
-            ValueType::Float64 => real(value).map(|v| Arc::new(Float64Array::from(vec![v])) as _),
-            ValueType::Utf8 => value.as_str().map(|v| Arc::new(StringArray::from(vec![v])) as _),
-            ValueType::Timestamp => {
-                value.as_i64().map(|v| Arc::new(TimestampMicrosecondArray::from(vec![v]).with_timezone("UTC")) as _)
-            }
-            ValueType::Binary => None,
-        };
+        let made = column(self.value_type, std::slice::from_ref(value));
         let found = || match self.sensitivity {
             Sensitivity::Public | Sensitivity::Internal => shown(value),
             _ => "another value, which is not shown".to_owned(),
@@ -114,6 +105,44 @@ impl Feature {
         let refused = || Core::schema(self.name.as_str(), format!("a default of type {}", self.value_type), found());
         Ok(Some(made.ok_or_else(refused)?))
     }
+}
+
+/// `values` as a column of this type; `None` when one of them is none of it.
+fn column(value_type: ValueType, values: &[Value]) -> Option<ArrayRef> {
+    fn all<'a, T>(values: &'a [Value], of: impl Fn(&'a Value) -> Option<T>) -> Option<Vec<T>> {
+        values.iter().map(of).collect()
+    }
+    Some(match value_type {
+        ValueType::Bool => Arc::new(BooleanArray::from(all(values, Value::as_bool)?)),
+        ValueType::Int32 => {
+            let whole = |value: &Value| value.as_i64().and_then(|v| i32::try_from(v).ok());
+            Arc::new(Int32Array::from(all(values, whole)?))
+        }
+        ValueType::Int64 => Arc::new(Int64Array::from(all(values, Value::as_i64)?)),
+        ValueType::Float32 => Arc::new(Float32Array::from(all(values, single)?)),
+        ValueType::Float64 => Arc::new(Float64Array::from(all(values, real)?)),
+        ValueType::Utf8 => Arc::new(StringArray::from(all(values, Value::as_str)?)),
+        ValueType::Timestamp => {
+            Arc::new(TimestampMicrosecondArray::from(all(values, Value::as_i64)?).with_timezone("UTC"))
+        }
+        ValueType::Binary => return None,
+        ValueType::List(item) => {
+            let lists = all(values, Value::as_array)?;
+            let lengths: Vec<usize> = lists.iter().map(|list| list.len()).collect();
+            let field = Arc::new(Field::new_list_field(item.data_type(), true));
+            let items = column(
+                ValueType::of("item", &item.data_type()).ok()?,
+                &lists.into_iter().flatten().cloned().collect::<Vec<_>>(),
+            )?;
+            Arc::new(ListArray::try_new(field, OffsetBuffer::from_lengths(lengths), items, None).ok()?)
+        }
+        ValueType::Vector(dimensions) => {
+            let vectors = all(values, |value| value.as_array().filter(|v| v.len() == usize::from(dimensions)))?;
+            let field = Arc::new(Field::new_list_field(DataType::Float32, true));
+            let items = column(ValueType::Float32, &vectors.into_iter().flatten().cloned().collect::<Vec<_>>())?;
+            Arc::new(FixedSizeListArray::try_new(field, i32::from(dimensions), items, None).ok()?)
+        }
+    })
 }
 
 /// A number, or one of those that JSON does not have.
@@ -145,6 +174,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::define::Item;
 
     #[track_caller]
     fn accepts(value_type: ValueType, value: impl Into<Value>) -> ArrayRef {
@@ -171,6 +201,11 @@ mod tests {
         accepts(Float64, 3);
         accepts(Utf8, "ồ");
         accepts(Timestamp, -1);
+        accepts(ValueType::List(Item::Int64), json!([]));
+        accepts(ValueType::List(Item::Utf8), json!(["a", "b"]));
+        let array = accepts(ValueType::Vector(2), json!([0.5, -1]));
+        let items = array.as_any().downcast_ref::<FixedSizeListArray>().unwrap().value(0);
+        assert_eq!(items.as_any().downcast_ref::<Float32Array>().unwrap().values(), &[0.5, -1.0]);
         let array = accepts(Float32, "-Infinity");
         assert_eq!(array.as_any().downcast_ref::<Float32Array>().unwrap().value(0), f32::NEG_INFINITY);
         let array = accepts(Float64, "NaN");
@@ -190,6 +225,9 @@ mod tests {
         refuses(Timestamp, "2026-01-01");
         refuses(Binary, "00");
         refuses(Float64, json!([1.0]));
+        refuses(ValueType::List(Item::Float64), 1.0);
+        refuses(ValueType::List(Item::Int64), json!([1, null]));
+        refuses(ValueType::Vector(3), json!([1, 2]));
     }
 
     #[test]

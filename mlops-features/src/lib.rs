@@ -67,8 +67,9 @@ pub mod testkit;
 mod transform;
 mod view;
 mod wait;
+pub mod window;
 
-pub use define::{FeatureRef, KeyType, ValueType};
+pub use define::{DIMENSIONS_MAX, FeatureRef, Item, KeyType, ValueType};
 pub use entity::{Entity, EntityBuilder, KeyField};
 pub use error::{Error, Result};
 pub use feature::Feature;

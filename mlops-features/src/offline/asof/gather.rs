@@ -17,7 +17,7 @@ use crate::service::ViewJoin;
 /// Values that are held at once, before they are put in place.
 const GROUP_BYTES: usize = 32 << 20;
 
-/// Guess of the bytes of one text or binary value.
+/// Guess of the bytes of one text, binary value or list.
 const VALUE_BYTES_GUESS: usize = 32;
 
 /// Columns of the features of `join`: for each entity row the value in the history row `chosen` for it.
@@ -123,10 +123,12 @@ impl Plan {
     }
 }
 
-/// Text and binary columns end at 2 GiB.
+/// Columns of text, bytes and lists end at 2 GiB.
 fn too_long(feature: &Feature, error: arrow::error::ArrowError) -> Core {
     match feature.value_type {
-        ValueType::Utf8 | ValueType::Binary => Core::invalid_data(format!("column `{}`", feature.name), error),
+        ValueType::Utf8 | ValueType::Binary | ValueType::List(_) => {
+            Core::invalid_data(format!("column `{}`", feature.name), error)
+        }
         _ => error.into(),
     }
 }
