@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, TimestampMicrosecondArray};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, PrimitiveArray, TimestampMicrosecondArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
-    ArrowTimestampType, DataType, Date32Type, Date64Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    ArrowTimestampType, DataType, Date32Type, Date64Type, FieldRef, Float64Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 use mlops_core::time::DAY_US;
 
@@ -28,12 +28,16 @@ pub(crate) fn ensure_no_nulls(array: &dyn Array, column: &str) -> Result<()> {
 /// `array` as `target`, where every value has the same meaning in both.
 ///
 /// Whole numbers widen or narrow, become floats below 2^53 (2^24 in 32 bits); strings and binaries change layout; dates and timestamps
-/// of any unit become microseconds (finer units are rounded down, naive ones are UTC).
+/// of any unit become microseconds (finer units are rounded down, naive ones are UTC). Lists follow the rules of their elements,
+/// of which none may be null.
 ///
 /// # Errors
 /// `Core(Schema)` when the types do not correspond, `Core(InvalidData)` when a value does not fit.
 pub(crate) fn cast_exactly(array: &ArrayRef, target: &DataType, column: &str) -> Result<ArrayRef> {
     let found = array.data_type();
+    if let DataType::List(item) | DataType::FixedSizeList(item, _) = target {
+        return list(array, target, item, column);
+    }
     if found == target {
         return Ok(array.clone());
     }
@@ -65,6 +69,46 @@ pub(crate) fn cast_exactly(array: &ArrayRef, target: &DataType, column: &str) ->
         ensure_whole(&cast, column)?;
     }
     Ok(cast)
+}
+
+/// A column of lists as `target`, whose elements are of `item` and never null.
+fn list(array: &ArrayRef, target: &DataType, item: &FieldRef, column: &str) -> Result<ArrayRef> {
+    let mismatch = || Core::schema(column, target, array.data_type());
+    let unfit = |e: arrow::error::ArrowError| Core::invalid_data(format!("column `{column}` as {target}"), e);
+    let of = match (array.data_type(), target) {
+        (DataType::Null, _) => return Ok(new_null_array(target, array.len())),
+        (DataType::FixedSizeList(_, found), DataType::FixedSizeList(_, wanted)) if found != wanted => {
+            return Err(mismatch().into());
+        }
+        (
+            DataType::List(of)
+            | DataType::LargeList(of)
+            | DataType::ListView(of)
+            | DataType::LargeListView(of)
+            | DataType::FixedSizeList(of, _),
+            _,
+        ) => of,
+        _ => return Err(mismatch().into()),
+    };
+    // Two steps: the layout first, which touches no element, then the elements by the rules of plain columns.
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let plain = cast_with_options(array, &DataType::List(of.clone()), &options).map_err(unfit)?;
+    let (_, offsets, values, nulls) = plain.as_list::<i32>().clone().into_parts();
+    let holes = values.logical_nulls().filter(|nulls| nulls.null_count() > 0);
+    if let Some(holes) = holes {
+        let whole = |row: usize| holes.slice(offsets[row] as usize, (offsets[row + 1] - offsets[row]) as usize);
+        let is_valid = |row: &usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*row));
+        if let Some(row) = (0..array.len()).filter(is_valid).find(|row| whole(*row).null_count() > 0) {
+            let reason = format!("a null within the list of row {row}");
+            return Err(Core::invalid_data(format!("column `{column}`"), reason).into());
+        }
+    }
+    let values = cast_exactly(&values, item.data_type(), column)?;
+    let lists = ListArray::try_new(item.clone(), offsets, values, nulls).map_err(unfit)?;
+    match target {
+        DataType::FixedSizeList(..) => Ok(cast_with_options(&lists, target, &options).map_err(unfit)?),
+        _ => Ok(Arc::new(lists)),
+    }
 }
 
 /// Refuses floats, made from whole numbers, that may stand for several of them.
@@ -124,6 +168,7 @@ mod tests {
     use arrow::array::{Float64Array, Int64Array, StringArray, TimestampNanosecondArray, UInt64Array};
 
     use super::*;
+    use crate::define::{Item, ValueType};
 
     fn cast(array: impl Array + 'static, target: DataType) -> Result<ArrayRef> {
         cast_exactly(&(Arc::new(array) as ArrayRef), &target, "c")
@@ -145,6 +190,34 @@ mod tests {
         assert_eq!(array.as_primitive::<Float64Type>().iter().collect::<Vec<_>>(), [Some(-3.0), None]);
         let text = cast(StringArray::from(vec!["a"]), DataType::Utf8View).unwrap();
         assert_eq!(text.as_string_view().value(0), "a");
+    }
+
+    fn lists(rows: Vec<Option<Vec<Option<f32>>>>) -> ListArray {
+        ListArray::from_iter_primitive::<arrow::datatypes::Float32Type, _, _>(rows)
+    }
+
+    #[test]
+    fn lists_take_every_layout_and_follow_the_rules_of_their_elements() {
+        let rows = vec![Some(vec![Some(1.5), Some(-0.0)]), None, Some(vec![Some(f32::NAN), Some(2.0)])];
+        let vector = ValueType::Vector(2).data_type();
+        let points = cast(lists(rows.clone()), vector.clone()).unwrap();
+        assert_eq!((points.len(), points.null_count()), (3, 1));
+        let again = cast_exactly(&points.slice(2, 1), &vector, "c").unwrap();
+        assert_eq!(again.as_fixed_size_list().value(0).as_primitive::<arrow::datatypes::Float32Type>().value(1), 2.0);
+        let wide = cast(lists(rows), ValueType::List(Item::Float64).data_type()).unwrap();
+        assert_eq!(wide.as_list::<i32>().value(0).as_primitive::<Float64Type>().values(), &[1.5, -0.0]);
+        assert!(cast(lists(vec![Some(vec![Some(1.0)])]), vector).unwrap_err().to_string().contains('c'));
+        assert!(cast(lists(vec![Some(vec![Some(1.0)])]), ValueType::List(Item::Utf8).data_type()).is_err());
+    }
+
+    #[test]
+    fn a_null_within_a_list_is_refused_whatever_its_layout() {
+        let rows = vec![Some(vec![Some(1.0)]), Some(vec![None])];
+        let error = cast(lists(rows.clone()), ValueType::List(Item::Float64).data_type()).unwrap_err().to_string();
+        assert!(error.contains("row 1"), "{error}");
+        let same = lists(rows);
+        let target = same.data_type().clone();
+        assert!(cast(same, target).is_err());
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, Field, TimeUnit};
 use mlops_core::{EventTime, Name};
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,43 @@ impl fmt::Display for KeyType {
     }
 }
 
+/// Type of what a list holds. Lists hold no nulls.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Item {
+    /// 64-bit whole numbers.
+    Int64,
+    /// 64-bit real numbers; NaN and infinities are values like any other.
+    Float64,
+    /// Texts.
+    Utf8,
+}
+
+impl Item {
+    /// The Arrow type of one element.
+    pub fn data_type(self) -> DataType {
+        match self {
+            Self::Int64 => DataType::Int64,
+            Self::Float64 => DataType::Float64,
+            Self::Utf8 => DataType::Utf8,
+        }
+    }
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Int64 => "int64",
+            Self::Float64 => "float64",
+            Self::Utf8 => "utf8",
+        })
+    }
+}
+
+/// Most numbers that one vector may have.
+pub const DIMENSIONS_MAX: u16 = 16_384;
+
 /// Type of a feature's values. Every feature may be null.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -62,6 +100,10 @@ pub enum ValueType {
     Binary,
     /// An instant: microseconds, UTC.
     Timestamp,
+    /// Any number of values of one type, in order.
+    List(Item),
+    /// This many 32-bit real numbers, 1 to [`DIMENSIONS_MAX`]: a point among which neighbours are sought.
+    Vector(u16),
 }
 
 impl ValueType {
@@ -76,6 +118,22 @@ impl ValueType {
             Self::Utf8 => DataType::Utf8,
             Self::Binary => DataType::Binary,
             Self::Timestamp => EventTime::data_type(),
+            Self::List(item) => DataType::List(Arc::new(Field::new_list_field(item.data_type(), true))),
+            Self::Vector(dimensions) => {
+                let field = Arc::new(Field::new_list_field(DataType::Float32, true));
+                DataType::FixedSizeList(field, i32::from(dimensions))
+            }
+        }
+    }
+
+    /// Refuses vectors of no or too many dimensions.
+    pub(crate) fn ensure_bounded(self) -> Result<()> {
+        match self {
+            Self::Vector(0) => Err(Core::invalid("dimensions of a vector", 0, "in 1..=16384").into()),
+            Self::Vector(dimensions) if dimensions > DIMENSIONS_MAX => {
+                Err(Core::invalid("dimensions of a vector", dimensions, "in 1..=16384").into())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -96,6 +154,21 @@ impl ValueType {
             | DataType::Date32
             | DataType::Date64 => Self::Timestamp,
             DataType::Dictionary(_, values) => return Self::of(column, values),
+            DataType::FixedSizeList(item, dimensions)
+                if *item.data_type() == DataType::Float32 && (1..=i32::from(DIMENSIONS_MAX)).contains(dimensions) =>
+            {
+                Self::Vector(*dimensions as u16)
+            }
+            DataType::List(item)
+            | DataType::LargeList(item)
+            | DataType::ListView(item)
+            | DataType::LargeListView(item)
+            | DataType::FixedSizeList(item, _) => Self::List(match Self::of(column, item.data_type())? {
+                Self::Int32 | Self::Int64 => Item::Int64,
+                Self::Float32 | Self::Float64 => Item::Float64,
+                Self::Utf8 => Item::Utf8,
+                _ => return Err(Core::schema(column, "a type that a feature can have", data_type).into()),
+            }),
             other => return Err(Core::schema(column, "a type that a feature can have", other).into()),
         })
     }
@@ -106,8 +179,14 @@ impl ValueType {
             Self::Bool => Some(1),
             Self::Int32 | Self::Float32 => Some(4),
             Self::Int64 | Self::Float64 | Self::Timestamp => Some(8),
-            Self::Utf8 | Self::Binary => None,
+            Self::Vector(dimensions) => Some(4 * usize::from(dimensions)),
+            Self::Utf8 | Self::Binary | Self::List(_) => None,
         }
+    }
+
+    /// Bytes of each number that a value of fixed width is made of.
+    pub(crate) fn unit(self) -> usize {
+        if let Self::Vector(_) = self { 4 } else { self.width().unwrap_or(1) }
     }
 }
 
@@ -122,6 +201,8 @@ impl fmt::Display for ValueType {
             Self::Utf8 => "utf8",
             Self::Binary => "binary",
             Self::Timestamp => "timestamp",
+            Self::List(item) => return write!(f, "list<{item}>"),
+            Self::Vector(dimensions) => return write!(f, "vector<{dimensions}>"),
         })
     }
 }

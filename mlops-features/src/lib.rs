@@ -63,7 +63,7 @@ pub mod testkit;
 mod view;
 mod wait;
 
-pub use define::{FeatureRef, KeyType, ValueType};
+pub use define::{DIMENSIONS_MAX, FeatureRef, Item, KeyType, ValueType};
 pub use entity::{Entity, EntityBuilder, KeyField};
 pub use error::{Error, Result};
 pub use key::Keys;

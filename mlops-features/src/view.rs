@@ -96,6 +96,7 @@ impl TryFrom<ViewForm> for FeatureView {
             let domain = "at least a microsecond; leave it out for values that never expire";
             return Err(Core::invalid("ttl", "0", domain).into());
         }
+        form.features.iter().try_for_each(|feature| feature.value_type.ensure_bounded())?;
         let keys = form.entity.keys().iter().map(|key| &key.name);
         let times = std::iter::once(&form.event_time).chain(&form.created);
         let mut seen = BTreeSet::new();
@@ -345,7 +346,8 @@ impl FeatureViewBuilder {
     /// Checks the settings.
     ///
     /// # Errors
-    /// `Core(Invalid)` for a bad name, a ttl below a microsecond, or no or more than 65536 features;
+    /// `Core(Invalid)` for a bad name, a ttl below a microsecond, no or more than 65536 features, or a vector of no or more
+    /// than 16384 dimensions;
     /// `Core(AlreadyExists)` when two columns have one name.
     pub fn build(self) -> Result<FeatureView> {
         let feature = |(name, value_type, sensitivity): (String, _, _)| {

@@ -4,17 +4,21 @@
 //! [format u8 = 1][schema id u32][event time i64][created i64][presence bits][fixed slots][tail]
 //! ```
 //! Integers are little endian. Presence bit 0 says whether there is a created time, bit `i + 1` whether feature `i` is
-//! not null. Each feature has a slot of its width; text and binary have a `u32` slot with the end of their bytes in the
-//! tail, where values follow each other in the order of features. Stores on disk add a CRC-32C of key and row.
+//! not null. Each feature has a slot of its width; text, binary and lists have a `u32` slot with the end of their bytes in
+//! the tail, where values follow each other in the order of features: numbers of a list one after the other, texts of a
+//! list each behind a `u32` with its length. Stores on disk add a CRC-32C of key and row.
+
+mod list;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, PrimitiveArray, RecordBatch, StringArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, FixedSizeListArray, PrimitiveArray,
+    RecordBatch, StringArray,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use mlops_core::{Digest, Name};
 use serde::{Deserialize, Serialize};
 
@@ -172,6 +176,16 @@ fn put(value_type: ValueType, column: &ArrayRef, row: usize, slot: usize, out: &
         }
         ValueType::Utf8 => out.extend_from_slice(column.as_string::<i32>().value(row).as_bytes()),
         ValueType::Binary => out.extend_from_slice(column.as_binary::<i32>().value(row)),
+        ValueType::Vector(_) => {
+            let numbers = column.as_fixed_size_list().value(row);
+            for (at, number) in numbers.as_primitive::<Float32Type>().values().iter().enumerate() {
+                fixed(out, slot + 4 * at, number.to_le_bytes());
+            }
+        }
+        ValueType::List(item) => {
+            let elements = column.as_list::<i32>().value(row);
+            list::put(item, &elements, out);
+        }
     }
 }
 
@@ -327,10 +341,15 @@ impl ColumnsBuilder {
             match (value, column.value_type.width()) {
                 (Some(bytes), Some(width)) => {
                     let slot = column.start + row * width;
-                    place(&mut self.fixed[slot..slot + width], bytes);
+                    place(&mut self.fixed[slot..slot + width], bytes, column.value_type.unit());
                 }
                 (Some(bytes), None) => {
-                    if column.value_type == ValueType::Utf8 && std::str::from_utf8(bytes).is_err() {
+                    let whole = match column.value_type {
+                        ValueType::Utf8 => std::str::from_utf8(bytes).is_ok(),
+                        ValueType::List(item) => list::is_whole(item, bytes),
+                        _ => true,
+                    };
+                    if !whole {
                         return Err(Torn);
                     }
                     column.tail.extend_from_slice(bytes);
@@ -358,11 +377,11 @@ impl ColumnsBuilder {
 /// Instants, null where there is none.
 pub(crate) type Times = PrimitiveArray<TimestampMicrosecondType>;
 
-/// Copies one little-endian value to where the machine reads it.
-fn place(target: &mut [u8], value: &[u8]) {
+/// Copies little-endian numbers of `unit` bytes to where the machine reads them.
+fn place(target: &mut [u8], value: &[u8], unit: usize) {
     target.copy_from_slice(value);
     if cfg!(target_endian = "big") {
-        target.reverse();
+        target.chunks_exact_mut(unit).for_each(<[u8]>::reverse);
     }
 }
 
@@ -390,6 +409,13 @@ impl Column {
                 let offsets = OffsetBuffer::new(self.ends.into());
                 Arc::new(BinaryArray::try_new(offsets, Buffer::from_vec(self.tail), nulls)?)
             }
+            ValueType::Vector(dimensions) => {
+                let numbers = primitive::<Float32Type>(fixed, self.start, rows * usize::from(dimensions), None);
+                let field = Arc::new(Field::new_list_field(DataType::Float32, true));
+                let width = i32::from(dimensions);
+                Arc::new(FixedSizeListArray::try_new_with_length(field, width, numbers, nulls, rows)?)
+            }
+            ValueType::List(item) => Arc::new(list::column(item, &self.tail, &self.ends, nulls)?),
         })
     }
 }

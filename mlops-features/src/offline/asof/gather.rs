@@ -14,7 +14,7 @@ use crate::error::{Core, Result};
 use crate::service::ViewJoin;
 use crate::view::Feature;
 
-/// Guess of the bytes of one value whose type does not say how many it has.
+/// Guess of the bytes of one text, binary value or list.
 const VALUE_BYTES_GUESS: usize = 32;
 
 /// Most bytes of one column that is put in place as a whole: offsets of texts end at 2 GiB.

@@ -1,8 +1,10 @@
-use arrow::array::{Float64Array, Int32Array, Int64Array, TimestampMicrosecondArray};
+use arrow::array::{
+    Float64Array, Int32Array, Int64Array, ListArray, ListBuilder, StringBuilder, TimestampMicrosecondArray,
+};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Entity, FeatureView, KeyType};
+use crate::{Entity, FeatureView, Item, KeyType};
 
 fn view() -> FeatureView {
     let user = Entity::builder("user").key("user_id", KeyType::Int64).build().unwrap();
@@ -85,6 +87,65 @@ fn bytes_of_format_one_do_not_change() {
     expected.extend_from_slice(&[0, 255]);
     assert_eq!(encode(&view, &batch(1, true), 0), expected);
     assert_eq!(view.schema_id(), 0x92F1_2F59, "the id is part of the format");
+}
+
+/// Lists and vectors: the same format, values of new kinds.
+#[test]
+fn lists_and_vectors_come_back_as_they_were() {
+    let user = Entity::builder("user").key("user_id", KeyType::Int64).build().unwrap();
+    let view = FeatureView::builder("lists", user)
+        .feature("last", ValueType::List(Item::Int64))
+        .feature("point", ValueType::Vector(3))
+        .feature("shares", ValueType::List(Item::Float64))
+        .feature("names", ValueType::List(Item::Utf8))
+        .build()
+        .unwrap();
+    let bits = f64::from_bits(0x7FF8_0000_0000_0001);
+    let mut names = ListBuilder::new(StringBuilder::new());
+    names.append_value([Some("é"), Some("")]);
+    names.append_null();
+    names.append_value([None::<&str>; 0]);
+    let numbers = |rows| Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(rows)) as ArrayRef;
+    let reals = |rows| Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(rows)) as ArrayRef;
+    let points = |rows| Arc::new(FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(rows, 3)) as ArrayRef;
+    let rows = RecordBatch::try_from_iter_with_nullable([
+        ("user_id", Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef, true),
+        (
+            "event_timestamp",
+            Arc::new(TimestampMicrosecondArray::from(vec![1, 2, 3]).with_timezone("UTC")) as ArrayRef,
+            true,
+        ),
+        ("last", numbers(vec![Some(vec![Some(i64::MIN), Some(7)]), None, Some(vec![])]), true),
+        (
+            "point",
+            points(vec![Some(vec![Some(1.5), Some(-0.0), Some(f32::NAN)]), None, Some(vec![Some(0.0); 3])]),
+            true,
+        ),
+        ("shares", reals(vec![Some(vec![Some(bits)]), None, Some(vec![Some(f64::INFINITY); 2])]), true),
+        ("names", Arc::new(names.finish()) as ArrayRef, true),
+    ])
+    .unwrap();
+    let conformed = view.conform(&rows).unwrap();
+    let writer = RowWriter::new(view.layout(), &conformed, 1, false);
+    let mut builder = ColumnsBuilder::new(view.layout(), &[0, 1, 2, 3], 3);
+    for row in 0..3 {
+        let mut bytes = Vec::new();
+        writer.encode(row, &mut bytes).unwrap();
+        builder.push(row, &RowBytes::parse(&bytes).unwrap(), view.layout(), None).unwrap();
+        let has_values = row != 1;
+        for length in (0..bytes.len()).filter(|_| has_values) {
+            let cut = RowBytes::parse(&bytes[..length]);
+            let mut one = ColumnsBuilder::new(view.layout(), &[0, 1, 2, 3], 1);
+            let torn = cut.is_none_or(|cut| one.push(0, &cut, view.layout(), None).is_err());
+            assert!(torn, "row {row} cut to {length} of {} bytes", bytes.len());
+        }
+    }
+    let (columns, ..) = builder.finish().unwrap();
+    for (decoded, original) in columns.iter().zip(&rows.columns()[2..]) {
+        assert_eq!(format!("{decoded:?}"), format!("{original:?}"), "NaN compares by what is shown");
+    }
+    let share = columns[2].as_list::<i32>().value(0);
+    assert_eq!(share.as_primitive::<Float64Type>().value(0).to_bits(), bits.to_bits());
 }
 
 #[test]
