@@ -11,7 +11,7 @@ mod online;
 pub use as_of::{NestedLoopEngine, as_of_engine};
 pub use flaky::{FlakyOfflineStore, FlakyOnlineStore};
 pub use mlops_core::testkit::Faults;
-pub use offline::offline_store;
+pub use offline::{append_once, offline_store};
 pub use online::online_store;
 
 /// Runs a future to its end on this thread, for tests of stores that need no runtime.

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use mlops_features::offline::{NativeEngine, ParquetStore};
 use mlops_features::online::{MemoryStore, RedbStore};
 use mlops_features::testkit::{
-    Faults, FlakyOfflineStore, FlakyOnlineStore, NestedLoopEngine, as_of_engine, block_on, offline_store, online_store,
+    Faults, FlakyOfflineStore, FlakyOnlineStore, NestedLoopEngine, append_once, as_of_engine, block_on, offline_store,
+    online_store,
 };
 
 /// Makes a fresh path each time it is called.
@@ -31,6 +32,7 @@ fn parquet_is_an_offline_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = paths(&folder);
     offline_store(|| ParquetStore::open(path()).unwrap());
+    append_once(|| ParquetStore::open(path()).unwrap());
 }
 
 #[test]

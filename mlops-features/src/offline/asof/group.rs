@@ -176,7 +176,11 @@ impl Interner {
                 nulls += u64::from(key.is_none());
                 out.push(key.and_then(|key| known.get(key)).copied().unwrap_or(NONE));
             }),
-            _ => out.extend(std::iter::repeat_n(NONE, keys.len())),
+            // Without entity rows, nothing says what keys look like.
+            _ => {
+                nulls += (0..keys.len()).filter(|row| keys.is_null(*row)).count() as u64;
+                out.extend(std::iter::repeat_n(NONE, keys.len()));
+            }
         }
         nulls
     }
