@@ -1,11 +1,13 @@
 //! The public API, as a host uses it.
 
+mod backfilling;
 mod bad_files;
 mod bad_input;
 mod kits;
 mod materializing;
 mod on_demand;
 mod policies;
+mod retrieving;
 mod serving;
 mod skew;
 
