@@ -15,7 +15,7 @@ use super::batch::Batch;
 use super::registered::{Reader, Registered};
 use super::row::RowBytes;
 use super::{OnlineRead, OnlineRows, OnlineStore, WriteSummary};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::key::Keys;
 use crate::offline::Watermark;
 use crate::view::FeatureView;
@@ -123,7 +123,7 @@ impl MemoryStore {
                 None => drop(shard.insert(key.into(), bytes.as_slice().into())),
             }
             written += 1;
-            Ok(())
+            Ok::<_, Error>(())
         })?;
         if checkpoint.is_some() {
             let mut watermark = table.watermark.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,8 @@
 //! Latest feature rows by entity key, read on the request path.
 //!
 //! History lives in the offline store; this one keeps a single row per key and view. Entry point:
-//! [`OnlineStore::read`]. Implementations: [`MemoryStore`], [`RedbStore`].
+//! [`OnlineStore::read`]. Implementations: [`MemoryStore`], [`RedbStore`] and, behind features, `SqliteStore` for several
+//! processes of one machine, `RedisStore` and `PostgresStore` for many machines.
 
 mod batch;
 mod memory;
@@ -9,10 +10,16 @@ mod memory;
 mod redb;
 mod registered;
 pub(crate) mod row;
+#[cfg(any(feature = "redb", feature = "sqlite", feature = "redis", feature = "postgres"))]
+mod sealed;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 pub use memory::MemoryStore;
 #[cfg(feature = "redb")]
 pub use redb::{RedbStore, RedbStoreBuilder};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteStore, SqliteStoreBuilder};
 
 use std::fmt::Debug;
 

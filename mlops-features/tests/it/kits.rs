@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mlops_features::offline::ParquetStore;
-use mlops_features::online::{MemoryStore, RedbStore};
+use mlops_features::online::{MemoryStore, RedbStore, SqliteStore};
 use mlops_features::testkit::{Faults, FlakyOfflineStore, FlakyOnlineStore, block_on, offline_store, online_store};
 
 /// Makes a fresh path each time it is called.
@@ -22,6 +22,13 @@ fn redb_is_an_online_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = paths(&folder);
     block_on(online_store(|| RedbStore::open(path()).unwrap()));
+}
+
+#[test]
+fn sqlite_is_an_online_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = paths(&folder);
+    block_on(online_store(|| SqliteStore::open(path()).unwrap()));
 }
 
 #[test]

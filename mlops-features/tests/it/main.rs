@@ -5,6 +5,7 @@ mod bad_input;
 mod kits;
 mod materializing;
 mod serving;
+mod sqlite;
 
 use std::sync::Arc;
 
