@@ -5,9 +5,13 @@
 //! processes of one machine, `RedisStore` and `PostgresStore` for many machines.
 
 mod batch;
+#[cfg(feature = "redis")]
+mod crew;
 mod memory;
 #[cfg(feature = "redb")]
 mod redb;
+#[cfg(feature = "redis")]
+mod redis;
 mod registered;
 pub(crate) mod row;
 #[cfg(any(feature = "redb", feature = "sqlite", feature = "redis", feature = "postgres"))]
@@ -18,6 +22,8 @@ mod sqlite;
 pub use memory::MemoryStore;
 #[cfg(feature = "redb")]
 pub use redb::{RedbStore, RedbStoreBuilder};
+#[cfg(feature = "redis")]
+pub use redis::{FeastRedisStore, RedisStore, RedisStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, SqliteStoreBuilder};
 
