@@ -8,6 +8,8 @@ mod batch;
 #[cfg(feature = "redis")]
 mod crew;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "redb")]
 mod redb;
 #[cfg(feature = "redis")]
@@ -20,6 +22,8 @@ mod sealed;
 mod sqlite;
 
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redb")]
 pub use redb::{RedbStore, RedbStoreBuilder};
 #[cfg(feature = "redis")]

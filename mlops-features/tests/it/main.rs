@@ -4,6 +4,7 @@ mod bad_files;
 mod bad_input;
 mod kits;
 mod materializing;
+mod postgres;
 mod redis;
 mod serving;
 mod sqlite;
