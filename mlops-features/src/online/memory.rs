@@ -15,7 +15,7 @@ use super::batch::Batch;
 use super::registered::{Reader, Registered};
 use super::row::{RowBytes, Stamp};
 use super::{OnlineRead, OnlineRows, OnlineStore, WriteSummary};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::key::Keys;
 use crate::offline::Watermark;
 use crate::view::FeatureView;
@@ -139,7 +139,7 @@ impl MemoryStore {
         let mut written = 0;
         batch.for_each(view, |key, stamp, bytes| {
             written += u64::from(table.put(key, stamp, bytes));
-            Ok(())
+            Ok::<_, Error>(())
         })?;
         if checkpoint.is_some() {
             let mut watermark = table.watermark.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mlops_features::offline::{NativeEngine, ParquetStore};
-use mlops_features::online::{MemoryStore, RedbStore};
+use mlops_features::online::{MemoryStore, RedbStore, SqliteStore};
 use mlops_features::testkit::{
     Faults, FlakyOfflineStore, FlakyOnlineStore, NestedLoopEngine, append_once, as_of_engine, block_on, offline_store,
     online_store,
@@ -25,6 +25,13 @@ fn redb_is_an_online_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = paths(&folder);
     block_on(online_store(|| RedbStore::open(path()).unwrap()));
+}
+
+#[test]
+fn sqlite_is_an_online_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = paths(&folder);
+    block_on(online_store(|| SqliteStore::open(path()).unwrap()));
 }
 
 #[test]

@@ -7,9 +7,12 @@ mod kits;
 mod materializing;
 mod on_demand;
 mod policies;
+mod postgres;
+mod redis;
 mod retrieving;
 mod serving;
 mod skew;
+mod sqlite;
 
 use std::sync::Arc;
 
