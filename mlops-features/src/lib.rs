@@ -5,7 +5,8 @@
 //! known at its instant and reports what matched, expired, lay in the future or would have leaked.
 //! [`materialize()`] brings the latest rows to an [`OnlineStore`](online::OnlineStore), from which a [`FeatureServer`]
 //! answers requests with a status and an age per value. A [`FeatureService`] names what one model is fed with, and both
-//! sides read the same definition.
+//! sides read the same definition. An [`OnDemandView`] computes features of others when they are asked for, in requests and
+//! in training rows alike; [`skew::audit`] proves of what was served that the two are the same.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -3,6 +3,7 @@
 mod backfilling;
 mod bad_files;
 mod bad_input;
+mod derived;
 mod kits;
 mod materializing;
 mod on_demand;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mlops_core::arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
+use mlops_core::arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use mlops_core::schema::Sensitivity;
 use mlops_core::{Dataset, EventTime, Window};
 use mlops_features::offline::{OfflineStore, ParquetStore};
@@ -11,14 +11,14 @@ use mlops_features::online::MemoryStore;
 use mlops_features::skew::{AuditOptions, FeatureSkew, ParquetVectorLog, SkewReport, VectorLog, VectorLogger, audit};
 use mlops_features::testkit::block_on;
 use mlops_features::{
-    DerivedView, Entity, Error, Feature, FeatureServer, FeatureService, FeatureView, KeyType, OnDemandView,
-    ServingPlan, StatusPolicy, ValueType, ViewUse,
+    Entity, Error, Feature, FeatureServer, FeatureService, FeatureView, KeyType, OnDemandView, ServingPlan,
+    StatusPolicy, ValueType, ViewUse,
 };
 use proptest::prelude::*;
 
 use crate::{ints, times};
 
-fn view() -> FeatureView {
+pub(crate) fn view() -> FeatureView {
     let user = Entity::builder("user").key("user_id", KeyType::Int64).build().unwrap();
     FeatureView::builder("ctr", user)
         .with(Feature::new("ctr", ValueType::Float64).unwrap().default_value(0.5))
@@ -30,7 +30,7 @@ fn view() -> FeatureView {
 }
 
 /// Key, event time, created, value.
-type Row = (i64, i64, i64, Option<f64>);
+pub(crate) type Row = (i64, i64, i64, Option<f64>);
 
 fn rows(content: &[Row]) -> RecordBatch {
     let pick = |of: fn(&Row) -> i64| content.iter().map(of).collect::<Vec<_>>();
@@ -57,23 +57,23 @@ fn plan() -> ServingPlan {
 }
 
 /// A place to serve from, to log to and to look things up.
-struct World {
+pub(crate) struct World {
     folder: tempfile::TempDir,
     online: Arc<MemoryStore>,
-    offline: ParquetStore,
+    pub(crate) offline: ParquetStore,
     log: Arc<ParquetVectorLog>,
     plan: ServingPlan,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let offline = ParquetStore::open(folder.path().join("offline")).unwrap();
         let log = Arc::new(ParquetVectorLog::open(folder.path().join("log")).unwrap());
         Self { folder, online: Arc::default(), offline, log, plan: plan() }
     }
 
-    fn stored(&self, content: &[Row]) {
+    pub(crate) fn stored(&self, content: &[Row]) {
         self.offline.append(&view(), &Dataset::from_batches([rows(content)]).unwrap()).unwrap();
     }
 
@@ -269,59 +269,6 @@ fn a_column_of_the_caller_that_has_the_name_of_a_feature_is_refused() {
     let world = World::new();
     let error = VectorLogger::builder(&plan, world.log.clone()).build().unwrap_err();
     assert!(matches!(error, Error::Collision { .. }), "{error}");
-}
-
-#[test]
-fn a_stored_view_is_computed_from_the_history_of_others() {
-    let world = World::new();
-    world.stored(&[(1, 10, 12, Some(1.0)), (2, 20, 21, None), (1, 30, 33, Some(3.0))]);
-    let half = OnDemandView::builder("half")
-        .input("ctr", ValueType::Float64, "ctr:ctr")
-        .column("user_id", ValueType::Int64)
-        .feature("half", "ctr / 2")
-        .feature("late_by", "seconds_between(now(), time(user_id))")
-        .build()
-        .unwrap();
-    let target = |of: ValueType| {
-        FeatureView::builder("halves", view().entity().clone())
-            .feature("half", of)
-            .feature("late_by", ValueType::Float64)
-            .event_time("at")
-            .created("computed")
-            .build()
-            .unwrap()
-    };
-    let derived = DerivedView::new(target(ValueType::Float64), "ctr", &[view()], &[half.clone()]).unwrap();
-    let done = derived.extend(&world.offline, None, 2).unwrap();
-    assert_eq!(done.rows, 3);
-    world.stored(&[(2, 5, 40, Some(8.0))]);
-    let more = derived.extend(&world.offline, done.end, 1_000).unwrap();
-    assert_eq!(more.rows, 1, "only what came in since");
-    assert_eq!(derived.extend(&world.offline, more.end, 1_000).unwrap().rows, 0);
-    let request = mlops_features::offline::HistoryRequest::all();
-    let history = world.offline.scan(derived.target(), &request).unwrap();
-    let mut seen: Vec<(i64, i64, Option<u64>)> = Vec::new();
-    for batch in history {
-        let batch = batch.unwrap().rows;
-        let keys = batch["user_id"].as_any().downcast_ref::<Int64Array>().unwrap().clone();
-        let at = batch["at"].as_primitive::<mlops_core::arrow::datatypes::TimestampMicrosecondType>().clone();
-        let half = batch["half"].as_primitive::<mlops_core::arrow::datatypes::Float64Type>().clone();
-        let rows = half.iter().enumerate().map(|(row, v)| (keys.value(row), at.value(row), v.map(f64::to_bits)));
-        seen.extend(rows);
-    }
-    let bits = |value: f64| Some(value.to_bits());
-    assert_eq!(seen, [(1, 10, bits(0.5)), (2, 20, None), (1, 30, bits(1.5)), (2, 5, bits(4.0))]);
-    let error = |target, on_demand: &[OnDemandView]| {
-        DerivedView::new(target, "ctr", &[view()], on_demand).unwrap_err().to_string()
-    };
-    assert!(error(target(ValueType::Int64), &[half.clone()]).contains("halves:half"));
-    assert!(error(target(ValueType::Float64), &[]).contains("halves:half"));
-    let asks = OnDemandView::builder("half")
-        .column("boost", ValueType::Float64)
-        .feature("half", "boost / 2")
-        .feature("late_by", "boost")
-        .build();
-    assert!(error(target(ValueType::Float64), &[asks.unwrap()]).contains("boost"));
 }
 
 proptest! {

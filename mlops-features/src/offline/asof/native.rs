@@ -30,10 +30,11 @@ use super::{AsOfOptions, JoinReport, TrainingSet, scan, time_column};
 use crate::columns;
 use crate::define::KeyType;
 use crate::error::Result;
+use crate::feature::Feature;
 use crate::key::{Keys, pick};
 use crate::offline::spool::{Spool, Spooled};
 use crate::service::{ViewJoin, output_names};
-use crate::view::{Feature, annotate};
+use crate::view::annotate;
 
 /// Bytes per entity row while it is joined, besides those per set of key columns.
 const ROW_BYTES: u64 = 64;
