@@ -5,8 +5,9 @@
 //! known at its instant and reports what matched, expired, lay in the future or would have leaked.
 //! [`materialize()`] brings the latest rows to an [`OnlineStore`](online::OnlineStore), from which a [`FeatureServer`]
 //! answers requests with a status and an age per value. A [`FeatureService`] names what one model is fed with, and both
-//! sides read the same definition. A team keeps all of these as [`definitions`]: checked together, planned, applied, and
-//! traced from source to model.
+//! sides read the same definition. An [`OnDemandView`] computes features of others when they are asked for, in requests and
+//! in training rows alike; [`skew::audit`] proves of what was served that the two are the same. A team keeps all of these as
+//! [`definitions`]: checked together, planned, applied, and traced from source to model.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -65,6 +66,7 @@ mod polars;
 mod policy;
 mod serve;
 mod service;
+pub mod skew;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod transform;
@@ -90,6 +92,6 @@ pub use serve::{
     StatusCounts,
 };
 pub use service::{FeatureService, FeatureServiceBuilder, ViewJoin, ViewUse};
-pub use transform::{DerivedFeature, Input, InputSource, OnDemandView, OnDemandViewBuilder};
+pub use transform::{Derived, DerivedFeature, DerivedView, Input, InputSource, OnDemandView, OnDemandViewBuilder};
 pub use version::family_and_version;
 pub use view::{FEATURES_MAX, FeatureView, FeatureViewBuilder};

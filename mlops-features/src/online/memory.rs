@@ -15,7 +15,7 @@ use super::batch::Batch;
 use super::registered::{Reader, Registered};
 use super::row::{RowBytes, Stamp};
 use super::{OnlineRead, OnlineRows, OnlineStore, WriteSummary};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::key::Keys;
 use crate::offline::Watermark;
 use crate::view::FeatureView;
@@ -139,7 +139,7 @@ impl MemoryStore {
         let mut written = 0;
         batch.for_each(view, |key, stamp, bytes| {
             written += u64::from(table.put(key, stamp, bytes));
-            Ok(())
+            Ok::<_, Error>(())
         })?;
         if checkpoint.is_some() {
             let mut watermark = table.watermark.lock().unwrap_or_else(PoisonError::into_inner);
@@ -233,5 +233,66 @@ impl fmt::Debug for MemoryStore {
         f.debug_struct("MemoryStore")
             .field("views", &self.tables.load().keys().collect::<Vec<_>>())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampMicrosecondArray};
+    use arrow::datatypes::Int64Type;
+
+    use super::*;
+    use crate::{Entity, KeyType, ValueType};
+
+    /// 16 keys, each with the value `turn` in four features, true from `turn` on.
+    fn rows(turn: i64) -> RecordBatch {
+        let all = |value: i64| Arc::new(Int64Array::from(vec![value; 16])) as ArrayRef;
+        let keys = Arc::new(Int64Array::from_iter_values(0..16)) as ArrayRef;
+        let times = Arc::new(TimestampMicrosecondArray::from(vec![turn; 16]).with_timezone("UTC")) as ArrayRef;
+        let values = ["a", "b", "c", "d"].map(|name| (name, all(turn)));
+        RecordBatch::try_from_iter([("id", keys), ("event_timestamp", times)].into_iter().chain(values)).unwrap()
+    }
+
+    #[test]
+    fn readers_beside_writers_see_whole_rows_that_never_go_back() {
+        let entity = Entity::builder("thing").key("id", KeyType::Int64).build().unwrap();
+        let view = ["a", "b", "c", "d"]
+            .into_iter()
+            .fold(FeatureView::builder("v", entity), |view, name| view.feature(name, ValueType::Int64))
+            .build()
+            .unwrap();
+        let store = MemoryStore::new();
+        store.write_sync(&view, &rows(0), None).unwrap();
+        let keys = Keys::of(view.entity(), &rows(0)).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for writer in 0..2 {
+                let (store, view, done) = (&store, &view, &done);
+                scope.spawn(move || {
+                    // The two come in each other's way: every row is written in an order of its own.
+                    for turn in 1..400 {
+                        store.write_sync(view, &rows(turn * 2 - writer), None).unwrap();
+                    }
+                    done.store(true, Ordering::Release);
+                });
+            }
+            let mut before = [0; 16];
+            while !done.load(Ordering::Acquire) {
+                let read = OnlineRead { view: &view, features: &[0, 1, 2, 3], keys: &keys };
+                let answer = store.read_sync(&[read]).unwrap().swap_remove(0);
+                for (row, before) in before.iter_mut().enumerate() {
+                    let values: Vec<i64> =
+                        answer.columns.iter().map(|column| column.as_primitive::<Int64Type>().value(row)).collect();
+                    assert!(values.iter().all(|value| *value == values[0] && answer.event_time.value(row) == *value));
+                    assert!(values[0] >= *before, "{} after {before}", values[0]);
+                    *before = values[0];
+                }
+            }
+        });
+        let last = store.read_sync(&[OnlineRead { view: &view, features: &[0], keys: &keys }]).unwrap();
+        assert_eq!(last[0].columns[0].as_primitive::<Int64Type>().values(), &[798; 16]);
+        assert_eq!((last[0].columns[0].null_count(), store.len(&view)), (0, 16));
     }
 }

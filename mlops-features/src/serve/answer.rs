@@ -78,7 +78,7 @@ impl Answer {
     /// The column behind `origin`, and whether it is one value for all.
     fn known<'a>(&'a self, origin: Origin, brought: &'a [Brought]) -> (&'a ArrayRef, bool) {
         match origin {
-            Origin::Read(read, column) => (&self.parts[read].known[column], self.parts[read].shared),
+            Origin::Read(read, column) => (self.parts[read].known(column), self.parts[read].shared),
             Origin::Step(step, column) => (&self.computed[step].columns[column], self.computed[step].shared),
             Origin::Caller(column) => (&brought[column].array, brought[column].shared),
         }
@@ -113,48 +113,47 @@ impl Answer {
         if shared { repeat(array, rows) } else { Ok(array.clone()) }
     }
 
-    /// The vectors of a request none of whose values is shared.
-    pub(super) fn into_vectors(self, plan: &ServingPlan, rows: usize) -> Result<FeatureVectors> {
+    /// The vectors of a request whose keys are its own for every entity.
+    pub(super) fn into_vectors(mut self, plan: &ServingPlan, rows: usize) -> Result<FeatureVectors> {
         let outputs = &plan.plan().outputs;
-        let mut statuses = Vec::with_capacity(outputs.len() * rows);
-        let mut columns = Vec::with_capacity(outputs.len());
-        let mut age_of = Vec::with_capacity(outputs.len());
-        let mut ages: Vec<Vec<Option<i64>>> = Vec::new();
-        let reads = self.parts.len();
+        let mut vectors = FeatureVectors {
+            plan: plan.clone(),
+            columns: Vec::with_capacity(outputs.len()),
+            rows,
+            statuses: Vec::with_capacity(outputs.len() * rows),
+            age_of: Vec::with_capacity(outputs.len()),
+            ages: Vec::with_capacity(self.parts.len()),
+        };
         // A computed feature has ages of its own; those of a read are those of all its columns.
-        let mut of_steps = vec![0; self.computed.len()];
-        let mut next = reads;
-        for (of_step, computed) in of_steps.iter_mut().zip(&self.computed) {
-            *of_step = next;
+        let mut next = self.parts.len();
+        let first_of = |computed: &Computed| {
             next += computed.columns.len();
-        }
+            next - computed.columns.len()
+        };
+        let of_steps: Vec<usize> = self.computed.iter().map(first_of).collect();
         for origin in outputs {
-            columns.push(self.served(*origin, rows)?);
             match *origin {
                 Origin::Read(read, column) => {
-                    let part = &self.parts[read];
-                    match part.known[column].nulls() {
-                        None => statuses.extend_from_slice(&part.rows),
-                        Some(_) => statuses.extend((0..rows).map(|row| part.status(column, row))),
-                    }
-                    age_of.push(read);
+                    self.parts[read].statuses(column, &mut vectors.statuses);
+                    vectors.columns.push(self.parts[read].served[column].clone());
+                    vectors.age_of.push(read);
                 }
                 Origin::Step(step, column) => {
-                    let values = &self.computed[step].columns[column];
+                    let values = self.served(*origin, rows)?;
                     let status = |row: usize| if values.is_null(row) { Status::NullValue } else { Status::Present };
-                    let shared = self.computed[step].shared;
-                    statuses.extend((0..rows).map(|row| status(if shared { 0 } else { row })));
-                    age_of.push(of_steps[step] + column);
+                    vectors.statuses.extend((0..rows).map(status));
+                    vectors.columns.push(values);
+                    vectors.age_of.push(of_steps[step] + column);
                 }
                 Origin::Caller(_) => unreachable!("columns of the caller are no outputs"),
             }
         }
-        ages.extend(self.parts.into_iter().map(|part| part.ages));
+        vectors.ages.extend(self.parts.iter_mut().map(|part| std::mem::take(&mut part.ages)));
         for computed in self.computed {
             let spread = |ages: Vec<Option<i64>>| if computed.shared { vec![ages[0]; rows] } else { ages };
-            ages.extend(computed.ages.into_iter().map(spread));
+            vectors.ages.extend(computed.ages.into_iter().map(spread));
         }
-        Ok(FeatureVectors { plan: plan.clone(), columns, rows, statuses, age_of, ages })
+        Ok(vectors)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, new_null_array};
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow::datatypes::{Field, Schema as ArrowSchema, SchemaRef};
 use mlops_core::schema::{Role, Sensitivity};
 use mlops_core::{Digest, Name};
@@ -15,6 +15,7 @@ use crate::define::ValueType;
 use crate::definitions::{AnyView, service_fingerprint};
 use crate::entity::Entity;
 use crate::error::{Core, Error, Result};
+use crate::key::{Keys, pick};
 use crate::service::{FeatureService, ViewJoin};
 use crate::transform::{Input, OnDemandView};
 use crate::view::{FeatureView, annotate};
@@ -222,6 +223,21 @@ impl ServingPlan {
     /// Columns that computed features read from the caller, with their types. Keys may be among them.
     pub fn request_columns(&self) -> impl ExactSizeIterator<Item = (&Name, ValueType)> {
         self.0.columns.iter().map(|column| (&column.name, column.value_type))
+    }
+
+    /// All columns of the caller, keys first, each once, as the types that they are read as.
+    pub(crate) fn caller_fields(&self) -> Vec<Field> {
+        let keys = self.0.keys.iter().flat_map(|keys| keys.columns.iter().zip(keys.entity.keys()));
+        let keys = keys.map(|(name, key)| (name, key.key_type.data_type()));
+        let others = self.request_columns().map(|(name, of)| (name, of.data_type()));
+        let mut seen = BTreeSet::new();
+        let fresh = keys.chain(others).filter(|(name, _)| seen.insert(*name));
+        fresh.map(|(name, of)| Field::new(name.as_str(), of, true)).collect()
+    }
+
+    /// The keys of `entities`, one per distinct entity and naming of its columns.
+    pub(crate) fn keys_of(&self, entities: &RecordBatch) -> Result<Vec<Keys>> {
+        self.0.keys.iter().map(|keys| Keys::new(&keys.entity, &pick(entities, &keys.columns)?)).collect()
     }
 
     /// Whether a feature depends on the instant of the request beyond its age.

@@ -18,6 +18,7 @@ use super::vectors::FeatureVectors;
 use crate::error::{Core, Error, Result};
 use crate::key::{Keys, pick};
 use crate::online::{OnlineRead, OnlineStore};
+use crate::skew::VectorLogger;
 
 /// Most values in one answer where nothing was said: 2^24, 128 MiB of numbers.
 const VALUES_MAX_DEFAULT: usize = 1 << 24;
@@ -51,6 +52,7 @@ pub struct FeatureServer {
     store: Arc<dyn OnlineStore>,
     plans: ArcSwap<Plans>,
     values_max: usize,
+    loggers: Vec<Arc<VectorLogger>>,
 }
 
 /// All plans, by service.
@@ -129,7 +131,12 @@ impl FeatureServer {
     pub fn new(plan: ServingPlan, store: Arc<dyn OnlineStore>) -> Self {
         let first = Served::new(plan);
         let by_name = [(first.plan.service().clone(), first.clone())].into();
-        Self { store, plans: ArcSwap::from_pointee(Plans { first, by_name }), values_max: VALUES_MAX_DEFAULT }
+        Self {
+            store,
+            plans: ArcSwap::from_pointee(Plans { first, by_name }),
+            values_max: VALUES_MAX_DEFAULT,
+            loggers: Vec::new(),
+        }
     }
 
     /// Serves several services from `store`; requests that name none get the first.
@@ -138,12 +145,18 @@ impl FeatureServer {
     /// `Core(Invalid)` when there is none, `Core(AlreadyExists)` when two have one name.
     pub fn of(plans: impl IntoIterator<Item = ServingPlan>, store: Arc<dyn OnlineStore>) -> Result<Self> {
         let plans = ArcSwap::from_pointee(Plans::new(plans, None)?);
-        Ok(Self { store, plans, values_max: VALUES_MAX_DEFAULT })
+        Ok(Self { store, plans, values_max: VALUES_MAX_DEFAULT, loggers: Vec::new() })
     }
 
     /// Most values, entities by columns read and computed, in one call. Default 2^24.
     pub fn values_max(mut self, values: usize) -> Self {
         self.values_max = values;
+        self
+    }
+
+    /// Shows to `logger` what is answered by the plan that it was made for, save for what a hydrator asks.
+    pub fn log_to(mut self, logger: Arc<VectorLogger>) -> Self {
+        self.loggers.push(logger);
         self
     }
 
@@ -233,8 +246,13 @@ impl FeatureServer {
         };
         let asked = requests.iter().zip(served).map(ask).collect::<Result<Vec<_>>>()?;
         let answers = self.read(&asked).await?;
-        let vectors =
-            answers.into_iter().zip(&asked).map(|(answer, asked)| answer.into_vectors(&asked.served.plan, asked.rows));
+        let vectors = answers.into_iter().zip(&asked).zip(requests).map(|((answer, asked), request)| {
+            let vectors = answer.into_vectors(&asked.served.plan, asked.rows)?;
+            for logger in self.loggers.iter().filter(|logger| logger.wants(&asked.served.plan)) {
+                logger.observe(request.entities, &vectors, request.now)?;
+            }
+            Ok(vectors)
+        });
         vectors.collect()
     }
 

@@ -34,8 +34,8 @@ pub enum Status {
 pub(super) struct Part {
     /// What is served: the policy's values where there is no valid row.
     pub(super) served: Vec<ArrayRef>,
-    /// What was known: null where there is no valid row.
-    pub(super) known: Vec<ArrayRef>,
+    /// What was known, null where there is no valid row; none where that is what is served.
+    known: Option<Vec<ArrayRef>>,
     /// Per row: `Present`, `NotFound` or `OutsideMaxAge`.
     pub(super) rows: Vec<Status>,
     /// Per row, microseconds; none where there is no row.
@@ -75,6 +75,10 @@ impl Part {
             Some(_) => Status::Present,
         };
         let states: Vec<Status> = ages.iter().map(state).collect();
+        if states.iter().all(|state| *state == Status::Present) {
+            let tally = Tally::of(&states, &ages, &rows.columns, read.freshness_us);
+            return Ok(Self { served: rows.columns, known: None, rows: states, ages, tally, shared });
+        }
         let known = if states.contains(&Status::OutsideMaxAge) {
             let expired = mask(&states, |state| state == Status::OutsideMaxAge);
             rows.columns.iter().map(|column| nullif(column, &expired)).collect::<Result<Vec<_>, _>>()?
@@ -83,15 +87,24 @@ impl Part {
         };
         let tally = Tally::of(&states, &ages, &known, read.freshness_us);
         let served = by_policy(read, &states, &known, rows.columns)?;
-        Ok(Self { served, known, rows: states, ages, tally, shared })
+        Ok(Self { served, known: Some(known), rows: states, ages, tally, shared })
     }
 
-    /// Status of the value of `column` in `row`.
-    pub(super) fn status(&self, column: usize, row: usize) -> Status {
-        match self.rows[row] {
-            Status::Present if self.known[column].is_null(row) => Status::NullValue,
-            other => other,
-        }
+    /// What was known of `column`: null where there is no valid row.
+    pub(super) fn known(&self, column: usize) -> &ArrayRef {
+        self.known.as_ref().map_or(&self.served[column], |known| &known[column])
+    }
+
+    /// Appends the statuses of the values of `column`.
+    pub(super) fn statuses(&self, column: usize, statuses: &mut Vec<Status>) {
+        let Some(nulls) = self.known(column).nulls() else {
+            statuses.extend_from_slice(&self.rows);
+            return;
+        };
+        statuses.extend(self.rows.iter().enumerate().map(|(row, state)| match state {
+            Status::Present if nulls.is_null(row) => Status::NullValue,
+            other => *other,
+        }));
     }
 }
 
@@ -99,10 +112,10 @@ fn mask(states: &[Status], fits: impl Fn(Status) -> bool) -> BooleanArray {
     BooleanArray::new(BooleanBuffer::collect_bool(states.len(), |row| fits(states[row])), None)
 }
 
+/// What is served where not all rows are valid.
 fn by_policy(read: &Read, states: &[Status], known: &[ArrayRef], stored: Vec<ArrayRef>) -> Result<Vec<ArrayRef>> {
     match read.join.view().policy() {
         StatusPolicy::Stale => Ok(stored),
-        _ if states.iter().all(|state| *state == Status::Present) => Ok(stored),
         StatusPolicy::Null => Ok(known.to_vec()),
         StatusPolicy::Fail => {
             let count = |wanted: Status| states.iter().filter(|state| **state == wanted).count();

@@ -44,9 +44,15 @@ impl ServingPlan {
                 return Err(Error::Collision { column: field.name().clone(), first, second });
             }
         }
-        let joined = offline.as_of(spine, self.joins(), &options.clone().full_names(true))?;
-        let dataset = TrainingRows::new(self, spine.schema(), joined.dataset, options)?;
-        Ok(TrainingSet { dataset: Dataset::from_source(Arc::new(dataset))?, ..joined })
+        let mut set = offline.as_of(spine, self.joins(), &options.clone().full_names(true))?;
+        set.dataset = self.completed(spine.schema(), set.dataset, options)?;
+        Ok(set)
+    }
+
+    /// The columns of `spine` and of the plan, over `joined`: those of `spine`, then all that the joins read.
+    pub(crate) fn completed(&self, spine: &Schema, joined: Dataset, options: &AsOfOptions) -> Result<Dataset> {
+        let rows = TrainingRows::new(self, spine, joined, options)?;
+        Ok(Dataset::from_source(Arc::new(rows))?)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
+use mlops_core::EventTime;
 
 use super::{ServingPlan, Status};
 use crate::error::Result;
@@ -59,6 +60,12 @@ impl FeatureVectors {
     /// The age of a value, zero when its event time lies ahead; `None` where there is no row.
     pub fn age(&self, column: usize, row: usize) -> Option<Duration> {
         self.age_us(column, row).map(|age| Duration::from_micros(u64::try_from(age).unwrap_or(0)))
+    }
+
+    /// Event time of the row that `read` was answered with, where that row was valid; `now` is that of the request.
+    pub(crate) fn event_time_of(&self, read: usize, row: usize, now: EventTime) -> Option<i64> {
+        let age = self.ages.get(read)?.get(row).copied().flatten()?;
+        (age <= self.plan.plan().reads[read].ttl_us).then(|| now.as_micros().saturating_sub(age))
     }
 
     /// The columns as one batch.

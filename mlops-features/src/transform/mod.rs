@@ -4,9 +4,11 @@
 //! other views, over columns that the caller brings and over the instant of the request. What it gives for a row depends on
 //! that row alone, so a table of training rows and a single request cannot differ.
 
+mod derive;
 mod input;
 mod view;
 
+pub use self::derive::{Derived, DerivedView};
 pub use self::input::{Input, InputSource};
 pub(crate) use self::view::instants_of;
 pub use self::view::{DerivedFeature, OnDemandView, OnDemandViewBuilder};
