@@ -48,6 +48,13 @@ pub enum BatchOrigin {
         /// Stands for the code, which has no digest: another version may make other rows.
         version: String,
     },
+    /// The history of other views, by the expressions of on-demand views; see [`DerivedView`](crate::DerivedView).
+    Derived {
+        /// The stored view whose rows make rows.
+        driver: Name,
+        /// The on-demand views that have the features.
+        views: Vec<Name>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,6 +63,7 @@ enum BatchForm {
     File { format: FileFormat, path: String },
     Catalog { name: Name },
     Code { name: Name, version: String },
+    Derived { driver: Name, views: Vec<Name> },
 }
 
 impl TryFrom<BatchForm> for BatchOrigin {
@@ -66,6 +74,7 @@ impl TryFrom<BatchForm> for BatchOrigin {
             BatchForm::File { format, path } => Self::file(format, path),
             BatchForm::Catalog { name } => Ok(Self::Catalog { name }),
             BatchForm::Code { name, version } => Self::code(name, version),
+            BatchForm::Derived { driver, views } => Self::Derived { driver, views }.checked(),
         }
     }
 }
@@ -76,6 +85,7 @@ impl From<BatchOrigin> for BatchForm {
             BatchOrigin::File { format, path } => Self::File { format, path },
             BatchOrigin::Catalog { name } => Self::Catalog { name },
             BatchOrigin::Code { name, version } => Self::Code { name, version },
+            BatchOrigin::Derived { driver, views } => Self::Derived { driver, views },
         }
     }
 }
@@ -105,6 +115,15 @@ impl BatchOrigin {
         Self::Code { name: Name::new(name)?, version: version.into() }.checked()
     }
 
+    /// What these on-demand views give whenever the stored view `driver` has a row.
+    ///
+    /// # Errors
+    /// `Core(Invalid)` for a bad name, or without a view.
+    pub fn derived<'a>(driver: impl AsRef<str>, views: impl IntoIterator<Item = &'a str>) -> Result<Self> {
+        let views = views.into_iter().map(Name::new).collect::<Result<_, _>>()?;
+        Self::Derived { driver: Name::new(driver)?, views }.checked()
+    }
+
     /// # Errors
     /// As the constructors: the fields are open, so that a view checks again what it is given.
     pub(crate) fn checked(self) -> Result<Self> {
@@ -113,7 +132,10 @@ impl BatchOrigin {
             Self::Code { version, .. } if version.is_empty() => {
                 return Err(Core::invalid("version of the code", "\"\"", "a text that changes with the code").into());
             }
-            Self::Catalog { .. } | Self::Code { .. } => {}
+            Self::Derived { views, .. } if views.is_empty() => {
+                return Err(Core::invalid("views that a view is derived by", 0, "at least one").into());
+            }
+            Self::Catalog { .. } | Self::Code { .. } | Self::Derived { .. } => {}
         }
         Ok(self)
     }
@@ -135,6 +157,10 @@ impl fmt::Display for BatchOrigin {
             Self::File { path, .. } => write!(f, "file {path}"),
             Self::Catalog { name } => write!(f, "data set {name}"),
             Self::Code { name, version } => write!(f, "code {name} {version}"),
+            Self::Derived { driver, views } => {
+                let views: Vec<&str> = views.iter().map(Name::as_str).collect();
+                write!(f, "{driver} by {}", views.join(", "))
+            }
         }
     }
 }
@@ -211,6 +237,7 @@ mod tests {
             BatchOrigin::file(FileFormat::Parquet, "/lake/clicks").unwrap(),
             BatchOrigin::catalog("clicks").unwrap(),
             BatchOrigin::code("per_day", "3").unwrap(),
+            BatchOrigin::derived("clicks", ["share"]).unwrap(),
         ];
         for origin in origins {
             let text = serde_json::to_string(&origin).unwrap();
@@ -224,5 +251,6 @@ mod tests {
         assert_eq!(serde_json::from_str::<StreamOrigin>(&text).unwrap(), pushed);
         assert!(serde_json::from_str::<StreamOrigin>(r#"{"kind":"push","name":"clicks","to":"x"}"#).is_err());
         assert!(BatchOrigin::code("per_day", "").is_err());
+        assert!(BatchOrigin::derived("clicks", []).is_err());
     }
 }

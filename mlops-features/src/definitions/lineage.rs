@@ -15,6 +15,7 @@ use crate::error::{Core, Result};
 use crate::origin::{BatchOrigin, StreamOrigin};
 use crate::service::FeatureService;
 use crate::transform::{InputSource, OnDemandView};
+use crate::view::FeatureView;
 
 /// One place in the lineage of features.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -108,7 +109,13 @@ impl DefinitionLineage {
         let mut lineage = Self::default();
         for definition in definitions.all() {
             match definition {
-                Definition::View(view) => lineage.add_stored(view.name(), view.batch(), view.stream()),
+                Definition::View(view) => match view.batch() {
+                    Some(BatchOrigin::Derived { driver, views }) => {
+                        lineage.add_stored(view.name(), None, view.stream());
+                        lineage.add_derived(definitions, view, driver, views);
+                    }
+                    batch => lineage.add_stored(view.name(), batch, view.stream()),
+                },
                 Definition::WindowView(view) => lineage.add_stored(view.name(), view.batch(), view.stream()),
                 Definition::OnDemandView(view) => lineage.add_computed(view),
                 Definition::Service(service) => lineage.add_service(definitions, service)?,
@@ -137,6 +144,20 @@ impl DefinitionLineage {
         let sources = batch.cloned().map(Node::Batch).into_iter().chain(stream.cloned().map(Node::Stream));
         for source in sources {
             self.edge(source, node.clone(), None);
+        }
+    }
+
+    fn add_derived(&mut self, definitions: &Definitions, target: &FeatureView, driver: &Name, views: &[Name]) {
+        let node = Node::View(target.name().clone());
+        self.edge(Node::View(driver.clone()), node.clone(), None);
+        for by in views {
+            let has = definitions.any_view(by).map(Definition::features).unwrap_or_default();
+            for feature in target.features().iter().filter(|f| has.iter().any(|shown| *shown.name == f.name)) {
+                let made = FeatureRef { view: target.name().clone(), feature: feature.name.clone() };
+                let read = FeatureRef { view: by.clone(), feature: feature.name.clone() };
+                self.edge(Node::View(by.clone()), node.clone(), Some(feature.name.clone()));
+                self.computed.entry(made).or_default().insert(read);
+            }
         }
     }
 

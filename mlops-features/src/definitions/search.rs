@@ -9,7 +9,7 @@ use mlops_core::schema::{Schema, Sensitivity};
 use serde::{Deserialize, Serialize};
 
 use super::definition::{Definition, Kind};
-use super::set::{Definitions, read_views};
+use super::set::{Definitions, made_of};
 use crate::error::Result;
 use crate::service::ViewUse;
 
@@ -146,7 +146,7 @@ fn is_about(all: &Definitions, definition: &Definition, entity: &str) -> bool {
     let mut open = vec![definition];
     while let Some(definition) = open.pop() {
         let read: Vec<&Name> = match definition {
-            Definition::OnDemandView(view) => read_views(view).collect(),
+            Definition::OnDemandView(_) => made_of(definition),
             Definition::Service(service) => service.views().iter().map(ViewUse::view).collect(),
             other if other.entity().is_some_and(|found| found.name().as_str() == entity) => return true,
             _ => continue,

@@ -13,9 +13,10 @@ use super::fingerprint::{AnyView, CHAIN_MAX, ServiceVersion, service_fingerprint
 use super::form::Form;
 use crate::entity::Entity;
 use crate::error::{Core, Error, Result};
+use crate::origin::BatchOrigin;
 use crate::serve::ServingPlan;
 use crate::service::{FeatureService, ViewUse};
-use crate::transform::{InputSource, OnDemandView};
+use crate::transform::{DerivedView, InputSource, OnDemandView};
 use crate::version::family_and_version;
 use crate::view::FeatureView;
 use crate::window::WindowView;
@@ -157,6 +158,14 @@ impl Definitions {
         }
     }
 
+    /// The view of this name that is derived from others, ready to be [extended](DerivedView::extend).
+    ///
+    /// # Errors
+    /// `Core(NotFound)` when there is no such view, or it is not derived.
+    pub fn derived_view(&self, name: &str) -> Result<DerivedView> {
+        self.0.derive(self.view(name)?)
+    }
+
     /// The service, compiled: what a [`FeatureServer`](crate::FeatureServer) answers by.
     ///
     /// # Errors
@@ -276,8 +285,7 @@ impl DefinitionsBuilder {
         let order = checked.order()?;
         for name in order {
             let Some(view) = checked.views.get(&name) else { continue };
-            let alone = FeatureService::builder(name.as_str()).using(ViewUse::all(name.as_str())?).full_names(true);
-            alone.build().and_then(|alone| checked.compile(&alone)).map_err(|e| in_definition(view, e))?;
+            checked.check_made(view).map_err(|e| in_definition(view, e))?;
         }
         let mut plans = BTreeMap::new();
         for definition in checked.services.values() {
@@ -345,14 +353,12 @@ impl Checked {
         Ok(())
     }
 
-    /// The on-demand views, each behind those that it reads.
+    /// The views that are made of others, each behind those that it is made of.
     fn order(&self) -> Result<Vec<Name>> {
+        let is_made = |name: &Name| self.views.get(name).is_some_and(|definition| !made_of(definition).is_empty());
         let mut open: BTreeMap<&Name, BTreeSet<&Name>> = BTreeMap::new();
-        for (name, definition) in &self.views {
-            if let Definition::OnDemandView(view) = definition {
-                let read = read_views(view).filter(|read| self.on_demand(read).is_some());
-                open.insert(name, read.collect());
-            }
+        for (name, definition) in self.views.iter().filter(|(name, _)| is_made(name)) {
+            open.insert(name, made_of(definition).into_iter().filter(|read| is_made(read)).collect());
         }
         let mut order: Vec<Name> = Vec::with_capacity(open.len());
         for _ in 0..CHAIN_MAX {
@@ -372,31 +378,48 @@ impl Checked {
             Some(circle) => (circle, "free of circles; a view must not lead back to itself"),
             None => (format!("more than 64 links up to `{name}`"), "at most 64 long"),
         };
-        Err(Core::invalid("chain of on-demand views", found, domain).into())
+        Err(Core::invalid("chain of views", found, domain).into())
     }
 
-    fn on_demand(&self, name: &Name) -> Option<&OnDemandView> {
-        match self.views.get(name) {
-            Some(Definition::OnDemandView(view)) => Some(view),
-            _ => None,
+    /// Checks a view that is made of others.
+    fn check_made(&self, definition: &Definition) -> Result<()> {
+        match definition {
+            Definition::View(view) => self.derive(view).map(drop),
+            other => {
+                let alone = ViewUse::all(other.name().as_str())?;
+                let alone = FeatureService::builder(other.name().as_str()).using(alone).full_names(true).build()?;
+                self.compile(&alone).map(drop)
+            }
         }
     }
 
-    fn compile(&self, service: &FeatureService) -> Result<ServingPlan> {
+    fn derive<'a>(&'a self, view: &'a FeatureView) -> Result<DerivedView> {
+        let Some(BatchOrigin::Derived { driver, views }) = view.batch() else {
+            return Err(Core::not_found("derived view", view.name().as_str()).into());
+        };
+        let (stored, computed) = self.reached(views.iter().chain([driver]).collect());
+        DerivedView::new(view.clone(), driver.as_str(), &stored, &computed)
+    }
+
+    /// The stored and the on-demand views that are read where these are.
+    fn reached<'a>(&'a self, mut open: Vec<&'a Name>) -> (Vec<FeatureView>, Vec<OnDemandView>) {
         let mut stored = BTreeMap::new();
         let mut computed = BTreeMap::new();
-        let mut open: Vec<&Name> = service.views().iter().map(ViewUse::view).collect();
         while let Some(name) = open.pop() {
-            let Some(definition) = self.views.get(name) else { continue };
+            let Some((name, definition)) = self.views.get_key_value(name) else { continue };
             if let Definition::OnDemandView(view) = definition {
                 if computed.insert(name, view.clone()).is_none() {
-                    open.extend(read_views(view));
+                    open.extend(made_of(definition));
                 }
             } else if let Some(view) = stored_view(definition) {
                 stored.insert(name, view.clone());
             }
         }
-        let (stored, computed): (Vec<_>, Vec<_>) = (stored.into_values().collect(), computed.into_values().collect());
+        (stored.into_values().collect(), computed.into_values().collect())
+    }
+
+    fn compile<'a>(&'a self, service: &'a FeatureService) -> Result<ServingPlan> {
+        let (stored, computed) = self.reached(service.views().iter().map(ViewUse::view).collect());
         let plan = ServingPlan::compile_with(service, &stored, &computed)?;
         Ok(plan.with_fingerprint(service_fingerprint(service, |name| self.any_view(name))?))
     }
@@ -411,12 +434,22 @@ impl Checked {
     }
 }
 
-/// The views whose features `view` reads.
-pub(super) fn read_views(view: &OnDemandView) -> impl Iterator<Item = &Name> {
-    view.inputs().iter().filter_map(|input| match &input.from {
-        InputSource::Feature(reference) => Some(&reference.view),
-        InputSource::Column(_) => None,
-    })
+/// The views that a view of any kind is made of; none for one whose rows come from elsewhere.
+pub(super) fn made_of(definition: &Definition) -> Vec<&Name> {
+    match definition {
+        Definition::OnDemandView(view) => {
+            let read = view.inputs().iter().filter_map(|input| match &input.from {
+                InputSource::Feature(reference) => Some(&reference.view),
+                InputSource::Column(_) => None,
+            });
+            read.collect()
+        }
+        Definition::View(view) => match view.batch() {
+            Some(BatchOrigin::Derived { driver, views }) => views.iter().chain([driver]).collect(),
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
 }
 
 /// One way around among views that were not put in order, if there is one.

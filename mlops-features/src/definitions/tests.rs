@@ -103,11 +103,40 @@ fn what_does_not_fit_is_refused_by_name() {
     let whole = FeatureView::builder("clicks", entity("customer")).feature("ctr", ValueType::Int64).build().unwrap();
     refuses(set().with(whole).with(computed("d", "clicks:ctr")), &["on-demand view `d`", "float64", "int64"]);
     let around = set().with(computed("a", "b:share")).with(computed("b", "c:share")).with(computed("c", "a:share"));
-    refuses(around, &["chain of on-demand views", "a → b → c → a"]);
+    refuses(around, &["chain of views", "a → b → c → a"]);
     refuses(set().with(computed("a", "a:share")), &["a → a"]);
     let other = Entity::builder("customer").key("id", KeyType::Utf8).build().unwrap();
     let other = FeatureView::builder("other", other).feature("f", ValueType::Bool).build().unwrap();
     refuses(base().with(other), &["view `other`", "entity with other keys `customer`"]);
+}
+
+fn derived(text: &str, driver: &str, by: &str) -> FeatureView {
+    let view = FeatureView::builder(text, entity("customer")).feature("twice", ValueType::Float64);
+    view.batch(BatchOrigin::derived(driver, [by]).unwrap()).build().unwrap()
+}
+
+fn twice(text: &str, from: &str) -> OnDemandView {
+    OnDemandView::builder(text).input("x", ValueType::Float64, from).feature("twice", "x * 2.0").build().unwrap()
+}
+
+#[test]
+fn derived_views_are_checked_and_traced() {
+    let base = || Definitions::builder().with(view("clicks")).with(twice("double", "clicks:ctr"));
+    let good =
+        base().with(derived("stored", "clicks", "double")).with(service("s", &["stored:twice"])).build().unwrap();
+    assert_eq!(good.derived_view("stored").unwrap().driver().name().as_str(), "clicks");
+    assert!(matches!(good.derived_view("clicks"), Err(Error::Core(Core::NotFound { .. }))));
+    let lineage = DefinitionLineage::of(&good, &[]).unwrap();
+    let users = lineage.users_of(&"clicks:ctr".parse().unwrap()).unwrap();
+    assert_eq!(users, [Node::View(name("double")), Node::View(name("stored")), Node::Service(name("s"))]);
+    let text = good.to_json().unwrap();
+    assert_eq!(Definitions::from_json(&text).unwrap(), good);
+
+    refuses(base().with(derived("stored", "gone", "double")), &["view `stored`", "view `gone` not found"]);
+    refuses(base().with(derived("stored", "clicks", "gone")), &["view `stored`", "stored:twice"]);
+    refuses(base().with(derived("stored", "stored", "double")), &["chain of views", "stored → stored"]);
+    let around = Definitions::builder().with(view("clicks")).with(twice("double", "stored:twice"));
+    refuses(around.with(derived("stored", "clicks", "double")), &["chain of views", "double → stored → double"]);
 }
 
 #[test]
