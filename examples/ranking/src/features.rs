@@ -20,6 +20,7 @@ use mlops_features::{
 use crate::Result;
 use crate::derive::{Derived, numbers};
 use crate::history::{self, Catalogue, History, Seen};
+use crate::intake::Intake;
 use crate::watch;
 use crate::world::{Ask, World};
 
@@ -134,10 +135,10 @@ impl Features {
     ///
     /// # Errors
     /// Whatever is wrong with the data or the disk.
-    pub fn remember(&mut self, world: &dyn World, impressions: &Dataset) -> Result<()> {
+    pub fn remember(&mut self, world: &dyn World, intake: &Intake, impressions: &Dataset) -> Result<()> {
         let plan = world.plan();
         if plan.by_request {
-            self.backfill(world, [plan.history.start])?;
+            self.backfill(world, intake, [plan.history.start])?;
             for day in plan.history.clone() {
                 for ask in world.asks(day)? {
                     self.learn(watch::looks(&ask, &world.react(&ask, &[])?));
@@ -149,17 +150,17 @@ impl Features {
         for batch in impressions.batches()? {
             self.learn(looks_of(world, &batch?)?);
         }
-        self.backfill(world, plan.history.start..=plan.history.end)
+        self.backfill(world, intake, plan.history.start..=plan.history.end)
     }
 
     /// Adds what became known until the first instant of each of `days`, one append per view.
     ///
     /// # Errors
     /// Whatever is wrong with the data or the disk.
-    pub fn backfill(&mut self, world: &dyn World, days: impl IntoIterator<Item = u32>) -> Result<()> {
+    pub fn backfill(&mut self, world: &dyn World, intake: &Intake, days: impl IntoIterator<Item = u32>) -> Result<()> {
         let mut rows: Vec<Vec<RecordBatch>> = vec![Vec::new(); self.views.len()];
         for day in days {
-            for (rows, facts) in rows.iter_mut().zip(world.facts(day)?) {
+            for (rows, facts) in rows.iter_mut().zip(world.facts(day, intake)?) {
                 rows.extend(facts);
             }
             for (rows, flushed) in rows[self.facts..].iter_mut().zip(self.history.flush(world.day_start(day))?) {

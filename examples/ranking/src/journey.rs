@@ -103,12 +103,37 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Story> {
     let temporary = tempfile::tempdir()?;
     let dir = options.dir.clone().unwrap_or_else(|| temporary.path().to_owned());
     std::fs::create_dir_all(&dir).map_err(|e| mlops_core::Error::io(&dir, e))?;
-    let mut inside = std::fs::read_dir(&dir).map_err(|e| mlops_core::Error::io(&dir, e))?;
-    if inside.next().is_some() {
-        // A second story on top of the first would mix two worlds' histories.
-        return Err(format!("{} is not empty: name a new folder", dir.display()).into());
-    }
+    claim(&dir, options)?;
     Journey::begin(world.as_ref(), options, &dir, progress)?.travel()
+}
+
+/// What in a folder of a story is made anew whenever the story begins: all but raw files, what intake made of them, and the
+/// catalogue.
+const ANEW: [&str; 3] = ["features", "models", "watch"];
+
+/// Makes `dir` the folder of the story that `options` tell: an empty one, or one in which the same story was begun before. Intake
+/// goes on there where it was.
+fn claim(dir: &Path, options: &Options) -> Result<()> {
+    let story = json!({"format": 1, "data": options.data, "small": options.small, "seed": options.seed}).to_string();
+    let marker = dir.join("story.json");
+    match std::fs::read_to_string(&marker) {
+        Ok(found) if found == story => {
+            for stale in ANEW.map(|name| dir.join(name)).iter().filter(|stale| stale.exists()) {
+                std::fs::remove_dir_all(stale).map_err(|e| mlops_core::Error::io(stale, e))?;
+            }
+            Ok(())
+        }
+        // A second story on top of the first would mix two worlds' histories.
+        Ok(_) => Err(format!("{} holds another story: name a new folder", dir.display()).into()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let mut inside = std::fs::read_dir(dir).map_err(|e| mlops_core::Error::io(dir, e))?;
+            if inside.next().is_some() {
+                return Err(format!("{} is not empty: name a new folder", dir.display()).into());
+            }
+            Ok(mlops_core::file::write_bytes(&marker, story.as_bytes())?)
+        }
+        Err(e) => Err(mlops_core::Error::io(&marker, e).into()),
+    }
 }
 
 /// A model that the registry calls the one for production, and the service does not serve yet.
@@ -140,18 +165,16 @@ impl<'a> Journey<'a> {
         let plan = world.plan().clone();
         let intake = Intake::open(dir, EventTime::EPOCH, progress)?;
         let trusted = world.intake(&intake)?;
-        for raw in &trusted.raw {
-            intake.register(raw, "raw")?;
-        }
         let rows = trusted.impressions.num_rows()?;
         progress.done(&format!(
-            "intake: {} data sets, {rows} impressions that can be trusted",
-            intake.catalog().list()?.len()
+            "intake: {} data sets, {rows} impressions that can be trusted, {} steps ran",
+            intake.catalog().list()?.len(),
+            intake.report().ran
         ));
 
         progress.stage("features", 3);
         let mut features = Features::open(world, trusted.catalogue, &dir.join("features"))?;
-        features.remember(world, &trusted.impressions)?;
+        features.remember(world, &intake, &trusted.impressions)?;
         progress.step();
         features.publish()?;
         progress.step();
@@ -276,7 +299,7 @@ impl<'a> Journey<'a> {
             let asks = Arc::new(self.world.asks(day)?);
             self.progress.stage(&format!("day {day}"), asks.len() as u64);
             if day > self.plan.live.start {
-                self.features.backfill(self.world, [day])?;
+                self.features.backfill(self.world, &self.intake, [day])?;
                 self.features.publish()?;
             }
             let swap = waiting.take();

@@ -1,7 +1,7 @@
 //! The main job of the family, as a library so that its tests can run parts of it.
 //!
 //! Raw events become a ranking service, and the service is kept honest: [`journey::run`] takes a [`world::World`] through
-//! [`intake`] (mask, clean, validate, catalogue), [`features`] (history, point-in-time joins, online store), [`learn`] (train,
+//! [`intake`] and its [`flow`]s (mask, clean, validate, catalogue), [`features`] (history, point-in-time joins, online store), [`learn`] (train,
 //! register, promote), [`service`] and [`http`] (serve), [`replay`] (a day of requests as a client), [`watch`] (log, label, detect)
 //! and back to [`learn`]. [`report`] tells the story.
 
@@ -9,6 +9,7 @@ pub mod bias;
 pub mod derive;
 pub mod explore;
 pub mod features;
+pub mod flow;
 pub mod history;
 pub mod http;
 pub mod intake;

@@ -17,8 +17,9 @@ pub struct Options {
     /// The data: a generated shop of telecom offers, or MovieLens' files.
     #[arg(long, num_args = 1..=2, value_names = ["WORLD", "DIR"])]
     pub data: Vec<String>,
-    /// Where everything is kept: raw files, history, models, logs, the report. Default: a temporary folder that is removed,
-    /// but for the report.
+    /// Where everything is kept: raw files, history, models, logs, the report. A folder in which the same story was begun before
+    /// is taken again, and what intake made there is not made again. Default: a temporary folder that is removed, but for the
+    /// report.
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Where the HTML report goes. Default: `ranking-report.html` in the folder of `--dir`, else in the present one.

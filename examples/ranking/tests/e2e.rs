@@ -5,11 +5,15 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use mlops_core::catalog::{Catalog, FileCatalog};
 use mlops_core::privacy::{Detector, Kind};
-use mlops_core::source::{DataSource, ParquetSource, ScanRequest};
+use mlops_core::source::{DataSource, IpcSource, ScanRequest};
+use mlops_core::{EventTime, Name};
+use ranking::intake::{Intake, IntakeReport};
 use ranking::journey::{self, Story};
 use ranking::options::Options;
 use ranking::progress::Progress;
 use ranking::report;
+use ranking::world::World;
+use ranking::world::offers::OfferShop;
 
 fn travel(arguments: &[&str], dir: &Path) -> Story {
     let dir = dir.display().to_string();
@@ -60,8 +64,10 @@ fn the_loop_learns_serves_sees_the_shift_and_recovers() {
 /// Looks for identity numbers, phones and addresses in everything that was made of the raw files.
 fn no_raw_personal_data(dir: &Path) {
     let detector = Detector::builder().today(2_025).build().unwrap();
-    for file in ["customers_masked.parquet", "customers_clean.parquet", "customers.parquet"] {
-        let source = ParquetSource::open(dir.join("data").join(file)).unwrap();
+    let catalog = FileCatalog::open(dir.join("catalog")).unwrap();
+    for file in ["customers_masked", "customers_clean", "customers"] {
+        let (entry, _) = catalog.get(&Name::new(file).unwrap()).unwrap();
+        let source = IpcSource::open(&entry.source.location).unwrap();
         for batch in source.scan(&ScanRequest::all()).unwrap() {
             let batch = batch.unwrap();
             for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
@@ -118,4 +124,55 @@ fn a_folder_without_films_is_named() {
     assert!(nowhere.source().unwrap_err().to_string().contains("folder"));
     let unknown = Options::parse_from(["ranking", "--data", "netflix"]);
     assert!(unknown.source().unwrap_err().to_string().contains("netflix"));
+}
+
+/// What comes into `dir`, and what the next live day adds.
+fn taken_in(dir: &Path) -> (Vec<String>, IntakeReport) {
+    let (shop, progress) = (OfferShop::new(true, 7).unwrap(), Progress::silent());
+    let intake = Intake::open(dir, EventTime::EPOCH, &progress).unwrap();
+    let trusted = shop.intake(&intake).unwrap();
+    let mut contents = vec![trusted.impressions.digest().unwrap().to_string()];
+    let usage = shop.facts(shop.plan().live.start + 1, &intake).unwrap().swap_remove(1);
+    contents.extend(usage.iter().map(|batch| format!("{batch:?}")));
+    (contents, intake.report())
+}
+
+#[test]
+fn what_came_in_before_is_not_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (contents, first) = taken_in(dir.path());
+    assert!(first.ran > 30, "{} steps", first.ran);
+    let feeds: Vec<&str> = first.checked.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(feeds, ["customers", "offers", "impressions_checked", "usage_history", "usage_6"]);
+    assert_eq!((first.masked.len(), first.cleaned.len()), (3, 3), "the feed of usage passes what everything passes");
+    assert!(first.cleaned[1].1.rows_in() > 0 && first.cleaned[1].1.rows_dropped() == 0);
+
+    let (again, second) = taken_in(dir.path());
+    assert_eq!((again, second.ran), (contents, 0));
+    assert_eq!(second.masked, first.masked);
+    assert_eq!(second.checked, first.checked);
+    assert_eq!(second.cleaned, first.cleaned);
+    // Raw rows are nowhere but in their own folder.
+    let catalog = FileCatalog::open(dir.path().join("catalog")).unwrap();
+    let (raw, _) = catalog.get(&Name::new("customers_raw").unwrap()).unwrap();
+    assert!(raw.source.location.ends_with("customers.csv"), "{}", raw.source.location);
+    assert_eq!(
+        catalog.history(&Name::new("customers").unwrap()).unwrap().len(),
+        1,
+        "registering again changes nothing"
+    );
+}
+
+#[test]
+fn a_folder_is_taken_again_for_the_same_story_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().display().to_string();
+    std::fs::write(dir.path().join("mine.txt"), "x").unwrap();
+    let options = |seed: &str| Options::parse_from(["ranking", "--small", "--dir", &path, "--seed", seed]);
+    let refused = journey::run(&options("7"), &Progress::silent()).unwrap_err().to_string();
+    assert!(refused.contains("is not empty"), "{refused}");
+    std::fs::write(dir.path().join("story.json"), "another").unwrap();
+    let refused = journey::run(&options("8"), &Progress::silent()).unwrap_err().to_string();
+    assert!(refused.contains("holds another story"), "{refused}");
+    assert!(dir.path().join("mine.txt").exists());
 }

@@ -18,6 +18,9 @@ use crate::{Digest, Error, Name, Result};
 /// Contents and edges of one graph at the most, where nothing was said.
 pub const LINEAGE_SIZE_MAX: usize = 1_000_000;
 
+/// Bytes of settings at the most that an edge holds.
+pub const EDGE_PARAMETERS_BYTES_MAX: usize = 2 << 10;
+
 /// One content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,6 +60,9 @@ pub struct LineageEdge {
     pub code_version: String,
     /// When it ran.
     pub at: EventTime,
+    /// Its settings as JSON, the first [`EDGE_PARAMETERS_BYTES_MAX`] bytes; empty where none are known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub parameters: String,
 }
 
 /// The graph of everything that a catalog remembers, past entries included.
@@ -147,6 +153,7 @@ impl Lineage {
                 node.rows = Some(entry.rows);
                 node.add(&name);
                 let Some(made) = entry.provenance else { continue };
+                let parameters = shown(&made.parameters);
                 for parent in made.parents {
                     graph.node(parent);
                     edges.insert(LineageEdge {
@@ -155,6 +162,7 @@ impl Lineage {
                         operation: made.operation.clone(),
                         code_version: made.code_version.clone(),
                         at: made.at,
+                        parameters: parameters.clone(),
                     });
                 }
                 if graph.nodes.len() + edges.len() > size_max {
@@ -241,6 +249,16 @@ impl Direction {
             Self::Descendants => edge.child,
         }
     }
+}
+
+/// Settings as text, cut where it is long.
+fn shown(parameters: &serde_json::Value) -> String {
+    if parameters.is_null() {
+        return String::new();
+    }
+    let mut text = parameters.to_string();
+    text.truncate(text.floor_char_boundary(EDGE_PARAMETERS_BYTES_MAX));
+    text
 }
 
 #[cfg(test)]

@@ -28,7 +28,8 @@ pub use ext::{CONFLICT_TRIES_MAX, CatalogExt};
 pub use file::FileCatalog;
 pub use freshness::{Freshness, Refresh};
 pub use lineage::{
-    DRAWN_EDGES_MAX, DRAWN_NODES_MAX, LINEAGE_SIZE_MAX, Lineage, LineageEdge, LineageNode, Reached, Trace, mermaid_text,
+    DRAWN_EDGES_MAX, DRAWN_NODES_MAX, EDGE_PARAMETERS_BYTES_MAX, LINEAGE_SIZE_MAX, Lineage, LineageEdge, LineageNode,
+    Reached, Trace, mermaid_text,
 };
 pub use memory::MemoryCatalog;
 pub use search::{HITS_DEFAULT, HITS_MAX, Hit, Query};

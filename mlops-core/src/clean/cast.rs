@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pick::assign;
 use super::rows::{Fieldset, RowKernel, RowPass, fitted_column, pack, settings, type_name};
+use super::study::{self, Study};
 use super::{Change, FittedTransform, Pass, Pick, Scope, StepChanges, Transform, TransformState};
 use crate::rowkey::canonical;
 use crate::source::is_text;
@@ -150,16 +151,29 @@ impl Cast {
     }
 }
 
-impl Transform for Cast {
-    fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
-        let schema = data.schema();
+impl Cast {
+    /// What a fit needs of rows of `schema`.
+    fn begin(&self, schema: &Schema) -> Result<Study> {
         let mut columns = Vec::new();
         for (name, rule) in assign(schema, self.rules.iter().map(|rule| (&rule.columns, rule)))? {
             let data_type = schema.field(&name)?.data_type();
             ensure_castable(&name, data_type, rule.to)?;
             columns.push(CastColumn { data_type: type_name(data_type), name, to: rule.to });
         }
-        Ok(Box::new(FittedCast { columns, unreadable: self.unreadable }))
+        let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        let picks = study::any_picks(self.rules.iter().map(|rule| &rule.columns));
+        let fitted = FittedCast { columns, unreadable: self.unreadable };
+        Ok(Study::new(study::known(fitted)).concerns(names.clone()).changes(names).picks(picks).reshapes(true))
+    }
+}
+
+impl Transform for Cast {
+    fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
+        self.begin(data.schema())?.fit(self, data)
+    }
+
+    fn study(&self, schema: &Schema) -> Result<Option<Study>> {
+        self.begin(schema).map(Some)
     }
 
     fn settings(&self) -> Result<serde_json::Value> {

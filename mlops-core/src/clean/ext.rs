@@ -19,6 +19,17 @@ pub trait TransformExt: Transform {
     fn fit_shared(&self, data: &Dataset) -> Result<Arc<dyn FittedTransform>> {
         self.fit(data).map(Into::into)
     }
+
+    /// What was made of `data` at `at` by fitting this to it and applying it, where what was fitted is not at hand, such as
+    /// [`Encode::out_of_fold`](super::Encode::out_of_fold): the operation is `fit_apply`, its parameters are the settings.
+    /// Costs a scan of `data` unless its digest is known.
+    ///
+    /// # Errors
+    /// What [`Transform::settings`] and [`Dataset::digest`] say.
+    fn fit_provenance(&self, data: &Dataset, at: EventTime) -> Result<Provenance> {
+        let parameters = serde_json::json!({ "settings": self.settings()? });
+        Provenance::of_crate(&[data], Name::new("fit_apply")?, &parameters, at)
+    }
 }
 
 impl<T: Transform + ?Sized> TransformExt for T {}
@@ -35,7 +46,8 @@ pub trait FittedTransformExt: FittedTransform {
 
     /// The rows of `data`, treated again at every scan; `at` is when that was decided.
     ///
-    /// The provenance names the digest of `data`, which costs a scan unless it is known, and the digest of the state.
+    /// It has the [`provenance`](Self::provenance) of this, which names the digest of `data` and costs a scan unless that is
+    /// known.
     ///
     /// # Errors
     /// What [`FittedTransform::begin`] and [`Dataset::digest`] say; errors of a pass come out of the scans.
@@ -43,15 +55,24 @@ pub trait FittedTransformExt: FittedTransform {
     where
         Self: Clone + Sized,
     {
-        let state = self.state()?;
-        let provenance = Provenance {
-            parents: vec![data.digest()?],
-            operation: Name::new(&state.kind)?,
-            parameters: serde_json::json!({ "state": state.digest()? }),
-            code_version: env!("CARGO_PKG_VERSION").to_owned(),
-            at,
-        };
+        let provenance = self.provenance(data, at)?;
         Ok(treated(data, Arc::new(self.clone()))?.with_provenance(provenance))
+    }
+
+    /// What `data`, treated at `at`, was made from and by what: for rows that were [written](Self::write_to) or that came
+    /// with [a fit](super::Chain::fit_apply).
+    ///
+    /// The operation is the kind of the state. The parameters are the `format` of its layout, the `settings` that it was
+    /// fitted with, and the digest of the whole `state`; of learned values there is no more than that digest. Costs a scan of
+    /// `data` unless its digest is known.
+    ///
+    /// # Errors
+    /// What [`FittedTransform::state`] and [`Dataset::digest`] say.
+    fn provenance(&self, data: &Dataset, at: EventTime) -> Result<Provenance> {
+        let state = self.state()?;
+        let parameters =
+            serde_json::json!({ "format": state.format, "settings": state.settings, "state": state.digest()? });
+        Provenance::of_crate(&[data], Name::new(&state.kind)?, &parameters, at)
     }
 
     /// The rows of one request, treated. For many requests of one schema, [`FittedTransform::begin`] once per thread and

@@ -6,7 +6,8 @@
 //! * What is wrong with values: [`Impute`], [`Nearest`], [`FillForward`], [`Outliers`], [`Cast`]; with rows:
 //!   [`IsolationForest`], [`Dedup`], [`NearDedup`]; with columns: [`Select`], [`Prune`].
 //! * What models can read: [`Scale`], [`Encode`], [`Bin`], [`Dates`], [`Text`].
-//! * [`Chain`] for several of them one after another; [`Recipe`] is their form in files.
+//! * [`Chain`] for several of them one after another, [`Chain::explain`] for how they learn and what they change; [`Recipe`] is
+//!   their form in files. A [`Study`] lets a transform learn beside its neighbours, a [`Watch`] stops a fit.
 //! * To apply one: [`FittedTransformExt`]. Every pass tells what it changed: [`Changes`].
 //! * As a step of a pipeline: [`Clean`].
 //!
@@ -56,11 +57,14 @@ mod scale;
 mod select;
 mod spill;
 mod step;
+mod study;
 mod text;
+mod told;
+mod watch;
 
 pub use bin::{BINS_MAX, Bin, BinBuilder, Bins, FittedBin};
 pub use cast::{Cast, CastBuilder, CastTo, Unreadable};
-pub use chain::{CHAIN_BYTES_DEFAULT, Chain, ChainBuilder, FittedChain, STAGES_MAX};
+pub use chain::{CHAIN_BYTES_DEFAULT, Chain, ChainBuilder, Explanation, FitPass, FittedChain, STAGES_MAX, Stage};
 pub use changes::{Change, Changes, StepChanges};
 pub use date::{DatePart, Dates, DatesBuilder, FittedDates, VIETNAM_OFFSET_MINUTES};
 pub use dedup::{
@@ -86,7 +90,11 @@ pub use recipe::{Recipe, restore, restore_rows, restore_with};
 pub use scale::{Distribution, FittedScale, Method, Power, Scale, ScaleBuilder};
 pub use select::{FittedSelect, Select, SelectBuilder};
 pub use step::Clean;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) use study::Effects;
+pub use study::{Learner, Study};
 pub use text::{FittedText, Text, TextBuilder, TextPart};
+pub use watch::Watch;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -114,7 +122,11 @@ pub struct TransformState {
     pub kind: String,
     /// Version of `body`'s layout.
     pub format: u32,
-    /// Settings and learned values.
+    /// What [`Transform::settings`] said when it was fitted: so that what was made by it can tell how. Null in states that
+    /// were written before they had any.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub settings: serde_json::Value,
+    /// Everything that decides what it does: settings as far as they are needed, and learned values.
     pub body: serde_json::Value,
 }
 
@@ -134,6 +146,7 @@ impl TransformState {
 /// * `fit` reads the data in bounded memory (stated where it must hold more) and does not change it.
 /// * Fitting twice on the same rows gives equal states, whatever the batches.
 /// * Equal `settings` and equal rows give equal states.
+/// * The state of what was fitted tells the settings.
 ///
 /// `testkit::transform` checks these; run it on your own transform.
 pub trait Transform: Debug + Send + Sync + 'static {
@@ -149,6 +162,25 @@ pub trait Transform: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Error::InvalidData`](crate::Error::InvalidData) when a setting has no JSON form.
     fn settings(&self) -> Result<serde_json::Value>;
+
+    /// The same fit on rows of `schema`, for a transform that learns all it needs from one reading, so that a
+    /// [`Chain`] can let it learn beside its neighbours; `None`, as here, for one that wants the rows for itself.
+    ///
+    /// # Errors
+    /// What [`fit`](Self::fit) says of the schema.
+    fn study(&self, schema: &Schema) -> Result<Option<Study>> {
+        let _ = schema;
+        Ok(None)
+    }
+
+    /// As [`fit`](Self::fit), until the host wants to stop: here, whenever a batch of `data` is read. A transform that holds
+    /// rows of its own looks at `watch` when it goes through them, too.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit), and [`Error::Cancelled`](crate::Error::Cancelled).
+    fn fit_watched(&self, data: &Dataset, watch: &Watch) -> Result<Box<dyn FittedTransform>> {
+        self.fit(&watch.over(data)?)
+    }
 }
 
 /// A cleaning step that knows its numbers.

@@ -9,6 +9,7 @@ use arrow::compute::concat_batches;
 use serde::{Deserialize, Serialize};
 
 use super::rows::{admit, fitted_column, pack, settings, type_name, unpack};
+use super::told::told;
 use super::{Changes, FittedTransform, Pass, Scope, StepChanges, Transform, TransformState};
 use crate::{Dataset, Error, Name, Result, Schema};
 
@@ -109,7 +110,7 @@ impl PolarsTransform {
             let reason = format_args!("it is of `{name}` in version {version:?} and not of {self:?}");
             return Err(Error::invalid_data(format!("state of `{KIND}`"), reason));
         }
-        Ok(Box::new(FittedPolars { work: self.work.clone(), fitted }))
+        Ok(told(state.settings.clone(), Box::new(FittedPolars { work: self.work.clone(), fitted })))
     }
 }
 
@@ -132,7 +133,7 @@ impl Transform for PolarsTransform {
         let fitted = Fitted { definition: self.definition.clone(), columns };
         let fitted = FittedPolars { work: self.work.clone(), fitted };
         fitted.output_schema(data.schema())?;
-        Ok(Box::new(fitted))
+        Ok(told(self.settings()?, Box::new(fitted)))
     }
 
     fn settings(&self) -> Result<serde_json::Value> {

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::rows::unpack;
+use super::told::told;
 use super::{
     Bin, Cast, Chain, Dates, Dedup, Encode, FillForward, FittedBin, FittedChain, FittedDates, FittedDedup,
     FittedEncode, FittedFillForward, FittedImpute, FittedIsolationForest, FittedNearDedup, FittedNearest,
     FittedOutliers, FittedPrune, FittedScale, FittedSelect, FittedText, FittedTransform, Impute, IsolationForest,
-    NearDedup, Nearest, Outliers, Prune, Scale, Scope, Select, Text, Transform, TransformState, bin, cast, chain, date,
-    dedup, encode, impute, outlier, prune, scale, select, text,
+    NearDedup, Nearest, Outliers, Prune, Scale, Scope, Select, Study, Text, Transform, TransformState, Watch, bin,
+    cast, chain, date, dedup, encode, impute, outlier, prune, scale, select, text,
 };
-use crate::{Dataset, Error, Result};
+use crate::{Dataset, Error, Result, Schema};
 
 /// Settings of any built-in transform, as they stand in a file.
 ///
@@ -131,6 +132,14 @@ impl Transform for Recipe {
     fn settings(&self) -> Result<serde_json::Value> {
         self.transform()?.settings()
     }
+
+    fn study(&self, schema: &Schema) -> Result<Option<Study>> {
+        self.transform()?.study(schema)
+    }
+
+    fn fit_watched(&self, data: &Dataset, watch: &Watch) -> Result<Box<dyn FittedTransform>> {
+        self.transform()?.fit_watched(data, watch)
+    }
 }
 
 /// The built-in transform that wrote `state`.
@@ -157,7 +166,7 @@ pub fn restore_with(
     state: &TransformState,
     custom: &dyn Fn(&TransformState) -> Result<Box<dyn FittedTransform>>,
 ) -> Result<Box<dyn FittedTransform>> {
-    Ok(match state.kind.as_str() {
+    let restored: Box<dyn FittedTransform> = match state.kind.as_str() {
         impute::KIND => Box::new(unpack::<FittedImpute>(impute::KIND, state)?),
         outlier::KIND => Box::new(unpack::<FittedOutliers>(outlier::KIND, state)?),
         dedup::KIND => Box::new(unpack::<FittedDedup>(dedup::KIND, state)?),
@@ -176,10 +185,12 @@ pub fn restore_with(
         chain::KIND => {
             let states: Vec<TransformState> = unpack(chain::KIND, state)?;
             let restored = states.iter().map(|state| restore_with(state, custom).map(Into::into));
-            Box::new(FittedChain::of(restored.collect::<Result<_>>()?))
+            // Its stages tell their own settings, and so those of all.
+            return Ok(Box::new(FittedChain::of(restored.collect::<Result<_>>()?)));
         }
         _ => custom(state)?,
-    })
+    };
+    Ok(told(state.settings.clone(), restored))
 }
 
 /// The part of what `state` restores that treats single rows: stages of [`Scope::Table`] are left out of a chain, but for

@@ -77,7 +77,7 @@ pub(super) fn filtered(columns: &[ArrayRef], keep: &BooleanArray) -> Result<Vec<
 /// Wraps what a transform knows.
 pub(super) fn pack(kind: &str, body: &impl Serialize) -> Result<TransformState> {
     let body = serde_json::to_value(body).map_err(|e| Error::invalid_data(format!("state of `{kind}`"), e))?;
-    Ok(TransformState { kind: kind.to_owned(), format: FORMAT, body })
+    Ok(TransformState { kind: kind.to_owned(), format: FORMAT, settings: serde_json::Value::Null, body })
 }
 
 /// What [`pack`] wrapped.

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use super::{FittedTransform, FittedTransformExt, Pass, Transform, TransformState, restore};
+use super::encode::folds::check_folds;
+use super::{Encode, FittedTransform, FittedTransformExt, Pass, Transform, TransformState, Watch, restore};
+use crate::dataset::Provenance;
 use crate::pipeline::{Artifact, Inputs, Step, StepContext};
-use crate::source::{BatchStream, DataSource, ScanRequest, SourceInfo};
-use crate::{Dataset, Digest, Error, Name, Result, Schema};
+use crate::{Dataset, Digest, Error, Name, Result};
 
 /// Fits a transform, applies what was fitted, or tells what it changes: three steps, so that what was learned on the
 /// training rows is applied to all others.
 ///
 /// [`Clean::fit`] gives a [`TransformState`] as JSON, [`Clean::apply`] a data set, [`Clean::report`] the
-/// [`Changes`](super::Changes) as JSON. Equal inputs give equal outputs, to the last bit. A run that is to stop does so
-/// between two batches of the rows that it reads; what a chain holds of them it goes through without a stop.
+/// [`Changes`](super::Changes) as JSON; [`Clean::out_of_fold`] gives training rows whose encoding does not know their label. Equal inputs give equal outputs, to the last bit. A run that is to stop does so
+/// between two batches, whether they are read from the input or held between the stages of a chain, and while its output is
+/// written.
 ///
 /// # Examples
 /// ```
@@ -38,6 +40,7 @@ enum Job {
     Fit(Arc<dyn Transform>),
     Apply(Name),
     Report(Name),
+    OutOfFold(Box<Encode>, usize),
 }
 
 impl Clean {
@@ -60,17 +63,24 @@ impl Clean {
         Self { name, job: Job::Report(fitted), rows }
     }
 
+    /// Encodes the data set of step `rows`, each fold by what the others teach: training rows that do not know their own label.
+    /// See [`Encode::out_of_fold`]; all other rows go through [`fit`](Self::fit) and [`apply`](Self::apply) of the same settings.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when `folds` is outside `2..=100`, [`Error::InvalidData`] when a setting has no JSON form.
+    pub fn out_of_fold(name: Name, encode: Encode, folds: usize, rows: Name) -> Result<Self> {
+        check_folds(folds)?;
+        encode.settings()?;
+        Ok(Self { name, job: Job::OutOfFold(Box::new(encode), folds), rows })
+    }
+
     /// Steps that this one depends on, in the order in which a pipeline wants them named.
     pub fn inputs(&self) -> Vec<&str> {
         match &self.job {
-            Job::Fit(_) => vec![self.rows.as_str()],
+            Job::Fit(_) | Job::OutOfFold(..) => vec![self.rows.as_str()],
             Job::Apply(fitted) | Job::Report(fitted) => vec![fitted.as_str(), self.rows.as_str()],
         }
     }
-}
-
-fn stopped(name: &Name, context: &StepContext) -> Result<()> {
-    if (context.cancelled)() { Err(Error::Cancelled { stage: name.to_string() }) } else { Ok(()) }
 }
 
 fn state_of(inputs: &Inputs, fitted: &Name) -> Result<Box<dyn FittedTransform>> {
@@ -91,66 +101,46 @@ impl Step for Clean {
             Job::Fit(transform) => Digest::of_json(&(version, "fit", transform.settings()?, &self.rows)),
             Job::Apply(fitted) => Digest::of_json(&(version, "apply", fitted, &self.rows)),
             Job::Report(fitted) => Digest::of_json(&(version, "report", fitted, &self.rows)),
+            Job::OutOfFold(encode, folds) => {
+                Digest::of_json(&(version, "out_of_fold", encode.settings()?, folds, &self.rows))
+            }
         }
     }
 
     fn run(&self, inputs: &Inputs, context: &StepContext) -> Result<Artifact> {
         let rows = inputs.get(self.rows.as_str())?.as_dataset()?;
-        stopped(&self.name, context)?;
+        let cancelled = context.cancelled.clone();
+        let watch = Watch::new(self.name.as_str(), move || cancelled());
+        watch.check()?;
         match &self.job {
-            Job::Fit(transform) => {
-                let watched = Watched { data: rows.clone(), step: self.name.clone(), context: context.clone() };
-                json("state", &transform.fit(&Dataset::from_source(Arc::new(watched))?)?.state()?)
-            }
+            Job::Fit(transform) => json("state", &transform.fit_watched(rows, &watch)?.state()?),
             Job::Apply(fitted) => {
                 let fitted: Arc<dyn FittedTransform> = state_of(inputs, fitted)?.into();
-                Ok(fitted.apply(rows, context.clock.now())?.into())
+                Ok(watch.over(&fitted.apply(rows, context.clock.now())?)?.into())
             }
             Job::Report(fitted) => {
                 let mut pass = state_of(inputs, fitted)?.begin(rows.schema())?;
-                self.walk(pass.as_mut(), rows, context)?;
+                walk(pass.as_mut(), rows, &watch)?;
                 json("changes", &pass.changes())
+            }
+            Job::OutOfFold(encode, folds) => {
+                let parameters = serde_json::json!({ "settings": encode.settings()?, "folds": folds });
+                let made = Provenance::of_crate(&[rows], Name::new("out_of_fold")?, &parameters, context.clock.now())?;
+                Ok(encode.out_of_fold(&watch.over(rows)?, *folds)?.with_provenance(made).into())
             }
         }
     }
 }
 
-/// Rows whose scans end as soon as the host wants to stop.
-#[derive(Debug)]
-struct Watched {
-    data: Dataset,
-    step: Name,
-    context: StepContext,
-}
-
-impl DataSource for Watched {
-    fn info(&self) -> Result<SourceInfo> {
-        self.data.info()
+fn walk(pass: &mut dyn Pass, rows: &Dataset, watch: &Watch) -> Result<()> {
+    for batch in rows.batches()? {
+        watch.check()?;
+        pass.apply(&batch?)?;
     }
-
-    fn schema(&self) -> Result<Schema> {
-        Ok(self.data.schema().clone())
+    while pass.drain()?.is_some() {
+        watch.check()?;
     }
-
-    fn scan(&self, request: &ScanRequest) -> Result<BatchStream> {
-        let (step, context) = (self.step.clone(), self.context.clone());
-        let stream = self.data.scan(request)?;
-        let schema = stream.schema().clone();
-        Ok(BatchStream::new(schema, stream.map(move |batch| stopped(&step, &context).and(batch))))
-    }
-}
-
-impl Clean {
-    fn walk(&self, pass: &mut dyn Pass, rows: &Dataset, context: &StepContext) -> Result<()> {
-        for batch in rows.batches()? {
-            stopped(&self.name, context)?;
-            pass.apply(&batch?)?;
-        }
-        while pass.drain()?.is_some() {
-            stopped(&self.name, context)?;
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 fn json(what: &'static str, value: &impl serde::Serialize) -> Result<Artifact> {

@@ -4,7 +4,7 @@ mod content;
 mod provenance;
 
 pub use content::ContentHasher;
-pub use provenance::{Provenance, REDACTED, without_secrets};
+pub use provenance::{PARAMETERS_BYTES_MAX, Provenance, REDACTED, without_secrets};
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::time::EventTime;
 use crate::{Dataset, Digest, Error, Name, Result};
 
+/// Bytes of parameters as JSON at the most that a provenance holds: 64 KiB.
+pub const PARAMETERS_BYTES_MAX: usize = 64 << 10;
+
 /// One edge bundle of the lineage graph: these parents went through this operation.
 ///
 /// # Examples
@@ -54,6 +57,16 @@ impl Provenance {
         Ok(Self { parents, operation, parameters: serde_json::Value::Null, code_version: String::new(), at })
     }
 
+    /// `operation` of this crate, with its settings, read `parents` at `at`: how everything that this crate makes tells of itself.
+    pub(crate) fn of_crate(
+        parents: &[&Dataset],
+        operation: Name,
+        parameters: &impl Serialize,
+        at: EventTime,
+    ) -> Result<Self> {
+        Self::of(parents, operation, at)?.with_code_version(env!("CARGO_PKG_VERSION")).with_parameters(parameters)
+    }
+
     /// With the settings of the operation, less what [`redacted`](Self::redacted) leaves out.
     ///
     /// # Errors
@@ -72,12 +85,17 @@ impl Provenance {
 
     /// The same, with [`REDACTED`] for what must not be told: texts, lists and objects under a name that ends like that of
     /// a secret (`password`, `api_key`, `sasToken` …), passwords in addresses, and the values of secret parameters in
-    /// them. Numbers, flags and other texts stay. Twice is the same as once.
+    /// them. Numbers, flags and other texts stay. Parameters of more than [`PARAMETERS_BYTES_MAX`] are told by their digest
+    /// alone: `{"bytes": …, "digest": …}`. Twice is the same as once.
     ///
     /// [`Dataset::with_provenance`], [`CatalogExt::register`](crate::catalog::CatalogExt::register) and
     /// [`update`](crate::catalog::CatalogExt::update) do this; a secret under a harmless name is for the caller to leave out.
     pub fn redacted(mut self) -> Self {
         secrets::redact(&mut self.parameters);
+        let text = self.parameters.to_string();
+        if text.len() > PARAMETERS_BYTES_MAX {
+            self.parameters = serde_json::json!({ "bytes": text.len(), "digest": Digest::of(&text) });
+        }
         self
     }
 }

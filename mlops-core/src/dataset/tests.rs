@@ -113,3 +113,17 @@ fn batches_that_differ_are_refused_and_none_is_too() {
     let schema = Schema::new(ArrowSchema::empty()).unwrap();
     assert_eq!(Dataset::empty(schema).num_rows().unwrap(), 0);
 }
+
+#[test]
+fn parameters_beyond_their_bound_are_told_by_their_digest() {
+    let data = Dataset::empty(Schema::new(ArrowSchema::empty()).unwrap());
+    let made = |bytes: usize| {
+        let made = Provenance::of(&[&data], crate::Name::new("load").unwrap(), crate::EventTime::EPOCH).unwrap();
+        made.with_parameters(&serde_json::json!({ "columns": "x".repeat(bytes) })).unwrap()
+    };
+    assert_eq!(made(1_000).parameters["columns"].as_str().unwrap().len(), 1_000);
+    let long = made(PARAMETERS_BYTES_MAX);
+    assert_eq!(long.parameters["bytes"], PARAMETERS_BYTES_MAX + 14);
+    assert_ne!(long.parameters["digest"], made(PARAMETERS_BYTES_MAX + 1).parameters["digest"]);
+    assert_eq!(long.clone().redacted(), long);
+}

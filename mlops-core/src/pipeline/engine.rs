@@ -269,10 +269,15 @@ impl Engine<'_> {
             ArtifactKind::Dataset => stored.output.content,
             _ => stored.output.digest,
         });
+        let parents: Vec<Digest> = parents.collect();
+        let mut parameters = serde_json::json!({ "pipeline": self.pipeline.name.as_str() });
+        if let Some(told) = told(artifact, &parents) {
+            parameters["made"] = told;
+        }
         let stored = self.dir.put(artifact, || Provenance {
-            parents: parents.collect(),
+            parents,
             operation: node.name.clone(),
-            parameters: serde_json::json!({ "pipeline": self.pipeline.name.as_str() }),
+            parameters,
             code_version: work.fingerprint.to_string(),
             at: self.options.clock.now(),
         })?;
@@ -342,6 +347,20 @@ impl StepReport {
     fn of(node: &Node, work: &Work) -> Self {
         Self { fingerprint: Some(work.fingerprint), inputs: work.inputs.clone(), ..Self::new(node) }
     }
+}
+
+/// What a data set tells of how this step made it, beside its parents: what was handed on as it came tells of another step.
+fn told(artifact: &Artifact, parents: &[Digest]) -> Option<serde_json::Value> {
+    let Artifact::Dataset(data) = artifact else { return None };
+    let made = data.provenance()?;
+    let here = !made.parents.is_empty() && made.parents.iter().all(|parent| parents.contains(parent));
+    here.then(|| {
+        serde_json::json!({
+            "operation": made.operation,
+            "parameters": made.parameters,
+            "code_version": made.code_version,
+        })
+    })
 }
 
 fn micros(duration: Duration) -> u64 {

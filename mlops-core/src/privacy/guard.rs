@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::RecordBatch;
 
 use super::{Audit, Detector, Plan, Policy, PseudonymKey};
+use crate::dataset::Provenance;
 use crate::source::{BatchStream, DataSource, ScanRequest, SourceInfo};
+use crate::time::EventTime;
 use crate::{Dataset, Error, Result, Schema};
 
 /// Rows that a policy is decided by.
@@ -91,6 +93,24 @@ impl Guard {
     /// What was done in all scans so far, in numbers.
     pub fn audit(&self) -> Audit {
         self.audit.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The treated rows as a data set that tells what it was made from, and by which plan, at `at`. Costs a scan of the raw
+    /// rows, for their digest.
+    ///
+    /// # Errors
+    /// The first error of that scan, [scrubbed](Detector::scrub).
+    pub fn dataset(self: &Arc<Self>, at: EventTime) -> Result<Dataset> {
+        Ok(Dataset::from_source(self.clone())?.with_provenance(self.provenance(at)?))
+    }
+
+    /// The [provenance of the plan](Plan::provenance) on the rows below.
+    ///
+    /// # Errors
+    /// The first error of their scan, [scrubbed](Detector::scrub).
+    pub fn provenance(&self, at: EventTime) -> Result<Provenance> {
+        let raw = Dataset::from_source(self.source.clone()).and_then(|raw| self.plan.provenance(&raw, at));
+        raw.map_err(|e| scrubbed(e, &self.detector))
     }
 
     fn request_below(&self, request: &ScanRequest) -> Result<ScanRequest> {

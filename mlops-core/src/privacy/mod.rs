@@ -4,7 +4,7 @@
 //!   [`Detector::survey_column`] in columns; [`Detector::scrub`] is what log lines and messages go through.
 //! * [`Policy`] says what is done ([`Action`]: mask, token, encryption that keeps the shape, broader values, shifted dates …),
 //!   [`Policies`] says it per purpose; [`Policy::apply`] does it and hands back an [`Audit`] that counts and never quotes,
-//!   [`Policy::guard`] puts it in front of a source, and [`Plan::annotate`] tells profiles and checks what they must hide.
+//!   [`Policy::guard`] puts it in front of a source, [`GuardedSink`] in front of a quarantine, and [`Plan::annotate`] tells profiles and checks what they must hide.
 //! * [`Anonymity`] measures how well rows hide among each other.
 //!
 //! The Vietnamese identity numbers have no check digit, so a number alone is not enough: words around it, the column's name
@@ -56,6 +56,7 @@ mod policy;
 mod scan;
 #[cfg(feature = "fpe")]
 mod shape;
+mod sink;
 mod tax;
 #[cfg(test)]
 mod tests;
@@ -77,3 +78,4 @@ pub use policies::{POLICIES_BYTES_MAX, Policies};
 pub use policy::{Policy, PolicyBuilder};
 #[cfg(feature = "fpe")]
 pub use shape::SHAPE_DIGITS_MIN;
+pub use sink::GuardedSink;

@@ -13,8 +13,10 @@ use super::audit::{Audit, Treated};
 use super::column::{Texts, as_text, form_of};
 use super::scan::Scratch;
 use super::{Action, Detector, Kind, PseudonymKey};
+use crate::dataset::Provenance;
 use crate::schema::Sensitivity;
-use crate::{Error, Result, Schema};
+use crate::time::EventTime;
+use crate::{Dataset, Error, Name, Result, Schema};
 
 /// What is done with one column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -85,6 +87,16 @@ impl Plan {
         })
     }
 
+    /// What `raw`, treated by this plan at `at`, was made from and by what: the operation is `mask`, its parameters are the
+    /// plan, without any key. Costs a scan of `raw` unless its digest is known.
+    ///
+    /// # Errors
+    /// What [`Dataset::digest`] says; behind a [`Guard`](super::Guard), [`Guard::provenance`](super::Guard::provenance) scrubs
+    /// it.
+    pub fn provenance(&self, raw: &Dataset, at: EventTime) -> Result<Provenance> {
+        Provenance::of_crate(&[raw], Name::new("mask")?, &serde_json::json!({ "plan": self }), at)
+    }
+
     /// Treats `batch`.
     ///
     /// Treated columns become `Utf8` and nullable, whatever they were, but for columns of dates and instants that are
@@ -102,9 +114,7 @@ impl Plan {
         batch: &RecordBatch,
         key: Option<&PseudonymKey>,
     ) -> Result<(RecordBatch, Audit)> {
-        if key.is_none() && self.actions().any(Action::needs_key) {
-            return Err(no_key());
-        }
+        self.ensure_key(key)?;
         let subjects = match self.subject() {
             Some(subject) => Some(subjects(batch, subject)?),
             None => None,
@@ -141,6 +151,11 @@ impl Plan {
         let schema = Arc::new(ArrowSchema::new_with_metadata(fields, schema.metadata().clone()));
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         Ok((RecordBatch::try_new_with_options(schema, columns, &options)?, audit))
+    }
+
+    /// Refuses to go on without a key where an action needs one.
+    pub(super) fn ensure_key(&self, key: Option<&PseudonymKey>) -> Result<()> {
+        if key.is_none() && self.actions().any(Action::needs_key) { Err(no_key()) } else { Ok(()) }
     }
 
     /// Actions that some column may get.

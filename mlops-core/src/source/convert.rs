@@ -3,8 +3,9 @@
 use std::fmt;
 
 use super::{DataSink, DataSource, Progress, ScanRequest, SinkWriter, Written};
-use crate::dataset::ContentHasher;
-use crate::{Digest, Error, Result, Schema};
+use crate::dataset::{ContentHasher, Provenance};
+use crate::time::EventTime;
+use crate::{Dataset, Digest, Error, Name, Result, Schema};
 
 /// What is converted, and who watches.
 #[derive(Default)]
@@ -63,6 +64,20 @@ pub struct Converted {
     pub digest: Digest,
     /// Their columns.
     pub schema: Schema,
+    /// What was asked for, less the values that rows were compared with.
+    asked: serde_json::Value,
+}
+
+impl Converted {
+    /// What the rows that were written were made from, and by what: the operation is `convert`, its parameters are the columns,
+    /// the number of predicates, the limit and the fingerprint of the schema. Costs a scan of `source` unless its digest is
+    /// known; rows that were all converted as they were have the same digest.
+    ///
+    /// # Errors
+    /// What [`Dataset::digest`] says.
+    pub fn provenance(&self, source: &Dataset, at: EventTime) -> Result<Provenance> {
+        Provenance::of_crate(&[source], Name::new("convert")?, &self.asked, at)
+    }
 }
 
 /// Streams the rows of `source` into `sink`, batch by batch, and commits.
@@ -89,6 +104,12 @@ pub fn convert(source: &dyn DataSource, sink: &dyn DataSink, options: ConvertOpt
     let stream = source.scan(&request)?;
     let schema = schema.unwrap_or_else(|| stream.schema().clone());
     let reader = crate::schema::SchemaReader::new(stream.schema(), &schema)?;
+    let asked = serde_json::json!({
+        "columns": request.columns_to_read(stream.schema())?,
+        "predicates": request.predicates().len(),
+        "limit": request.limit_rows(),
+        "schema": schema.fingerprint(),
+    });
     let mut hasher = ContentHasher::new(&schema)?;
     let mut writer: Box<dyn SinkWriter> = sink.begin(&schema)?;
     let mut done = Progress::default();
@@ -107,5 +128,30 @@ pub fn convert(source: &dyn DataSource, sink: &dyn DataSink, options: ConvertOpt
         }
     }
     let written = writer.commit()?;
-    Ok(Converted { written, digest: hasher.finish(), schema })
+    Ok(Converted { written, digest: hasher.finish(), schema, asked })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, RecordBatch};
+
+    use super::*;
+    use crate::source::{Comparison, MemorySink, MemorySource, Predicate};
+
+    #[test]
+    fn what_was_converted_tells_what_was_asked_for_and_no_value() {
+        let ids = Arc::new(Int64Array::from(vec![1, 2, 424_242])) as _;
+        let data = Dataset::from_batches([RecordBatch::try_from_iter([("id", ids)]).unwrap()]).unwrap();
+        let source = MemorySource::new("ids", &data).unwrap();
+        let late = Predicate::new("id", Comparison::Lt, 424_242_i64);
+        let options = ConvertOptions::new().request(ScanRequest::all().columns(["id"]).filter(late).limit(7));
+        let converted = convert(&source, &MemorySink::new("some"), options).unwrap();
+        let told = converted.provenance(&data, EventTime::from_secs(4)).unwrap();
+        assert_eq!((told.parents, told.operation.as_str()), (vec![data.digest().unwrap()], "convert"));
+        assert!(!told.parameters.to_string().contains("424242"), "{}", told.parameters);
+        assert_eq!((&told.parameters["predicates"], &told.parameters["limit"]), (&1.into(), &7.into()));
+        assert_eq!(told.parameters["columns"], serde_json::json!(["id"]));
+    }
 }

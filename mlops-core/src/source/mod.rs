@@ -52,6 +52,7 @@ pub(crate) use predicate::is_text;
 pub use predicate::{Comparison, Predicate, Scalar};
 pub use quarantine::{Quarantine, SetAside};
 pub use request::{BATCH_ROWS_DEFAULT, ScanRequest};
+pub(crate) use spoilt::Spoilt;
 pub use stream::{BatchStream, Progress};
 
 use std::fmt::Debug;

@@ -4,7 +4,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 
 use super::cuts::{cuts, names_a_column, schema, singles, whole, without};
-use crate::clean::{Changes, FittedTransform, Scope, Transform, TransformState};
+use crate::clean::{Changes, Effects, FittedTransform, Scope, Transform, TransformState};
 use crate::{Dataset, Result};
 
 /// Checks the contracts of [`Transform`] and of what it fits: on transforms made by `make`, all with the same settings,
@@ -23,11 +23,13 @@ pub fn transform<T: Transform>(
     let fitted = make().fit(data).expect("the transform fits the data of the kit");
     assert_eq!(data.digest().expect("still readable"), before, "fitting does not change the data");
     fits_are_equal_whatever_the_batches(&make(), fitted.as_ref(), data);
+    a_study_is_the_fit_and_says_what_it_touches(&make, fitted.as_ref(), data);
     every_pass_keeps_to_its_schema(fitted.as_ref(), data);
     passes_do_not_depend_on_cuts(fitted.as_ref(), data);
     if fitted.scope() == Scope::Row {
         a_row_alone_is_treated_like_in_a_table(fitted.as_ref(), data);
     }
+    assert_eq!(state(fitted.as_ref()).settings, settings(), "the state of what was fitted tells the settings");
     a_state_restores_the_same_transform(fitted.as_ref(), &restore, data);
     a_foreign_state_is_refused(fitted.as_ref(), &restore);
     a_missing_column_is_named(&make(), fitted.as_ref(), data);
@@ -81,6 +83,55 @@ fn fits_are_equal_whatever_the_batches(made: &dyn Transform, fitted: &dyn Fitted
         let again = made.fit(&recut).expect("it fits the same rows");
         assert_eq!(state(again.as_ref()), expected, "a fit does not depend on how rows are cut");
     }
+}
+
+/// What a chain takes on trust when it lets stages learn from one reading.
+fn a_study_is_the_fit_and_says_what_it_touches<T: Transform>(
+    make: &impl Fn() -> T,
+    fitted: &dyn FittedTransform,
+    data: &Dataset,
+) {
+    let study = || make().study(data.schema()).expect("what can be fitted can be studied");
+    let Some(told) = study() else { return };
+    let (effects, batch) = (Effects::of(&told), whole(data));
+    for cut in cuts(&batch) {
+        let mut study = study().expect("a transform answers the same");
+        let mut learn = |batch: &RecordBatch| study.update(data.schema(), batch).expect("it learns like a fit");
+        cut.iter().for_each(&mut learn);
+        let learned = study.finish(&make()).expect("it learns like a fit");
+        assert_eq!(state(learned.as_ref()), state(fitted), "a study learns what a fit learns");
+    }
+    for name in data.schema().names().filter(|name| !told.looks_at(name)) {
+        let lacking = Dataset::from_batches([without(&batch, name)]).expect("some columns");
+        let lacking = lacking.with_schema(data.schema().project(&names_but(data, name)).expect("known columns"));
+        let again =
+            make().fit(&lacking.expect("the same columns")).expect("columns that a study does not name do not matter");
+        assert_eq!(state(again.as_ref()), state(fitted), "columns that a study does not name teach nothing");
+    }
+    let treated = pass(fitted, std::slice::from_ref(&batch));
+    let output = treated.schema();
+    let mut places = Vec::new();
+    for (place, field) in batch.schema().fields().iter().enumerate().filter(|(_, field)| effects.keeps(field.name())) {
+        let (now, kept) = output.column_with_name(field.name()).expect("columns that are not changed stay");
+        assert_eq!(kept.data_type(), field.data_type(), "columns that are not changed keep their type");
+        places.push(now);
+        if effects.keeps_rows() {
+            let column = |batch: &RecordBatch, at| batch.project(&[at]).expect("a column");
+            same(&column(&treated, now), &column(&batch, place), "columns that are not changed keep their values");
+        }
+    }
+    assert!(places.is_sorted(), "columns that stay keep their order");
+    if effects.keeps_rows() {
+        assert_eq!(treated.num_rows(), batch.num_rows(), "rows are dropped only where that was said");
+    }
+    if effects.keeps_shape() {
+        let names = |batch: &RecordBatch| batch.schema().fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
+        assert_eq!(names(&treated), names(&batch), "columns come and go only where that was said");
+    }
+}
+
+fn names_but<'d>(data: &'d Dataset, name: &str) -> Vec<&'d str> {
+    data.schema().names().filter(|other| *other != name).collect()
 }
 
 fn every_pass_keeps_to_its_schema(fitted: &dyn FittedTransform, data: &Dataset) {

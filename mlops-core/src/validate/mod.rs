@@ -47,6 +47,7 @@ pub use self::length::TextLength;
 pub use self::monotonic::Monotonic;
 pub use self::mostly::Mostly;
 pub use self::null_ratio::NullRatio;
+pub use self::passing::Route;
 pub use self::range::{Bound, Range};
 pub use self::ratio::Decision;
 pub use self::refers::Refers;

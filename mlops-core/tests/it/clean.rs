@@ -280,6 +280,11 @@ fn what_was_learned_on_one_table_is_applied_to_another() {
     let artifact = run.artifact("clean").unwrap();
     let clean = artifact.as_dataset().unwrap();
     assert_eq!(clean.schema().unit("spend").unwrap(), Some("VND"));
+    let made = &clean.provenance().unwrap().parameters["made"];
+    assert_eq!(
+        (&made["operation"], &made["parameters"]["settings"]),
+        (&"impute".into(), &impute().settings().unwrap())
+    );
     assert_eq!(clean.to_batch().unwrap()["spend"].null_count(), 0);
 }
 
@@ -300,7 +305,46 @@ fn a_run_that_is_to_stop_stops_and_a_foreign_input_is_named() {
     };
     let stopped = Clean::fit(name("fit"), impute(), name("rows")).unwrap().run(&inputs, &later);
     assert!(matches!(stopped, Err(Error::Cancelled { .. })), "{stopped:?}");
+    // Or when the rows rest between two stages: the input alone is looked at two times.
+    let asked = AtomicU64::new(0);
+    let later = StepContext {
+        cancelled: Arc::new(move || asked.fetch_add(1, Ordering::Relaxed) > 5),
+        ..StepContext::default()
+    };
+    let scale = Scale::builder().standard("spend").build().unwrap();
+    let chain = Chain::builder().then(impute()).then(scale).build().unwrap();
+    let stopped = Clean::fit(name("fit"), chain, name("rows")).unwrap().run(&inputs, &later);
+    assert!(matches!(&stopped, Err(Error::Cancelled { stage }) if stage == "fit"), "{stopped:?}");
     let foreign = Inputs::new([(name("rows"), table(20).into()), (name("fit"), serde_json::json!([1]).into())]);
     let refused = report.run(&foreign, &StepContext::default()).unwrap_err();
     assert!(matches!(&refused, Error::InvalidData { what, .. } if what.contains("`fit`")), "{refused}");
+}
+
+#[test]
+fn training_rows_are_encoded_without_their_own_label_as_a_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = RecordBatch::try_from_iter([
+        ("city", Arc::new(StringArray::from(vec!["hue", "hue", "hue", "hue"])) as ArrayRef),
+        ("churned", Arc::new(Int64Array::from(vec![1, 0, 1, 1]))),
+    ]);
+    let rows = Dataset::from_batches([rows.unwrap()]).unwrap();
+    let encode = || {
+        let encode = Encode::builder().column("city", Encoding::Target { smooth: Smooth::Rows(0.0) });
+        encode.label("churned").build().unwrap()
+    };
+    let step = Clean::out_of_fold(name("train"), encode(), 2, name("rows")).unwrap();
+    assert_eq!(step.inputs(), ["rows"]);
+    let pipeline = Pipeline::builder("p").step(Given::new("rows", rows).unwrap(), &[]).step(step, &["rows"]);
+    let run = pipeline.build().unwrap().run(dir.path(), &RunOptions::default()).unwrap().ok().unwrap();
+    let train = run.artifact("train").unwrap();
+    let train = train.as_dataset().unwrap();
+    // Rows 0 and 2 see the labels of rows 1 and 3, and the other way round.
+    let expected = Float64Array::from(vec![0.5, 1.0, 0.5, 1.0]);
+    assert_eq!(train.to_batch().unwrap()["city"].as_ref(), &expected as &dyn mlops_core::arrow::array::Array);
+    let made = &train.provenance().unwrap().parameters["made"];
+    assert_eq!((&made["operation"], &made["parameters"]["folds"]), (&"out_of_fold".into(), &2.into()));
+    assert!(matches!(
+        Clean::out_of_fold(name("train"), encode(), 1, name("rows")),
+        Err(Error::Invalid { setting: "folds", .. })
+    ));
 }

@@ -167,7 +167,8 @@ impl FittedTransform for Centered {
     }
 
     fn state(&self) -> Result<TransformState> {
-        Ok(TransformState { kind: "center".to_owned(), format: 1, body: serde_json::json!({ "mean": self.1 }) })
+        let (settings, body) = (Center(self.0).settings()?, serde_json::json!({ "mean": self.1 }));
+        Ok(TransformState { kind: "center".to_owned(), format: 1, settings, body })
     }
 }
 

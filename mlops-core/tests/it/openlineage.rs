@@ -383,7 +383,7 @@ fn what_a_catalog_remembers_is_told_by_its_content_and_again_the_same() {
     let provenance = Provenance {
         parents: vec![raw.digest, Digest::of("never registered")],
         operation: name("dedup"),
-        parameters: Value::Null,
+        parameters: json!({"keys": ["id"], "keep": {"greatest": "at"}, "held": 3, "api_key": "x"}),
         code_version: "1.4.0".to_owned(),
         at,
     };
@@ -403,6 +403,15 @@ fn what_a_catalog_remembers_is_told_by_its_content_and_again_the_same() {
 
     let end = serde_json::to_value(&events[1]).unwrap();
     assert_eq!(end["eventType"], "COMPLETE");
+    let told = |key: &str, value: &str| json!({"key": key, "value": value});
+    let parameters = [
+        told("api_key", "[redacted]"),
+        told("held", "3"),
+        told("keep.greatest", "at"),
+        told("keys", "[\"id\"]"),
+        told("code_version", "1.4.0"),
+    ];
+    assert_eq!(end["run"]["facets"]["executionParameters"]["parameters"], json!(parameters));
     assert_eq!(end["inputs"][0]["name"], "raw");
     assert_eq!(end["inputs"][1]["name"], Digest::of("never registered").to_string());
     assert_eq!(end["outputs"][0]["outputFacets"]["outputStatistics"]["rowCount"], 2);

@@ -105,11 +105,11 @@ pub trait World: Debug + Send + Sync {
     /// None in practice: definitions are fixed.
     fn views(&self) -> Result<Vec<FeatureView>>;
 
-    /// Rows of these views that become known at the first instant of `day`.
+    /// Rows of these views that become known at the first instant of `day`, through `intake` where they come from outside then.
     ///
     /// # Errors
     /// Whatever is wrong with the data.
-    fn facts(&self, day: u32) -> Result<Vec<Vec<RecordBatch>>>;
+    fn facts(&self, day: u32, intake: &Intake) -> Result<Vec<Vec<RecordBatch>>>;
 
     /// Features that are computed from others, the same way for training and for a request.
     fn derived(&self) -> Vec<Derived>;

@@ -237,10 +237,15 @@ impl World for Movies {
             .rule("rating_in_scale", Range::of("rating").at_least(0.5).at_most(5))?
             .rule("rated_once", Unique::of(["userId", "movieId"]))?
             .rule("after_1995", Range::of("timestamp").at_least(789_652_009))?;
-        let checked = intake.check("ratings", &ratings_raw, suite)?;
+        let mut flow = intake.flow("archive");
+        flow.raw(&ratings_raw, "raw")?;
+        flow.raw(&movies_raw, "raw")?;
+        flow.check("ratings", "ratings_raw", suite)?;
         let suite =
             Suite::new().rule("film_once", Unique::of(["movieId"]))?.rule("genres_known", NullRatio::of("genres"))?;
-        let movies = intake.check("movies", &movies_raw, suite)?;
+        flow.check("movies", "movies_raw", suite)?;
+        let made = flow.run()?;
+        let (checked, movies) = (&made["ratings"], &made["movies"]);
 
         let some: Vec<Rating> =
             ratings(&checked.1)?.into_iter().filter(|rating| rating.user % self.every == 0).collect();
@@ -251,7 +256,7 @@ impl World for Movies {
         let rows = self.told(HISTORY_DAYS)?.ok_or("nothing was told")?;
         let settings =
             serde_json::json!({"every": self.every, "seed": self.seed, "unrated": UNRATED_LEARNT, "rated": RATED_MAX});
-        let impressions = intake.keep("impressions", "sittings", settings, &[&checked, &movies], &rows)?;
+        let impressions = intake.keep("impressions", "sittings", settings, &[checked, movies], &rows)?;
         Ok(Trusted { catalogue, impressions: impressions.1, raw: vec![ratings_raw, movies_raw] })
     }
 
@@ -262,7 +267,7 @@ impl World for Movies {
         Ok(vec![names.fold(view, |view, name| view.feature(name, ValueType::Float64)).build()?])
     }
 
-    fn facts(&self, day: u32) -> Result<Vec<Vec<RecordBatch>>> {
+    fn facts(&self, day: u32, _: &Intake) -> Result<Vec<Vec<RecordBatch>>> {
         if day > 0 {
             return Ok(vec![Vec::new()]);
         }

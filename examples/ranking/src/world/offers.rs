@@ -1,5 +1,6 @@
 //! The generated shop of telecom offers: customers with personal data and flaws, prices that change, tastes that turn.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,8 +13,10 @@ use mlops_core::arrow::datatypes::{DataType, Int64Type};
 use mlops_core::clean::{Action as Clean, Chain, Dedup, Fence, Impute, Outliers, Strategy};
 use mlops_core::privacy::{Action, Kind, Policy};
 use mlops_core::schema::{Role, Sensitivity};
-use mlops_core::source::{CsvSink, CsvSource, DataSink, JsonSink, JsonSource, ParquetSink, ParquetSource};
-use mlops_core::validate::{NullRatio, OneOf, Range, Severity, Suite, Unique};
+use mlops_core::source::{
+    Comparison, CsvSink, CsvSource, DataSink, JsonSink, JsonSource, ParquetSink, ParquetSource, Predicate, ScanRequest,
+};
+use mlops_core::validate::{NullRatio, OneOf, Range as Within, Severity, Suite, Unique};
 use mlops_core::{Dataset, Error, EventTime, Schema};
 use mlops_features::{Entity, FeatureView, KeyType, ValueType};
 use shop::{Category, Settings, Shop, grade};
@@ -37,6 +40,8 @@ pub struct OfferShop {
     shop: Shop,
     plan: Plan,
     customers: OnceLock<RecordBatch>,
+    /// Usage of the days of history, which comes in at once.
+    measured: OnceLock<Dataset>,
     bias: OnceLock<PositionBias>,
 }
 
@@ -66,7 +71,13 @@ impl OfferShop {
             age_max: None,
             explore: 0.15,
         };
-        Ok(Self { shop: Shop::new(settings), plan, customers: OnceLock::new(), bias: OnceLock::new() })
+        Ok(Self {
+            shop: Shop::new(settings),
+            plan,
+            customers: OnceLock::new(),
+            measured: OnceLock::new(),
+            bias: OnceLock::new(),
+        })
     }
 
     /// How much less is seen further down the page, as intake estimated it.
@@ -84,6 +95,38 @@ impl OfferShop {
         write(impressions, &ParquetSink::new(dir.join("impressions.parquet")), &shop::schema::impressions())?;
         intake.step();
         Ok(())
+    }
+
+    /// Usage that was measured in `days`, which comes in as a feed of its own.
+    fn usage(&self, feed: &str, days: Range<u32>, intake: &Intake) -> Result<Dataset> {
+        let schema = Schema::new(shop::schema::usage())?
+            .with_role("customer_id", Role::Key)?
+            .with_role("event_time", Role::EventTime)?
+            .with_unit("monthly_spend", "VND")?;
+        let batches = self.shop.usage(days).collect::<mlops_core::Result<Vec<_>>>()?;
+        let named = |stage: &str| format!("usage_{stage}{feed}");
+        let (raw, masked, clean, own) = (named("raw_"), named("masked_"), named("clean_"), named(""));
+        let mut flow = intake.flow("usage");
+        flow.raw(&(raw.clone(), Dataset::held(schema, batches)?), "raw")?;
+        // Texts are typed by people, and measurements are not: what looks like a number of somebody is none.
+        let measurements = ["customer_id", "tenure_days", "monthly_spend", "data_gb", "event_time"];
+        let policy = measurements.into_iter().fold(Policy::builder(), |policy, name| policy.column(name, Action::Keep));
+        flow.mask(&masked, &raw, policy.build()?)?;
+        flow.clean(&clean, &masked, usage_cleaning()?)?;
+        flow.check(&own, &clean, usage_suite()?)?;
+        flow.run()?.remove(&own).map(|(_, data)| data).ok_or_else(|| "usage was not made".into())
+    }
+
+    /// Usage that was measured on `day`.
+    fn usage_of(&self, day: u32, intake: &Intake) -> Result<Vec<RecordBatch>> {
+        let feed = match self.measured.get().filter(|_| self.plan.history.contains(&day)) {
+            Some(measured) => measured.clone(),
+            None => self.usage(&day.to_string(), day..day + 1, intake)?,
+        };
+        let on_day = ScanRequest::all()
+            .filter(Predicate::new("event_time", Comparison::GtEq, self.day_start(day)))
+            .filter(Predicate::new("event_time", Comparison::Lt, self.day_start(day + 1)));
+        Ok(feed.scan(&on_day)?.collect::<mlops_core::Result<_>>()?)
     }
 
     /// Age and nothing else: a model needs no more of who somebody is.
@@ -211,25 +254,28 @@ impl World for OfferShop {
             .kind(Kind::Phone, Action::Token)
             .kind(Kind::Email, Action::Redact)
             .build()?;
-        let customers = intake.mask("customers_masked", &raw[0], policy)?;
-        let customers = intake.clean("customers_clean", &customers, &customers_cleaning()?)?;
-        let customers = intake.check("customers", &customers, customers_suite()?)?;
-        let offers = intake.check("offers", &raw[1], offers_suite()?)?;
-        let impressions = intake.check("impressions_checked", &raw[2], impressions_suite(self.plan.page)?)?;
+        let mut flow = intake.flow("shop");
+        flow.raw(&raw[0], "raw, with personal data")?;
+        flow.raw(&raw[1], "raw")?;
+        flow.raw(&raw[2], "raw")?;
+        flow.mask("customers_masked", "customers_raw", policy)?;
+        flow.clean("customers_clean", "customers_masked", customers_cleaning()?)?;
+        flow.check("customers", "customers_clean", customers_suite()?)?;
+        flow.check("offers", "offers_raw", offers_suite()?)?;
+        flow.check("impressions_checked", "impressions_raw", impressions_suite(self.plan.page)?)?;
+        flow.derive("impressions", "impressions_checked", &["offers"], "1", |with| {
+            let catalogue = catalogue(&with[0])?;
+            Ok(Arc::new(move |batch: &RecordBatch| spine(batch, &catalogue)))
+        })?;
+        let made = flow.run()?;
+        let data = |name: &str| &made[name].1;
 
-        let mut catalogue = Catalogue::default();
-        let table = offers.1.to_batch()?;
-        let ids = table["offer_id"].as_primitive::<Int64Type>();
-        for ((id, category), maker) in
-            ids.values().iter().zip(texts(&table, "category")?).zip(texts(&table, "provider")?)
-        {
-            catalogue.add(*id, &category, &maker);
-        }
-        let spine = intake.derive("impressions", &impressions, &[&offers], |batch| spine(batch, &catalogue))?;
-        let bias = PositionBias::estimate(shown(&spine.1)?)?;
-        let _ = self.bias.set(bias);
-        let _ = self.customers.set(customers.1.to_batch()?);
-        Ok(Trusted { catalogue, impressions: spine.1, raw: raw.to_vec() })
+        let spine = data("impressions").clone();
+        let _ = self.bias.set(PositionBias::estimate(shown(&spine)?)?);
+        let _ = self.customers.set(data("customers").to_batch()?);
+        let measured = self.plan.history.start..self.plan.history.end;
+        let _ = self.measured.set(self.usage("history", measured, intake)?);
+        Ok(Trusted { catalogue: catalogue(data("offers"))?, impressions: spine, raw: raw.to_vec() })
     }
 
     fn views(&self) -> Result<Vec<FeatureView>> {
@@ -262,10 +308,10 @@ impl World for OfferShop {
         ])
     }
 
-    fn facts(&self, day: u32) -> Result<Vec<Vec<RecordBatch>>> {
+    fn facts(&self, day: u32, intake: &Intake) -> Result<Vec<Vec<RecordBatch>>> {
         let customers = if day == self.plan.history.start { vec![self.customer_rows()?] } else { Vec::new() };
-        let measured = if day == 0 { 0..0 } else { day - 1..day };
-        let usage = self.shop.usage(measured).map(|batch| usage_rows(&batch?, self.day_start(day)));
+        let usage = day.checked_sub(1).map_or_else(|| Ok(Vec::new()), |measured| self.usage_of(measured, intake))?;
+        let usage = usage.iter().map(|batch| usage_rows(batch, self.day_start(day)));
         let offers = match day {
             0 => self.shop.offers().map(|batch| offer_rows(&batch?)).collect::<Result<Vec<_>>>()?,
             day if day == self.plan.turn => {
@@ -374,6 +420,17 @@ fn request(ask: &Ask) -> shop::Request {
     }
 }
 
+/// What can be shown, from checked offers.
+fn catalogue(offers: &Dataset) -> mlops_core::Result<Catalogue> {
+    let mut catalogue = Catalogue::default();
+    let table = offers.to_batch()?;
+    let ids = table["offer_id"].as_primitive::<Int64Type>();
+    for ((id, category), maker) in ids.values().iter().zip(texts(&table, "category")?).zip(texts(&table, "provider")?) {
+        catalogue.add(*id, &category, &maker);
+    }
+    Ok(catalogue)
+}
+
 /// Impressions as rows of the spine: request ids as the service writes them, the kinds of the offer, places as numbers.
 fn spine(batch: &RecordBatch, catalogue: &Catalogue) -> mlops_core::Result<RecordBatch> {
     let int = |name: &str| {
@@ -430,13 +487,33 @@ fn customers_cleaning() -> Result<Chain> {
     Ok(Chain::builder().then(Dedup::builder().keys("customer_id").build()?).then(outliers).then(impute).build()?)
 }
 
+/// What was measured twice counts once; what cannot be true is missing, and stays so.
+fn usage_cleaning() -> Result<Chain> {
+    let bounds = |high| Fence::Bounds { low: Some(0.0), high: Some(high) };
+    let outliers = Outliers::builder()
+        .fence("data_gb", bounds(10_000.0), Clean::Null)
+        .fence("monthly_spend", bounds(1e9), Clean::Null)
+        .build()?;
+    Ok(Chain::builder().then(Dedup::builder().keys(["customer_id", "event_time"]).build()?).then(outliers).build()?)
+}
+
+fn usage_suite() -> Result<Suite> {
+    Ok(Suite::new()
+        .rule("customer_known", NullRatio::of("customer_id"))?
+        .rule("measured_once", Unique::of(["customer_id", "event_time"]))?
+        .rule("spend_known", NullRatio::of("monthly_spend"))?
+        .rule("tenure_sane", Within::of("tenure_days").at_least(0))?
+        .rule("plan_known", OneOf::of("plan", PLANS))?
+        .rule_at(Severity::Warning, "device_known", OneOf::of("device", DEVICES))?)
+}
+
 fn customers_suite() -> Result<Suite> {
     Ok(Suite::new()
         .rule("customer_known", NullRatio::of("customer_id"))?
         .rule("customer_once", Unique::of(["customer_id"]))?
-        .rule("birth_year_sane", Range::of("birth_year").at_least(1_920).at_most(2_015))?
-        .rule("spend_sane", Range::of("monthly_spend").at_least(0).at_most(5e6))?
-        .rule("data_sane", Range::of("data_gb").at_least(0).at_most(1_000))?
+        .rule("birth_year_sane", Within::of("birth_year").at_least(1_920).at_most(2_015))?
+        .rule("spend_sane", Within::of("monthly_spend").at_least(0).at_most(5e6))?
+        .rule("data_sane", Within::of("data_gb").at_least(0).at_most(1_000))?
         .rule("plan_known", OneOf::of("plan", PLANS))?
         .rule_at(Severity::Warning, "device_known", OneOf::of("device", DEVICES))?)
 }
@@ -444,14 +521,14 @@ fn customers_suite() -> Result<Suite> {
 fn offers_suite() -> Result<Suite> {
     Ok(Suite::new()
         .rule("offer_once", Unique::of(["offer_id"]))?
-        .rule("price_sane", Range::of("price").above(0).at_most(1e8))?
+        .rule("price_sane", Within::of("price").above(0).at_most(1e8))?
         .rule("category_known", OneOf::of("category", Category::ALL.map(Category::as_str)))?)
 }
 
 fn impressions_suite(page: usize) -> Result<Suite> {
     Ok(Suite::new()
         .rule("shown_once", Unique::of(["request_id", "offer_id"]).distinct_max(50_000_000))?
-        .rule("place_on_page", Range::of("position").at_least(0).at_most(page as i64 - 1))?
-        .rule("propensity_is_one", Range::of("propensity").above(0).at_most(1))?
-        .rule("revenue_sane", Range::of("revenue").at_least(0))?)
+        .rule("place_on_page", Within::of("position").at_least(0).at_most(page as i64 - 1))?
+        .rule("propensity_is_one", Within::of("propensity").above(0).at_most(1))?
+        .rule("revenue_sane", Within::of("revenue").at_least(0))?)
 }

@@ -232,3 +232,21 @@ fn a_reader_sees_names_of_what_it_may_not_read_only_where_that_went_into_what_it
     assert_eq!((node.names.as_slice(), node.rows), ([Name::new("secret").unwrap()].as_slice(), None));
     assert_eq!(Lineage::seen_by(&catalog, "Lan").unwrap().edges().len(), 3);
 }
+
+#[test]
+fn edges_tell_the_settings_of_what_was_done() {
+    let catalog = MemoryCatalog::new();
+    put(&catalog, "raw", "raw", None);
+    put(&catalog, "clean", "clean", Some(&["raw"]));
+    let name = Name::new("clean").unwrap();
+    let (mut entry, revision) = catalog.get(&name).unwrap();
+    let told = |keys: usize| serde_json::json!({ "settings": { "keys": "é".repeat(keys) } });
+    entry.provenance.as_mut().unwrap().parameters = told(2);
+    catalog.put(&entry, revision).unwrap();
+    let lineage = Lineage::of(&catalog).unwrap();
+    assert_eq!(lineage.edges().len(), 2, "the revision before had other settings");
+    assert_eq!(lineage.edges()[1].parameters, "{\"settings\":{\"keys\":\"éé\"}}");
+    assert!(lineage.descendants(&digest("raw")).unwrap().to_svg().contains("{&quot;settings&quot;"));
+    let long = shown(&told(EDGE_PARAMETERS_BYTES_MAX));
+    assert!(long.len() <= EDGE_PARAMETERS_BYTES_MAX && long.ends_with('é'));
+}

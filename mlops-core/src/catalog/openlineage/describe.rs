@@ -2,7 +2,8 @@
 
 use super::facet::{
     Assertion, ColumnMetrics, DataQualityAssertions, DataQualityMetrics, DataSource, DatasetFacets, Documentation,
-    OutputStatistics, Owner, Ownership, SchemaFacet, SchemaField, Storage, Symlink, Symlinks, Version,
+    ExecutionParameter, ExecutionParameters, OutputStatistics, Owner, Ownership, SchemaFacet, SchemaField, Storage,
+    Symlink, Symlinks, Version,
 };
 use super::origin::is_uri_byte;
 use super::{
@@ -171,7 +172,11 @@ pub fn tell_entry(catalog: &dyn Catalog, entry: &Entry, origin: &Origin) -> Resu
         name: provenance.operation.to_string(),
         facets: origin.job_facets("TASK"),
     };
-    let facets = RunFacets { processing_engine: Some(origin.engine()), ..RunFacets::default() };
+    let facets = RunFacets {
+        processing_engine: Some(origin.engine()),
+        execution_parameters: parameters_of(provenance).map(|parameters| origin.facet(parameters)),
+        ..RunFacets::default()
+    };
     let run = Run { run_id: run_of(entry, provenance)?, facets };
     let written = OutputStatistics { row_count: Some(entry.rows), size: entry.source.size_bytes };
     let output_facets = OutputFacets { output_statistics: Some(origin.facet(written)) };
@@ -198,6 +203,16 @@ pub fn tell_catalog(catalog: &dyn Catalog, origin: &Origin, sink: &dyn EventSink
         }
     }
     Ok(told)
+}
+
+/// The settings of what made a content, and the version of its code, where there are any.
+fn parameters_of(provenance: &Provenance) -> Option<ExecutionParameters> {
+    let mut told = ExecutionParameters::of(&provenance.parameters);
+    if !provenance.code_version.is_empty() {
+        let value = Some(provenance.code_version.clone());
+        told.parameters.push(ExecutionParameter { key: "code_version".to_owned(), value });
+    }
+    (!told.parameters.is_empty()).then_some(told)
 }
 
 fn unregistered(origin: &Origin, digest: &Digest) -> Dataset {

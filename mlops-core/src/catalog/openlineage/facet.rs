@@ -10,7 +10,10 @@ pub use dataset::{
     SchemaFacet, SchemaField, Storage, Symlink, Symlinks, Version,
 };
 pub use job::{JobFacets, JobType, Owner, Ownership, SourceCodeLocation};
-pub use run::{ErrorMessage, NominalTime, Parent, ParentJob, ParentRun, ProcessingEngine, RunFacets};
+pub use run::{
+    EXECUTION_PARAMETERS_MAX, ErrorMessage, ExecutionParameter, ExecutionParameters, NominalTime, Parent, ParentJob,
+    ParentRun, ProcessingEngine, RunFacets,
+};
 
 use serde::{Deserialize, Serialize};
 

@@ -53,9 +53,10 @@ pub use describe::{assertions, tell_catalog, tell_entry};
 pub use event::{Dataset, DatasetEvent, Event, EventType, InputDataset, Job, OutputDataset, Run, RunEvent};
 pub use facet::{
     Assertion, ColumnMetrics, DataQualityAssertions, DataQualityMetrics, DataSource, DatasetFacets, Documentation,
-    ErrorMessage, Facet, FacetBody, InputFacets, InputMetrics, InputStatistics, JobFacets, JobType, Lifecycle,
-    LifecycleStateChange, NominalTime, OutputFacets, OutputStatistics, Owner, Ownership, Parent, ParentJob, ParentRun,
-    ProcessingEngine, RunFacets, SchemaFacet, SchemaField, SourceCodeLocation, Storage, Symlink, Symlinks, Version,
+    EXECUTION_PARAMETERS_MAX, ErrorMessage, ExecutionParameter, ExecutionParameters, Facet, FacetBody, InputFacets,
+    InputMetrics, InputStatistics, JobFacets, JobType, Lifecycle, LifecycleStateChange, NominalTime, OutputFacets,
+    OutputStatistics, Owner, Ownership, Parent, ParentJob, ParentRun, ProcessingEngine, RunFacets, SchemaFacet,
+    SchemaField, SourceCodeLocation, Storage, Symlink, Symlinks, Version,
 };
 pub use origin::{Origin, OriginBuilder};
 pub use record::{Recorder, RecorderBuilder};

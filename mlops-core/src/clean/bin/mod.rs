@@ -4,7 +4,7 @@ mod tree;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float64Type};
 use serde::{Deserialize, Serialize};
@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::derive::{Make, Maker, fitted_by_column};
 use super::learn::{Learned, Numbers, Sample};
 use super::pick::{assign, is_number};
-use super::rows::{Named, scan, settings};
+use super::rows::{Named, settings};
+use super::study::{self, Study};
 use super::{Change, FittedTransform, Pick, StepChanges, Transform};
 use crate::schema::Role;
-use crate::source::ScanRequest;
-use crate::{Dataset, Error, Result};
+use crate::{Dataset, Error, Result, Schema};
 
 pub(super) const KIND: &str = "bin";
 
@@ -64,7 +64,7 @@ impl Bins {
     /// Rising edges, the least and the greatest value among them; `None` without a finite value.
     fn edges(&self, learned: &Learned) -> Option<Vec<f64>> {
         let (min, max) = (learned.moments.min()?, learned.moments.max()?);
-        let mut edges: Vec<f64> = match self {
+        let edges: Vec<f64> = match self {
             Self::Width(bins) => {
                 // The difference of two huge ends may overflow where their parts do not.
                 let at = |i: u32| {
@@ -80,8 +80,14 @@ impl Bins {
             }
             Self::Supervised(_) | Self::Edges(_) => vec![min, max],
         };
-        edges.dedup();
-        Some(edges)
+        // Between ends that are equal, or nearly so, rounding may put an edge outside of them or before another.
+        let mut rising: Vec<f64> = Vec::with_capacity(edges.len());
+        for edge in edges.into_iter().map(|edge| edge.clamp(min, max)) {
+            if rising.last().is_none_or(|last| edge > *last) {
+                rising.push(edge);
+            }
+        }
+        Some(rising)
     }
 }
 
@@ -179,69 +185,111 @@ impl Bin {
         BinBuilder::default()
     }
 
-    /// Cuts of a column between its least and its greatest value, learned from a sample of rows with their label.
-    fn cuts(&self, data: &Dataset, column: &str, bins: u32) -> Result<Vec<f64>> {
-        let schema = data.schema();
-        let label = match &self.settings.label {
-            Some(label) => label.clone(),
-            None => schema.single(Role::Label)?.to_owned(),
+    /// What a fit needs of rows of `schema`.
+    fn begin(&self, schema: &Schema) -> Result<Study> {
+        let assigned = assign(schema, self.settings.rules.iter().map(|rule| (&rule.columns, rule)))?;
+        let (mut reads, mut columns) = (Vec::new(), Vec::new());
+        for (name, rule) in assigned {
+            let data_type = schema.field(&name)?.data_type();
+            if !is_number(data_type) {
+                return Err(Error::schema(name, "integers or floats", data_type));
+            }
+            let learns = !matches!(rule.bins, Bins::Edges(_));
+            let numbers = learns.then(|| Numbers::new(matches!(rule.bins, Bins::Quantile(_))));
+            let pairs = matches!(rule.bins, Bins::Supervised(_)).then(|| Sample::new(2, ROWS_MAX, SEED));
+            reads.extend(learns.then(|| name.clone()));
+            columns.push(Edged { source: Named::of(schema, &name)?, bins: rule.bins.clone(), numbers, pairs, rows: 0 });
+        }
+        let label = if columns.iter().any(|column| column.pairs.is_some()) { Some(self.label(schema)?) } else { None };
+        let names: Vec<String> = columns.iter().map(|column| column.source.name.clone()).collect();
+        if let Some(label) = label
+            .as_ref()
+            .filter(|label| columns.iter().any(|column| column.pairs.is_some() && column.source.name == **label))
+        {
+            return Err(Error::schema(label, "another column than the label", "the label itself"));
+        }
+        let finds_label = label.is_some() && self.settings.label.is_none();
+        reads.extend(label.clone());
+        let update = move |columns: &mut Vec<Edged>, batch: &RecordBatch| {
+            columns.iter_mut().try_for_each(|column| column.update(batch, label.as_deref()))
         };
-        if label == column {
-            return Err(Error::schema(column, "another column than the label", "the label itself"));
-        }
-        let mut sample = Sample::new(2, ROWS_MAX, SEED);
-        let mut rows = 0;
-        for batch in data.scan(&ScanRequest::all().columns([column, label.as_str()]))? {
-            let batch = batch?;
-            rows += batch.num_rows();
-            sample.update(&batch)?;
-        }
-        let columns = sample.finish();
-        let pairs = columns[0].iter().copied().zip(columns[1].iter().copied());
-        let mut pairs: Vec<(f64, f64)> = pairs.filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
-        if pairs.is_empty() {
-            return Err(Error::schema(column, "rows with a value and a label", format!("{rows} rows without both")));
-        }
-        pairs.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
-        Ok(tree::cuts(&pairs, bins as usize))
+        let conclude = |columns: Vec<Edged>| {
+            let columns = columns.into_iter().map(Edged::finish).collect::<Result<_>>()?;
+            Ok(Box::new(FittedBin { columns }) as Box<dyn FittedTransform>)
+        };
+        let study = Study::new(study::learner(columns, update, conclude)).reads(reads).concerns(names.clone());
+        let picks = study::any_picks(self.settings.rules.iter().map(|rule| &rule.columns));
+        Ok(study.changes(names).picks(picks || finds_label).reshapes(true))
     }
+
+    fn label(&self, schema: &Schema) -> Result<String> {
+        match &self.settings.label {
+            Some(label) => schema.index_of(label).map(|_| label.clone()),
+            None => schema.single(Role::Label).map(str::to_owned),
+        }
+    }
+}
+
+/// A column whose edges are being learned.
+struct Edged {
+    source: Named,
+    bins: Bins,
+    /// Unless the edges are given.
+    numbers: Option<Numbers>,
+    /// Values with their labels, where these say where to cut.
+    pairs: Option<Sample>,
+    rows: u64,
+}
+
+impl Edged {
+    fn update(&mut self, batch: &RecordBatch, label: Option<&str>) -> Result<()> {
+        let Some(numbers) = &mut self.numbers else { return Ok(()) };
+        self.rows += batch.num_rows() as u64;
+        let values = batch.schema_ref().index_of(&self.source.name)?;
+        numbers.update(batch.column(values))?;
+        match (&mut self.pairs, label) {
+            (Some(pairs), Some(label)) => pairs.update(&batch.project(&[values, batch.schema_ref().index_of(label)?])?),
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(self) -> Result<Binned> {
+        let Self { source, bins, numbers, pairs, rows } = self;
+        let Some(numbers) = numbers else {
+            let edges = if let Bins::Edges(edges) = bins { edges } else { Vec::new() };
+            return Ok(Binned { source, edges });
+        };
+        let lacking = || Error::schema(&source.name, "a finite value to learn from", format!("{rows} rows without"));
+        let edges = bins.edges(&numbers.finish()?).ok_or_else(lacking)?;
+        let edges = match (&bins, pairs, edges.as_slice()) {
+            (Bins::Supervised(bins), Some(pairs), &[min, max]) => {
+                [vec![min], cuts(&source.name, pairs, rows, *bins)?, vec![max]].concat()
+            }
+            _ => edges,
+        };
+        Ok(Binned { source, edges })
+    }
+}
+
+/// Cuts of a column between its least and its greatest value, learned from a sample of rows with their label.
+fn cuts(column: &str, sample: Sample, rows: u64, bins: u32) -> Result<Vec<f64>> {
+    let columns = sample.finish();
+    let pairs = columns[0].iter().copied().zip(columns[1].iter().copied());
+    let mut pairs: Vec<(f64, f64)> = pairs.filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
+    if pairs.is_empty() {
+        return Err(Error::schema(column, "rows with a value and a label", format!("{rows} rows without both")));
+    }
+    pairs.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    Ok(tree::cuts(&pairs, bins as usize))
 }
 
 impl Transform for Bin {
     fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
-        let schema = data.schema();
-        let assigned = assign(schema, self.settings.rules.iter().map(|rule| (&rule.columns, rule)))?;
-        let (mut names, mut learners) = (Vec::new(), Vec::new());
-        for (name, rule) in &assigned {
-            let data_type = schema.field(name)?.data_type();
-            if !is_number(data_type) {
-                return Err(Error::schema(name, "integers or floats", data_type));
-            }
-            if !matches!(rule.bins, Bins::Edges(_)) {
-                names.push(name.clone());
-                learners.push(Numbers::new(matches!(rule.bins, Bins::Quantile(_))));
-            }
-        }
-        let rows = scan(data, &names, |place, array| learners[place].update(array))?;
-        let mut learners = learners.into_iter();
-        let mut columns = Vec::with_capacity(assigned.len());
-        for (name, rule) in assigned {
-            let edges = if let Bins::Edges(edges) = &rule.bins {
-                edges.clone()
-            } else {
-                let learned = learners.next().map(Numbers::finish).transpose()?;
-                let lacking = || Error::schema(&name, "a finite value to learn from", format!("{rows} rows without"));
-                let edges = learned.and_then(|learned| rule.bins.edges(&learned)).ok_or_else(lacking)?;
-                match (&rule.bins, edges.as_slice()) {
-                    (Bins::Supervised(bins), &[min, max]) => {
-                        [vec![min], self.cuts(data, &name, *bins)?, vec![max]].concat()
-                    }
-                    _ => edges,
-                }
-            };
-            columns.push(Binned { source: Named::of(schema, &name)?, edges });
-        }
-        Ok(Box::new(FittedBin { columns }))
+        self.begin(data.schema())?.fit(self, data)
+    }
+
+    fn study(&self, schema: &Schema) -> Result<Option<Study>> {
+        self.begin(schema).map(Some)
     }
 
     fn settings(&self) -> Result<serde_json::Value> {

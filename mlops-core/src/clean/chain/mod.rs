@@ -1,15 +1,17 @@
 //! Several transforms, one after another, as one.
 
+mod fit;
 mod rest;
+
+pub use fit::{Explanation, FitPass, Stage};
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use self::rest::rested;
-use super::ext::treated;
+use self::fit::{Done, Fit};
 use super::rows::pack;
-use super::{Changes, FittedTransform, Pass, Scope, Transform, TransformState};
+use super::{Changes, FittedTransform, FittedTransformExt, Pass, Scope, Transform, TransformState, Watch};
 use crate::{Dataset, Error, Result, Schema};
 
 pub(super) const KIND: &str = "chain";
@@ -22,9 +24,12 @@ pub const CHAIN_BYTES_DEFAULT: u64 = 1 << 29;
 
 /// Transforms that are fitted one after another, each on what those before it put out.
 ///
-/// * A fit reads its data once, and treats each row once per stage: the rows before the stage that learns are held, in memory
+/// * A fit reads its data once, and treats each row once per stage: the rows before stages that learn are held, in memory
 ///   up to [`held_bytes_max`](ChainBuilder::held_bytes_max) and in a temporary file of the table's size beyond, until those
-///   after it are. Stages that learn nothing hold nothing. Columns that a stage leaves alone are shared, not copied.
+///   after them are. Stages that learn nothing hold nothing. Columns that a stage leaves alone are shared, not copied.
+/// * Adjacent stages learn from one reading of the rows that are held where none of them looks at what another one before it
+///   changes (see [`Study`](super::Study)); what they learn is what they would learn one after another, to the last bit.
+///   [`explain`](Chain::explain) tells which ones.
 /// * One state holds those of all stages, and one digest names it.
 /// * [`Scope::Table`] as soon as one stage is; [`FittedChain::rows_only`] leaves those stages out for single requests.
 ///
@@ -98,32 +103,63 @@ impl Chain {
 
     /// As [`fit_chain`](Self::fit_chain), with the rows of `data` as the chain leaves them: no second reading of it, and no
     /// second treatment by any stage but the last. The rows before the last stage are held as long as the data set is. It has no
-    /// provenance, which would cost the digest of `data`; [`apply`](super::FittedTransformExt::apply) gives the same rows with
-    /// one.
+    /// provenance, which would cost the digest of `data`; [`FittedTransformExt::provenance`](super::FittedTransformExt::provenance) gives
+    /// it, and [`apply`](super::FittedTransformExt::apply) the same rows with it.
     ///
     /// # Errors
     /// As [`fit_chain`](Self::fit_chain).
     pub fn fit_apply(&self, data: &Dataset) -> Result<(FittedChain, Dataset)> {
-        let mut current = data.clone();
-        let mut stages: Vec<Arc<dyn FittedTransform>> = Vec::with_capacity(self.stages.len());
-        for (place, stage) in self.stages.iter().enumerate() {
-            // Held batches are at rest already.
-            let before = if current.is_held() { current } else { rested(&current, self.held_bytes_max)? };
-            let fitted: Arc<dyn FittedTransform> = stage.fit(&before).map_err(|error| of_stage(place, error))?.into();
-            current = treated(&before, fitted.clone()).map_err(|error| of_stage(place, error))?;
-            stages.push(fitted);
-        }
-        Ok((FittedChain { stages }, current))
+        let Done { stages, rows, .. } = Fit::begin(self, data, &Watch::never()).run()?;
+        Ok((FittedChain { stages }, rows))
+    }
+
+    /// How this learns from `data`, reading by reading, and what it changes in it, stage by stage. A fit, and one more reading.
+    ///
+    /// # Errors
+    /// As [`fit_chain`](Self::fit_chain), and the first error of a pass.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use mlops_core::Dataset;
+    /// use mlops_core::arrow::array::{ArrayRef, Float64Array, RecordBatch};
+    /// use mlops_core::clean::{Chain, Impute, Scale, Strategy};
+    ///
+    /// let x = Arc::new(Float64Array::from(vec![Some(1.0), None])) as ArrayRef;
+    /// let y = Arc::new(Float64Array::from(vec![2.0, 4.0])) as ArrayRef;
+    /// let data = Dataset::from_batches([RecordBatch::try_from_iter_with_nullable([("x", x, true), ("y", y, true)])?])?;
+    /// let impute = Impute::builder().fill("x", Strategy::Mean).build()?;
+    /// let chain = Chain::builder().then(impute).then(Scale::builder().min_max("y").build()?);
+    /// // Neither looks at what the other changes.
+    /// let told = chain.then(Scale::builder().min_max("x").build()?).build()?.explain(&data)?;
+    /// assert!(told.to_string().starts_with(
+    ///     "fit: 1 impute, 2 scale in one reading of [\"x\", \"y\"]\nfit: 3 scale in one reading of [\"x\"]\nimpute: 2 rows in"
+    /// ));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn explain(&self, data: &Dataset) -> Result<Explanation> {
+        let Done { stages, passes, .. } = Fit::begin(self, data, &Watch::never()).run()?;
+        Ok(Explanation { passes, changes: FittedChain { stages }.changes_of(data)? })
     }
 }
 
 fn of_stage(place: usize, error: Error) -> Error {
-    Error::stage(format!("stage {} of the chain", place + 1), error)
+    match error {
+        // Not a matter of the stage.
+        Error::Cancelled { .. } => error,
+        error => Error::stage(format!("stage {} of the chain", place + 1), error),
+    }
 }
 
 impl Transform for Chain {
     fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
         Ok(Box::new(self.fit_chain(data)?))
+    }
+
+    fn fit_watched(&self, data: &Dataset, watch: &Watch) -> Result<Box<dyn FittedTransform>> {
+        let Done { stages, .. } = Fit::begin(self, &watch.over(data)?, watch).run()?;
+        Ok(Box::new(FittedChain { stages }))
     }
 
     fn settings(&self) -> Result<serde_json::Value> {
@@ -192,7 +228,8 @@ impl FittedTransform for FittedChain {
 
     fn state(&self) -> Result<TransformState> {
         let states = self.stages.iter().map(FittedTransform::state).collect::<Result<Vec<_>>>()?;
-        pack(KIND, &states)
+        let settings: Vec<_> = states.iter().map(|state| &state.settings).collect();
+        Ok(TransformState { settings: serde_json::json!({ KIND: settings }), ..pack(KIND, &states)? })
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use super::super::Watch;
 use super::super::spill::{Closed, Shelf};
 use crate::source::{BatchStream, DataSource, ScanRequest, SourceInfo};
 use crate::{Dataset, Result, Schema};
 
-/// The rows of `data`, read once at the first scan and held for all others.
-pub(super) fn rested(data: &Dataset, bytes_max: u64) -> Result<Dataset> {
+/// The rows of `data`, read once at the first scan, unless the host wants to stop, and held for all others.
+pub(super) fn rested(data: &Dataset, bytes_max: u64, watch: &Watch) -> Result<Dataset> {
     let (info, schema) = (data.info()?, data.schema().clone());
-    let rest = Rest { info, schema, bytes_max, rows: Mutex::new(Rows::Awaited(data.clone())) };
+    let watch = watch.clone();
+    let rest = Rest { info, schema, bytes_max, watch, rows: Mutex::new(Rows::Awaited(data.clone())) };
     Dataset::from_source(std::sync::Arc::new(rest))
 }
 
@@ -18,6 +20,7 @@ struct Rest {
     info: SourceInfo,
     schema: Schema,
     bytes_max: u64,
+    watch: Watch,
     rows: Mutex<Rows>,
 }
 
@@ -35,6 +38,7 @@ impl Rest {
             Rows::Awaited(data) => {
                 let mut shelf = Shelf::new(self.schema.arrow().clone(), self.bytes_max);
                 for batch in data.batches()? {
+                    self.watch.check()?;
                     shelf.push(&batch?)?;
                 }
                 shelf.close()?

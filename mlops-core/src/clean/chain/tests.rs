@@ -1,10 +1,10 @@
-use arrow::array::{AsArray, Float64Array, Int64Array};
+use arrow::array::{AsArray, Float64Array, Int64Array, StringArray};
 use arrow::datatypes::Float64Type;
 
 use super::super::fixture::{batch, clean, column, data, floats, near, recut};
 use super::super::{
-    Action, Change, Dedup, Fence, FittedTransformExt, Impute, Keep, Outliers, Pick, Recipe, Scale, Select, Strategy,
-    TransformExt, restore, restore_rows, restore_with,
+    Action, Change, Dedup, Encode, Encoding, Fence, FittedTransformExt, Impute, Keep, Outliers, Pick, Recipe, Scale,
+    Select, Strategy, TransformExt, restore, restore_rows, restore_with,
 };
 use super::*;
 use crate::EventTime;
@@ -61,6 +61,14 @@ fn a_lazy_data_set_gives_the_same_rows_at_every_scan() {
     assert_eq!(provenance.parents, [data.digest().unwrap()]);
     assert_eq!((provenance.operation.as_str(), provenance.at), ("chain", EventTime::from_secs(5)));
     assert_eq!(provenance.parameters["state"], fitted.digest().unwrap().to_string());
+    assert_eq!(provenance.parameters["settings"], chain().settings().unwrap());
+    assert_eq!(provenance.parameters["settings"]["chain"][3]["scale"]["rules"][0]["method"]["min_max"]["high"], 1.0);
+    assert_eq!(
+        (provenance.code_version.as_str(), &provenance.parameters["format"]),
+        (env!("CARGO_PKG_VERSION"), &1.into())
+    );
+    let restored: Arc<dyn FittedTransform> = restore(&fitted.state().unwrap()).unwrap().into();
+    assert_eq!(restored.apply(&data, EventTime::from_secs(5)).unwrap().provenance(), Some(provenance));
     assert_eq!(lazy.schema().role("id").unwrap(), Role::Key);
     assert_eq!(lazy.info().unwrap().format, "cleaned");
 }
@@ -115,6 +123,25 @@ fn a_failing_stage_is_named() {
     assert!(Chain::builder().build().is_err());
     let many = (0..=STAGES_MAX).fold(Chain::builder(), |chain, _| chain.then(Select::builder().build().unwrap()));
     assert!(many.build().is_err());
+}
+
+#[test]
+fn settings_are_told_and_what_was_learned_is_not() {
+    let rows = data([("city", column(StringArray::from(vec!["Huế", "Vinh", "Huế"])))]);
+    let encode = Encode::builder().column("city", Encoding::OneHot { drop_first: false }).build().unwrap();
+    let fitted = encode.fit_shared(&rows).unwrap();
+    let text =
+        serde_json::to_string(fitted.provenance(&rows, EventTime::EPOCH).unwrap().parameters.as_object().unwrap());
+    let text = text.unwrap();
+    assert!(text.contains("one_hot") && !text.contains("Vinh"), "{text}");
+    let told = encode.fit_provenance(&rows, EventTime::EPOCH).unwrap();
+    assert_eq!(told.parameters["settings"], encode.settings().unwrap());
+    let mut old = fitted.state().unwrap();
+    old.settings = serde_json::Value::Null;
+    let json = serde_json::to_string(&old).unwrap();
+    assert!(!json.contains("settings\""), "{json}");
+    let old: TransformState = serde_json::from_str(&json).unwrap();
+    assert_eq!(restore(&old).unwrap().state().unwrap(), old, "states of before they had settings are read");
 }
 
 #[test]
@@ -227,5 +254,6 @@ fn rows_of_a_fit_are_those_that_the_fitted_chain_gives() {
     let again = fitted.apply(&data, EventTime::from_secs(5)).unwrap();
     assert_eq!(rows.digest().unwrap(), again.digest().unwrap());
     assert!(rows.provenance().is_none());
+    assert_eq!(Some(&fitted.provenance(&data, EventTime::from_secs(5)).unwrap()), again.provenance());
     assert_eq!(fitted.state().unwrap(), chain().fit(&data).unwrap().state().unwrap());
 }

@@ -15,10 +15,11 @@ use super::derive::{Make, Maker, fitted_by_column};
 use super::learn::present;
 use super::pick::assign;
 use super::rows::{Named, settings};
+use super::study::{self, Study};
 use super::{Change, FittedTransform, Pick, StepChanges, Transform};
 use crate::stats::values::is_time;
 use crate::time::EventTime;
-use crate::{Dataset, Error, Result};
+use crate::{Dataset, Error, Result, Schema};
 
 pub(super) const KIND: &str = "dates";
 
@@ -237,9 +238,9 @@ impl Dates {
     }
 }
 
-impl Transform for Dates {
-    fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
-        let schema = data.schema();
+impl Dates {
+    /// What a fit needs of rows of `schema`.
+    fn begin(&self, schema: &Schema) -> Result<Study> {
         let mut columns = Vec::new();
         for (name, ()) in assign(schema, [(&self.settings.columns, &())])? {
             let data_type = schema.field(&name)?.data_type();
@@ -256,9 +257,22 @@ impl Transform for Dates {
                 drop_source: self.settings.drop_source,
             });
         }
+        let names: Vec<String> = columns.iter().map(|column: &Dated| column.source.name.clone()).collect();
         let fitted = FittedDates { columns };
         fitted.output_schema(schema)?;
-        Ok(Box::new(fitted))
+        let gone = if self.settings.drop_source { names.clone() } else { Vec::new() };
+        let study = Study::new(study::known(fitted)).concerns(names).changes(gone);
+        Ok(study.picks(study::any_picks([&self.settings.columns])).reshapes(true))
+    }
+}
+
+impl Transform for Dates {
+    fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
+        self.begin(data.schema())?.fit(self, data)
+    }
+
+    fn study(&self, schema: &Schema) -> Result<Option<Study>> {
+        self.begin(schema).map(Some)
     }
 
     fn settings(&self) -> Result<serde_json::Value> {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use self::best::Best;
 use super::rows::{Named, admit, pack, settings};
+use super::study::{self, Study};
 use super::{Changes, FittedTransform, Pass, Pick, Scope, StepChanges, Transform, TransformState};
 use crate::{Dataset, Error, Result, Schema};
 
@@ -180,9 +181,9 @@ impl Dedup {
     }
 }
 
-impl Transform for Dedup {
-    fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
-        let schema = data.schema();
+impl Dedup {
+    /// What a fit needs of rows of `schema`.
+    fn begin(&self, schema: &Schema) -> Result<Study> {
         let named = |name: &String| Named::of(schema, name);
         let keys = match &self.keys {
             None => None,
@@ -194,7 +195,22 @@ impl Transform for Dedup {
         let greatest = if let Keep::Greatest(column) = &self.keep { Some(named(column)?) } else { None };
         let fitted = FittedDedup { keys, keep: self.keep.clone(), greatest, limits: self.limits };
         fitted.begin(schema)?;
-        Ok(Box::new(fitted))
+        let key = fitted.keys.iter().flatten().chain(&fitted.greatest).map(|column| column.name.clone());
+        // Without keys, all columns are the key.
+        let concerns: Vec<String> =
+            if fitted.keys.is_some() { key.collect() } else { schema.names().map(str::to_owned).collect() };
+        let picks = self.keys.as_ref().is_none_or(|keys| study::any_picks([keys]));
+        Ok(Study::new(study::known(fitted)).concerns(concerns).picks(picks).drops_rows(true))
+    }
+}
+
+impl Transform for Dedup {
+    fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
+        self.begin(data.schema())?.fit(self, data)
+    }
+
+    fn study(&self, schema: &Schema) -> Result<Option<Study>> {
+        self.begin(schema).map(Some)
     }
 
     fn settings(&self) -> Result<serde_json::Value> {

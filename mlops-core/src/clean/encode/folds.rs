@@ -14,6 +14,11 @@ use crate::{Dataset, Error, Result, Schema};
 /// Most folds.
 const FOLDS_MAX: usize = 100;
 
+/// Refuses numbers of folds that there cannot be.
+pub(in crate::clean) fn check_folds(folds: usize) -> Result<()> {
+    if (2..=FOLDS_MAX).contains(&folds) { Ok(()) } else { Err(Error::invalid("folds", folds, "within 2..=100")) }
+}
+
 impl Encode {
     /// The rows of `data`, those of each fold encoded by what was learned from the others: the row of number `i` is in fold
     /// `i mod folds`. Lazy; one scan to learn, and one whenever it is read.
@@ -47,9 +52,7 @@ impl Encode {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn out_of_fold(&self, data: &Dataset, folds: usize) -> Result<Dataset> {
-        if !(2..=FOLDS_MAX).contains(&folds) {
-            return Err(Error::invalid("folds", folds, "within 2..=100"));
-        }
+        check_folds(folds)?;
         let counted = self.count(data, folds)?;
         let whole = self.conclude(&counted, None)?;
         let without = |fold| self.part(&counted, &whole, fold);

@@ -1,13 +1,13 @@
 //! Categories as numbers.
 
 mod code;
-mod folds;
+pub(super) mod folds;
 mod hash;
 mod tally;
 
 pub(super) use hash::{murmur3, place};
 
-use arrow::array::{ArrayRef, AsArray, StringArray};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use self::tally::{Labels, Tally};
 use super::derive::fitted_by_column;
 use super::pick::assign;
 use super::rows::{Named, may_be_learned, settings};
+use super::study::{self, Study};
 use super::{FittedTransform, Pick, Transform};
 use crate::interop::floats;
 use crate::schema::Role;
@@ -260,6 +261,9 @@ fn texts(column: &str, array: &ArrayRef) -> Result<StringArray> {
 /// What was counted of the columns that are learned from.
 struct Counted {
     columns: Vec<(Named, Encoding, Option<Tally>)>,
+    /// The columns that are read: those that are learned from, then the label.
+    read: Vec<String>,
+    label: Option<String>,
     /// Labels of all rows that have one, by fold.
     all: Tally,
     is_binary: bool,
@@ -278,8 +282,8 @@ impl Encode {
         }
     }
 
-    fn count(&self, data: &Dataset, folds: usize) -> Result<Counted> {
-        let schema = data.schema();
+    /// What is counted of rows of `schema`, before the first of them.
+    fn uncounted(&self, schema: &Schema, folds: usize) -> Result<Counted> {
         let assigned = assign(schema, self.settings.rules.iter().map(|rule| (&rule.columns, rule)))?;
         let (mut columns, mut read) = (Vec::new(), Vec::new());
         for (name, rule) in &assigned {
@@ -302,13 +306,34 @@ impl Encode {
             }
             read.push(label.clone());
         }
-        let mut counted = Counted { columns, all: Tally::new(folds), is_binary: true };
-        if !read.is_empty() {
-            for batch in data.scan(&ScanRequest::all().columns(&read))? {
-                counted.add(&batch?, label.as_deref())?;
+        Ok(Counted { columns, read, label, all: Tally::new(folds), is_binary: true })
+    }
+
+    fn count(&self, data: &Dataset, folds: usize) -> Result<Counted> {
+        let mut counted = self.uncounted(data.schema(), folds)?;
+        if !counted.read.is_empty() {
+            for batch in data.scan(&ScanRequest::all().columns(&counted.read))? {
+                counted.add(&batch?)?;
             }
         }
         Ok(counted)
+    }
+
+    /// What a fit needs of rows of `schema`.
+    fn begin(&self, schema: &Schema) -> Result<Study> {
+        let counted = self.uncounted(schema, 1)?;
+        let read = counted.read.clone();
+        let names: Vec<String> = counted.columns.iter().map(|(source, ..)| source.name.clone()).collect();
+        let finds_label = counted.label.is_some() && self.settings.label.is_none();
+        let (this, schema) = (self.clone(), schema.clone());
+        let conclude = move |counted: Counted| {
+            let fitted = this.conclude(&counted, None)?;
+            fitted.output_schema(&schema)?;
+            Ok(Box::new(fitted) as Box<dyn FittedTransform>)
+        };
+        let study = Study::new(study::learner(counted, Counted::add, conclude)).reads(read).concerns(names.clone());
+        let picks = study::any_picks(self.settings.rules.iter().map(|rule| &rule.columns));
+        Ok(study.changes(names).picks(picks || finds_label).reshapes(true))
     }
 
     fn conclude(&self, counted: &Counted, without: Option<usize>) -> Result<FittedEncode> {
@@ -373,8 +398,8 @@ impl Encode {
 }
 
 impl Counted {
-    fn add(&mut self, batch: &arrow::array::RecordBatch, label: Option<&str>) -> Result<()> {
-        let labels = label.map(|label| floats(label, &batch[label])).transpose()?;
+    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+        let labels = self.label.as_deref().map(|label| floats(label, &batch[label])).transpose()?;
         let labels = labels.as_deref();
         for label in labels.into_iter().flatten().filter(|label| label.is_finite()) {
             self.is_binary &= *label == 0.0 || *label == 1.0;
@@ -393,9 +418,11 @@ impl Counted {
 
 impl Transform for Encode {
     fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
-        let fitted = self.conclude(&self.count(data, 1)?, None)?;
-        fitted.output_schema(data.schema())?;
-        Ok(Box::new(fitted))
+        self.begin(data.schema())?.fit(self, data)
+    }
+
+    fn study(&self, schema: &Schema) -> Result<Option<Study>> {
+        self.begin(schema).map(Some)
     }
 
     fn settings(&self) -> Result<serde_json::Value> {

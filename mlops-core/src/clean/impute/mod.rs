@@ -20,9 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use super::learn::{Modes, Numbers};
 use super::pick::{assign, is_number};
-use super::rows::{
-    Fieldset, RowKernel, RowPass, booleans, fitted_column, may_be_learned, pack, scan, settings, type_name,
-};
+use super::rows::{Fieldset, RowKernel, RowPass, booleans, fitted_column, may_be_learned, pack, settings, type_name};
+use super::study::{self, Study};
 use super::{Change, FittedTransform, Pass, Pick, Scope, StepChanges, Transform, TransformState};
 use crate::source::{Scalar, is_text};
 use crate::stats::values::is_time;
@@ -248,37 +247,50 @@ impl Learner {
     }
 }
 
+impl Impute {
+    /// What a fit needs of rows of `schema`.
+    fn begin(&self, schema: &Schema) -> Result<Study> {
+        let assigned = assign(schema, self.rules.iter().map(|rule| (&rule.columns, rule)))?;
+        let (mut reads, mut learners, mut rules) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, rule) in assigned {
+            if let Some(learner) = Learner::new(schema, &name, &rule.strategy)? {
+                reads.push(name.clone());
+                learners.push((name.clone(), learner));
+            }
+            rules.push((name, rule.clone()));
+        }
+        let names: Vec<String> = rules.iter().map(|(name, _)| name.clone()).collect();
+        let update = |(learners, rows): &mut (Vec<(String, Learner)>, u64), batch: &RecordBatch| {
+            *rows += batch.num_rows() as u64;
+            let columns = learners.iter_mut().zip(batch.columns());
+            columns.into_iter().try_for_each(|((name, learner), array)| learner.update(name, array))
+        };
+        let (schema, indicator, nan) = (schema.clone(), self.indicator, self.nan);
+        let conclude = move |(learners, rows): (Vec<(String, Learner)>, u64)| {
+            let mut learned = learners.into_iter().map(|(name, learner)| learner.finish(&name));
+            let mut columns = Vec::with_capacity(rules.len());
+            for (name, rule) in rules {
+                let learns = !matches!(rule.strategy, Strategy::Constant(_));
+                let found = if learns { learned.next().transpose()? } else { None };
+                columns.push(Fill::of(name, &rule, found, rows, &schema)?);
+            }
+            let fitted = FittedImpute { columns, indicator, nan };
+            fitted.output_schema(&schema)?;
+            Ok(Box::new(fitted) as Box<dyn FittedTransform>)
+        };
+        let study = Study::new(study::learner((learners, 0), update, conclude)).reads(reads).concerns(names.clone());
+        let picks = study::any_picks(self.rules.iter().map(|rule| &rule.columns));
+        Ok(study.changes(names).picks(picks).reshapes(indicator))
+    }
+}
+
 impl Transform for Impute {
     fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
-        let schema = data.schema();
-        let assigned = assign(schema, self.rules.iter().map(|rule| (&rule.columns, rule)))?;
-        let (mut names, mut learners) = (Vec::new(), Vec::new());
-        for (name, rule) in &assigned {
-            if let Some(learner) = Learner::new(schema, name, &rule.strategy)? {
-                names.push(name.clone());
-                learners.push(learner);
-            }
-        }
-        let rows = scan(data, &names, |place, array| learners[place].update(&names[place], array))?;
-        let mut learned = learners.into_iter();
-        let mut columns = Vec::with_capacity(assigned.len());
-        for (name, rule) in assigned {
-            let (value, rank_error) = if let Strategy::Constant(value) = &rule.strategy {
-                (Some(value.clone()), 0.0)
-            } else {
-                learned.next().map_or(Ok((None, 0.0)), |learner| learner.finish(&name))?
-            };
-            let lacking =
-                || Error::schema(&name, "a value to learn from, or a fallback", format!("{rows} rows without any"));
-            let value = value.or_else(|| rule.fallback.clone()).ok_or_else(lacking)?;
-            let data_type = schema.field(&name)?.data_type();
-            let fill = Fill { value: settle(value, data_type), data_type: type_name(data_type), name, rank_error };
-            fill.array(data_type)?;
-            columns.push(fill);
-        }
-        let fitted = FittedImpute { columns, indicator: self.indicator, nan: self.nan };
-        fitted.output_schema(schema)?;
-        Ok(Box::new(fitted))
+        self.begin(data.schema())?.fit(self, data)
+    }
+
+    fn study(&self, schema: &Schema) -> Result<Option<Study>> {
+        self.begin(schema).map(Some)
     }
 
     fn settings(&self) -> Result<serde_json::Value> {
@@ -308,6 +320,27 @@ struct Fill {
 }
 
 impl Fill {
+    /// What fills `name`: its constant, or what was `learned` of `rows` rows and by how much its rank may be off.
+    fn of(
+        name: String,
+        rule: &FillRule,
+        learned: Option<(Option<Scalar>, f64)>,
+        rows: u64,
+        schema: &Schema,
+    ) -> Result<Self> {
+        let (value, rank_error) = match &rule.strategy {
+            Strategy::Constant(value) => (Some(value.clone()), 0.0),
+            _ => learned.unwrap_or((None, 0.0)),
+        };
+        let lacking =
+            || Error::schema(&name, "a value to learn from, or a fallback", format!("{rows} rows without any"));
+        let value = value.or_else(|| rule.fallback.clone()).ok_or_else(lacking)?;
+        let data_type = schema.field(&name)?.data_type();
+        let fill = Self { value: settle(value, data_type), data_type: type_name(data_type), name, rank_error };
+        fill.array(data_type)?;
+        Ok(fill)
+    }
+
     /// Type after the step of a column that is of `data_type` before.
     fn output_type(&self, data_type: &DataType) -> DataType {
         match self.value {

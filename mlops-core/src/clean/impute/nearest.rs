@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::super::learn::Sample;
 use super::super::pick::is_number;
 use super::super::rows::{Fieldset, Named, RowKernel, RowPass, booleans, may_be_learned, pack, settings};
+use super::super::study::{self, Study};
 use super::super::{Change, FittedTransform, Pass, Pick, Scope, StepChanges, Transform, TransformState};
 use super::{Nan, SUFFIX, missing};
 use crate::interop::floats;
-use crate::source::ScanRequest;
 use crate::{Dataset, Error, Result, Schema};
 
 pub(in crate::clean) const KIND: &str = "nearest";
@@ -164,9 +164,9 @@ impl Nearest {
     }
 }
 
-impl Transform for Nearest {
-    fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
-        let schema = data.schema();
+impl Nearest {
+    /// What a fit needs of rows of `schema`.
+    fn begin(&self, schema: &Schema) -> Result<Study> {
         let names = self.settings.columns.names(schema)?;
         let mut columns = Vec::with_capacity(names.len());
         for name in &names {
@@ -177,32 +177,45 @@ impl Transform for Nearest {
             may_be_learned(schema, name)?;
             columns.push(Named::of(schema, name)?);
         }
-        let mut sample = Sample::new(names.len(), self.settings.donors_max as usize, SEED);
-        if !names.is_empty() {
-            for batch in data.scan(&ScanRequest::all().columns(&names))? {
-                sample.update(&batch?)?;
-            }
-        }
-        let donors: Vec<Vec<Option<f64>>> =
-            sample.finish().into_iter().map(|column| column.into_iter().map(finite).collect()).collect();
-        for (name, column) in names.iter().zip(&donors) {
-            if column.iter().all(Option::is_none) {
-                return Err(Error::schema(
-                    name,
-                    "a finite value to learn from",
-                    format!("{} rows without", column.len()),
-                ));
-            }
-        }
         let Self { settings: NearestBuilder { neighbours, weights, indicator, .. } } = *self;
-        let fitted = FittedNearest { columns, donors, neighbours, weights, indicator };
-        fitted.output_schema(schema)?;
-        Ok(Box::new(fitted))
+        let schema = schema.clone();
+        let conclude = move |sample: Sample| {
+            let donors: Vec<Vec<Option<f64>>> =
+                sample.finish().into_iter().map(|column| column.into_iter().map(finite).collect()).collect();
+            lacks_nothing(&columns, &donors)?;
+            let fitted = FittedNearest { columns, donors, neighbours, weights, indicator };
+            fitted.output_schema(&schema)?;
+            Ok(Box::new(fitted) as Box<dyn FittedTransform>)
+        };
+        let sample = Sample::new(names.len(), self.settings.donors_max as usize, SEED);
+        let study = Study::new(study::learner(sample, Sample::update, conclude)).reads(names.clone()).changes(names);
+        Ok(study.picks(study::any_picks([&self.settings.columns])).reshapes(indicator))
+    }
+}
+
+impl Transform for Nearest {
+    fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
+        self.begin(data.schema())?.fit(self, data)
+    }
+
+    fn study(&self, schema: &Schema) -> Result<Option<Study>> {
+        self.begin(schema).map(Some)
     }
 
     fn settings(&self) -> Result<serde_json::Value> {
         settings(KIND, self)
     }
+}
+
+/// That each column has a donor.
+fn lacks_nothing(columns: &[Named], donors: &[Vec<Option<f64>>]) -> Result<()> {
+    for (named, column) in columns.iter().zip(donors) {
+        if column.iter().all(Option::is_none) {
+            let found = format!("{} rows without", column.len());
+            return Err(Error::schema(&named.name, "a finite value to learn from", found));
+        }
+    }
+    Ok(())
 }
 
 fn finite(value: f64) -> Option<f64> {

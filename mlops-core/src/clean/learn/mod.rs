@@ -14,7 +14,7 @@ pub(super) use sample::{Sample, present};
 
 use std::borrow::Cow;
 
-use arrow::array::Array;
+use arrow::array::{Array, RecordBatch};
 
 use crate::stats::{Moments, Quantiles, Ranks, values};
 use crate::{Error, Result};
@@ -68,6 +68,11 @@ impl Numbers {
         self.flush()?;
         Ok(Learned { moments: self.moments, order: self.order.map(Order::sort) })
     }
+}
+
+/// Adds the columns of `batch`, one to each of `numbers`.
+pub(super) fn learn_columns(numbers: &mut [Numbers], batch: &RecordBatch) -> Result<()> {
+    numbers.iter_mut().zip(batch.columns()).try_for_each(|(numbers, array)| numbers.update(array))
 }
 
 /// What was learned of a column of numbers.

@@ -15,9 +15,10 @@ use arrow::datatypes::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::learn::{Learned, Numbers};
+use super::learn::{Learned, Numbers, learn_columns};
 use super::pick::{assign, is_number};
-use super::rows::{Fieldset, RowKernel, RowPass, booleans, filtered, fitted_column, pack, scan, settings, type_name};
+use super::rows::{Fieldset, RowKernel, RowPass, booleans, filtered, fitted_column, pack, settings, type_name};
+use super::study::{self, Study};
 use super::{Change, FittedTransform, Pass, Pick, Scope, StepChanges, Transform, TransformState};
 use crate::{Dataset, Error, Result, Schema};
 
@@ -241,13 +242,13 @@ impl Outliers {
     }
 }
 
-impl Transform for Outliers {
-    fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
-        let schema = data.schema();
+impl Outliers {
+    /// What a fit needs of rows of `schema`.
+    fn begin(&self, schema: &Schema) -> Result<Study> {
         let assigned = assign(schema, self.rules.iter().map(|rule| (&rule.columns, rule)))?;
-        let (mut names, mut learners) = (Vec::new(), Vec::new());
-        for (name, rule) in &assigned {
-            let data_type = schema.field(name)?.data_type();
+        let (mut names, mut learners, mut columns) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, rule) in assigned {
+            let data_type = schema.field(&name)?.data_type();
             if !is_number(data_type) {
                 return Err(Error::schema(name, "integers or floats", data_type));
             }
@@ -255,28 +256,36 @@ impl Transform for Outliers {
                 names.push(name.clone());
                 learners.push(Numbers::new(rule.fence.needs_order()));
             }
+            columns.push((name, type_name(data_type), rule.clone()));
         }
-        scan(data, &names, |place, array| learners[place].update(array))?;
-        let mut learned = learners.into_iter();
-        let mut columns = Vec::with_capacity(assigned.len());
-        for (name, rule) in assigned {
-            let data_type = type_name(schema.field(&name)?.data_type());
-            let mut fenced = Fenced { name, data_type, low: None, high: None, action: rule.action, rank_error: 0.0 };
-            if let Fence::Bounds { low, high } = rule.fence {
-                (fenced.low, fenced.high) = (low, high);
-            } else if let Some(learner) = learned.next() {
-                let learned = learner.finish()?;
-                // A point beyond all numbers fences nothing off.
-                let finite = |point: f64| Some(point).filter(|point| point.is_finite());
-                let points = rule.fence.points(&learned);
-                (fenced.low, fenced.high) = points.map_or((None, None), |(low, high)| (finite(low), finite(high)));
-                fenced.rank_error = learned.rank_error();
-            }
-            columns.push(fenced);
-        }
-        let fitted = FittedOutliers { columns };
-        fitted.output_schema(schema)?;
-        Ok(Box::new(fitted))
+        let changes: Vec<String> = columns.iter().map(|(name, ..)| name.clone()).collect();
+        let has = |action: Action| columns.iter().any(|(.., rule)| rule.action == action);
+        let (flags, drops) = (has(Action::Flag), has(Action::DropRow));
+        let schema = schema.clone();
+        let conclude = move |learners: Vec<Numbers>| {
+            let mut learned = learners.into_iter();
+            let fenced = columns.into_iter().map(|(name, data_type, rule)| {
+                let learned = if rule.fence.learns() { learned.next().map(Numbers::finish).transpose()? } else { None };
+                Ok(Fenced::of(name, data_type, &rule, learned.as_ref()))
+            });
+            let fitted = FittedOutliers { columns: fenced.collect::<Result<_>>()? };
+            fitted.output_schema(&schema)?;
+            Ok(Box::new(fitted) as Box<dyn FittedTransform>)
+        };
+        let update = |numbers: &mut Vec<Numbers>, batch: &RecordBatch| learn_columns(numbers, batch);
+        let study = Study::new(study::learner(learners, update, conclude)).reads(names).concerns(changes.clone());
+        let picks = study::any_picks(self.rules.iter().map(|rule| &rule.columns));
+        Ok(study.changes(changes).picks(picks).reshapes(flags).drops_rows(drops))
+    }
+}
+
+impl Transform for Outliers {
+    fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
+        self.begin(data.schema())?.fit(self, data)
+    }
+
+    fn study(&self, schema: &Schema) -> Result<Option<Study>> {
+        self.begin(schema).map(Some)
     }
 
     fn settings(&self) -> Result<serde_json::Value> {
@@ -295,6 +304,23 @@ struct Fenced {
     action: Action,
     /// By how much the ranks of quantiles may be off; 0 where exact.
     rank_error: f64,
+}
+
+impl Fenced {
+    /// By what `rule` learned, where it learns.
+    fn of(name: String, data_type: String, rule: &FenceRule, learned: Option<&Learned>) -> Self {
+        let mut fenced = Self { name, data_type, low: None, high: None, action: rule.action, rank_error: 0.0 };
+        if let Fence::Bounds { low, high } = rule.fence {
+            (fenced.low, fenced.high) = (low, high);
+        } else if let Some(learned) = learned {
+            // A point beyond all numbers fences nothing off.
+            let finite = |point: f64| Some(point).filter(|point| point.is_finite());
+            let points = rule.fence.points(learned);
+            (fenced.low, fenced.high) = points.map_or((None, None), |(low, high)| (finite(low), finite(high)));
+            fenced.rank_error = learned.rank_error();
+        }
+        fenced
+    }
 }
 
 /// [`Outliers`] that know their fences.

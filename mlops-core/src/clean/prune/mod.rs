@@ -13,6 +13,7 @@ use super::encode::murmur3;
 use super::learn::Sample;
 use super::pick::is_number;
 use super::rows::{Fieldset, RowKernel, RowPass, pack, settings};
+use super::told::told;
 use super::{FittedTransform, Pass, Scope, StepChanges, Transform, TransformState};
 use crate::schema::Role;
 use crate::source::{ScanRequest, is_text};
@@ -375,7 +376,7 @@ impl Transform for Prune {
             let dropped = column.is_gone(drop_leaking);
             column.finding.map(|finding| Found { column: column.name, finding, dropped })
         });
-        Ok(Box::new(FittedPrune { found: found.collect() }))
+        Ok(told(self.settings()?, Box::new(FittedPrune { found: found.collect() })))
     }
 
     fn settings(&self) -> Result<serde_json::Value> {

@@ -11,9 +11,10 @@ use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
 use self::curve::Curve;
-use super::learn::{Learned, Numbers};
+use super::learn::{Learned, Numbers, learn_columns};
 use super::pick::{assign, is_number};
-use super::rows::{Fieldset, RowKernel, RowPass, fitted_column, pack, scan, settings, type_name};
+use super::rows::{Fieldset, RowKernel, RowPass, fitted_column, pack, settings, type_name};
+use super::study::{self, Study};
 use super::{Change, FittedTransform, Pass, Pick, Scope, StepChanges, Transform, TransformState};
 use crate::{Dataset, Error, Result, Schema};
 
@@ -261,26 +262,39 @@ impl Scale {
     }
 }
 
-impl Transform for Scale {
-    fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
-        let schema = data.schema();
+impl Scale {
+    /// What a fit needs of rows of `schema`.
+    fn begin(&self, schema: &Schema) -> Result<Study> {
         let assigned = assign(schema, self.rules.iter().map(|rule| (&rule.columns, rule)))?;
-        let mut learners = Vec::with_capacity(assigned.len());
-        for (name, rule) in &assigned {
-            let data_type = schema.field(name)?.data_type();
+        let (mut columns, mut numbers) = (Vec::new(), Vec::new());
+        for (name, rule) in assigned {
+            let data_type = schema.field(&name)?.data_type();
             if !is_number(data_type) {
                 return Err(Error::schema(name, "integers or floats", data_type));
             }
-            learners.push(Numbers::new(rule.method.needs_order()));
+            numbers.push(Numbers::new(rule.method.needs_order()));
+            columns.push((name, type_name(data_type), rule.method));
         }
-        let names: Vec<String> = assigned.iter().map(|(name, _)| name.clone()).collect();
-        scan(data, &names, |place, array| learners[place].update(array))?;
-        let mut columns = Vec::with_capacity(assigned.len());
-        for ((name, rule), learner) in assigned.into_iter().zip(learners) {
-            let data_type = type_name(schema.field(&name)?.data_type());
-            columns.push(Scaled::learn(name, data_type, rule.method, &learner.finish()?)?);
-        }
-        Ok(Box::new(FittedScale { columns }))
+        let names: Vec<String> = columns.iter().map(|(name, ..)| name.clone()).collect();
+        let conclude = |numbers: Vec<Numbers>| {
+            let learned = columns.into_iter().zip(numbers);
+            let scaled = learned
+                .map(|((name, data_type, method), numbers)| Scaled::learn(name, data_type, method, &numbers.finish()?));
+            Ok(Box::new(FittedScale { columns: scaled.collect::<Result<_>>()? }) as Box<dyn FittedTransform>)
+        };
+        let update = |numbers: &mut Vec<Numbers>, batch: &RecordBatch| learn_columns(numbers, batch);
+        let picks = study::any_picks(self.rules.iter().map(|rule| &rule.columns));
+        Ok(Study::new(study::learner(numbers, update, conclude)).reads(names.clone()).changes(names).picks(picks))
+    }
+}
+
+impl Transform for Scale {
+    fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
+        self.begin(data.schema())?.fit(self, data)
+    }
+
+    fn study(&self, schema: &Schema) -> Result<Option<Study>> {
+        self.begin(schema).map(Some)
     }
 
     fn settings(&self) -> Result<serde_json::Value> {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::impute::missing;
 use super::rows::{RowKernel, RowPass, fitted_column, pack, scan, settings, type_name};
+use super::told::told;
 use super::{FittedTransform, Nan, Pass, Pick, Scope, StepChanges, Transform, TransformState};
 use crate::rowkey::{canonical, converter};
 use crate::schema::Role;
@@ -231,7 +232,7 @@ impl Transform for Select {
         }
         let fitted = FittedSelect { columns };
         fitted.output_schema(schema)?;
-        Ok(Box::new(fitted))
+        Ok(told(self.settings()?, Box::new(fitted)))
     }
 
     fn settings(&self) -> Result<serde_json::Value> {

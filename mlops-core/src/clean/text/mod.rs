@@ -5,7 +5,7 @@ mod words;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
 use serde::{Deserialize, Serialize};
@@ -15,11 +15,11 @@ use self::words::Words;
 use super::derive::{Make, Maker, fitted_by_column};
 use super::encode::place;
 use super::learn::present;
-use super::pick::assign;
-use super::rows::{Named, may_be_learned, scan, settings};
+use super::rows::{Named, may_be_learned, settings};
+use super::study::{self, Study};
 use super::{Change, ENCODED_COLUMNS_MAX, FittedTransform, Pick, StepChanges, Transform};
 use crate::source::is_text;
-use crate::{Dataset, Error, Result};
+use crate::{Dataset, Error, Result, Schema};
 
 pub(super) const KIND: &str = "text";
 
@@ -149,12 +149,12 @@ impl Text {
     }
 }
 
-impl Transform for Text {
-    fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
-        let schema = data.schema();
-        let names: Vec<String> =
-            assign(schema, [(&self.settings.columns, &())])?.into_iter().map(|(name, ())| name).collect();
+impl Text {
+    /// What a fit needs of rows of `schema`.
+    fn begin(&self, schema: &Schema) -> Result<Study> {
+        let names = self.settings.columns.names(schema)?;
         let learns = self.settings.parts.iter().any(|part| matches!(part, TextPart::TfIdf { .. }));
+        let mut sources = Vec::with_capacity(names.len());
         for name in &names {
             let data_type = schema.field(name)?.data_type();
             if !is_text(data_type) {
@@ -163,32 +163,52 @@ impl Transform for Text {
             if learns {
                 may_be_learned(schema, name)?;
             }
+            sources.push(Named::of(schema, name)?);
         }
-        let mut terms: Vec<Terms> = names.iter().map(|_| Terms::default()).collect();
-        if learns {
-            scan(data, &names, |place, array| terms[place].update(&names[place], &plain(array)?))?;
-        }
-        let mut columns = Vec::with_capacity(names.len());
-        for (name, terms) in names.iter().zip(&terms) {
-            let fitted = |part: &TextPart| match *part {
-                TextPart::Chars => Fitted::Chars,
-                TextPart::Words => Fitted::Words,
-                TextPart::Bag { columns } => Fitted::Bag { columns },
-                TextPart::TfIdf { words_max } => Fitted::TfIdf { terms: terms.most_frequent(words_max as usize) },
-            };
-            columns.push(Read {
-                source: Named::of(schema, name)?,
-                parts: self.settings.parts.iter().map(fitted).collect(),
-                keep_source: self.settings.keep_source,
-            });
-        }
-        let fitted = FittedText { columns };
-        fitted.output_schema(schema)?;
-        Ok(Box::new(fitted))
+        let terms: Vec<Terms> = names.iter().map(|_| Terms::default()).collect();
+        let columns = names.clone();
+        let update = move |terms: &mut Vec<Terms>, batch: &RecordBatch| {
+            let columns = terms.iter_mut().zip(&columns).zip(batch.columns());
+            columns.into_iter().try_for_each(|((terms, name), array)| terms.update(name, &plain(array)?))
+        };
+        let (settings, schema) = (self.settings.clone(), schema.clone());
+        let conclude = move |terms: Vec<Terms>| {
+            let read = |(source, terms): (Named, &Terms)| settings.read(source, terms);
+            let fitted = FittedText { columns: sources.into_iter().zip(&terms).map(read).collect() };
+            fitted.output_schema(&schema)?;
+            Ok(Box::new(fitted) as Box<dyn FittedTransform>)
+        };
+        let study = Study::new(study::learner(terms, update, conclude)).concerns(names.clone());
+        let gone = if self.settings.keep_source { Vec::new() } else { names.clone() };
+        let study = study.changes(gone).picks(study::any_picks([&self.settings.columns])).reshapes(true);
+        Ok(if learns { study.reads(names) } else { study })
+    }
+}
+
+impl Transform for Text {
+    fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
+        self.begin(data.schema())?.fit(self, data)
+    }
+
+    fn study(&self, schema: &Schema) -> Result<Option<Study>> {
+        self.begin(schema).map(Some)
     }
 
     fn settings(&self) -> Result<serde_json::Value> {
         settings(KIND, self)
+    }
+}
+
+impl TextBuilder {
+    /// What is made of `source`, whose words are `terms`.
+    fn read(&self, source: Named, terms: &Terms) -> Read {
+        let fitted = |part: &TextPart| match *part {
+            TextPart::Chars => Fitted::Chars,
+            TextPart::Words => Fitted::Words,
+            TextPart::Bag { columns } => Fitted::Bag { columns },
+            TextPart::TfIdf { words_max } => Fitted::TfIdf { terms: terms.most_frequent(words_max as usize) },
+        };
+        Read { source, parts: self.parts.iter().map(fitted).collect(), keep_source: self.keep_source }
     }
 }
 

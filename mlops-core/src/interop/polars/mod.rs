@@ -56,11 +56,13 @@ use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use polars::prelude::{self as pl, Column, CompatLevel, DataFrame, IdxSize, IntoLazy, LazyFrame, Series};
 
 use super::ffi;
+use crate::dataset::Provenance;
 use crate::error::Cause;
 #[expect(unused_imports, reason = "named in the module's documentation")]
 use crate::source::DataSource;
 use crate::source::ScanRequest;
-use crate::{Dataset, Error, Result, Schema};
+use crate::time::EventTime;
+use crate::{Dataset, Error, Name, Result, Schema};
 
 impl Dataset {
     /// All rows as a polars frame, in one chunk per batch; rows of a source are read now and held.
@@ -149,6 +151,24 @@ impl Dataset {
             Some(provenance) => mapped.with_provenance(provenance.clone()),
             None => mapped,
         })
+    }
+}
+
+impl Dataset {
+    /// As [`map_lazy`](Self::map_lazy), with what was done in the provenance: code has no digest, so `operation` names it and
+    /// `version` changes whenever it does. Costs a scan unless the digest of these rows is known.
+    ///
+    /// # Errors
+    /// As [`map_lazy`](Self::map_lazy), and what [`digest`](Self::digest) says.
+    pub fn map_lazy_as(
+        &self,
+        operation: Name,
+        version: impl Into<String>,
+        at: EventTime,
+        work: impl FnOnce(LazyFrame) -> LazyFrame,
+    ) -> Result<Self> {
+        let made = Provenance::of(&[self], operation, at)?.with_code_version(version);
+        Ok(self.map_lazy(work)?.with_provenance(made))
     }
 }
 

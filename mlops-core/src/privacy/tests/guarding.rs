@@ -238,3 +238,55 @@ proptest! {
         prop_assert_eq!(detector().scrub(&clean), clean.as_str());
     }
 }
+
+#[test]
+fn what_was_masked_tells_by_which_plan_and_no_value() {
+    let guard = Arc::new(guard(&shifting()));
+    let masked = guard.dataset(crate::EventTime::from_secs(9)).unwrap();
+    let told = masked.provenance().unwrap();
+    let raw = Dataset::from_batches([visits()]).unwrap();
+    assert_eq!((&told.parents, told.operation.as_str()), (&vec![raw.digest().unwrap()], "mask"));
+    assert_eq!(told.at, crate::EventTime::from_secs(9));
+    assert_eq!(told.parameters["plan"], serde_json::to_value(guard.plan()).unwrap());
+    assert!(!told.parameters.to_string().contains("0912345678"));
+    assert_eq!(masked.num_rows().unwrap(), 4);
+}
+
+#[test]
+fn what_is_set_aside_reaches_its_place_as_the_plan_leaves_it() {
+    use crate::source::{DataSink, MemorySink};
+    use crate::validate::{Range, RunOptions, Suite};
+    let detector = || Arc::new(Detector::builder().today(2026).build().unwrap());
+    let plan = || shifting().plan(&detector(), &visits()).unwrap();
+    let place = MemorySink::new("aside");
+    let aside =
+        |key: Option<PseudonymKey>| GuardedSink::new(Arc::new(place.clone()), plan(), detector(), key.map(Arc::new));
+    assert!(matches!(aside(None), Err(crate::Error::Invalid { .. })), "a key is needed before the first row");
+    let aside = aside(Some(key())).unwrap();
+    let data = Dataset::from_batches([visits()]).unwrap();
+    let suite = Suite::new().rule("age_sane", Range::of("age").at_most(130)).unwrap();
+    suite.run_with(&data, &RunOptions::new().quarantine(&aside)).unwrap();
+    let kept = place.dataset().unwrap().to_batch().unwrap();
+    assert_eq!((kept.num_rows(), kept.num_columns()), (1, visits().num_columns() + 1), "the marks come along");
+    let (expected, _) = shifting().apply(&detector(), &visits(), Some(&key())).unwrap();
+    assert_eq!(texts(&kept, "phone")[0], texts(&expected, "phone")[2]);
+    assert!(!format!("{kept:?}").contains("0987654321"));
+    assert_eq!((aside.audit().rows, aside.audit().treated["phone"].cells), (1, 1));
+
+    let phones = || text(vec![Some("0912345678")]);
+    let more = RecordBatch::try_from_iter([("phone", phones()), ("unplanned", phones())]).unwrap();
+    let refused = aside.begin(&Schema::new(more.schema()).unwrap()).map(drop).unwrap_err();
+    assert!(matches!(&refused, crate::Error::Schema { column, .. } if column == "unplanned"), "{refused}");
+}
+
+#[cfg(feature = "testkit")]
+#[test]
+fn a_guarded_sink_keeps_the_contract_of_sinks() {
+    let detector = Arc::new(Detector::builder().today(2026).build().unwrap());
+    let keep = Policy::builder().other_kinds(Action::Keep).column("phone", Action::Keep).build().unwrap();
+    let rows = RecordBatch::try_from_iter([("phone", text(vec![Some("0912345678"), None, Some("x")]))]).unwrap();
+    let plan = keep.plan(&detector, &rows).unwrap();
+    let place = crate::source::MemorySink::new("aside");
+    let sink = GuardedSink::new(Arc::new(place.clone()), plan, detector, None).unwrap();
+    crate::testkit::data_sink(&sink, || place.dataset(), &Dataset::from_batches([rows]).unwrap());
+}

@@ -24,7 +24,7 @@ const STYLE: &str = "text{font:11px system-ui,sans-serif;fill:#1f2937}.name{font
 
 impl Trace {
     /// A picture as SVG, from parents on the left to children on the right. The start has a thick border, what is missing a
-    /// dashed one; edges that lead back are red.
+    /// dashed one; edges that lead back are red, and tell the settings of their operations where the pointer rests.
     ///
     /// It holds everything it shows: no script, nothing loaded from elsewhere, every text escaped. Equal traces give equal
     /// pictures. As many contents and edges as [`to_mermaid`](Self::to_mermaid) draws.
@@ -111,7 +111,10 @@ impl<'a> Picture<'a> {
                 "<path class=\"back\" marker-end=\"url(#tip)\" d=\"M{x1} {y1}C{c1} {low} {c2} {low} {x2} {y2}\">"
             )?;
         }
-        write!(out, "<title>{}</title></path>", Escaped(&cut(&all.join(", "), TITLE_CHARS)))?;
+        let told: Vec<String> =
+            edges.iter().map(|edge| format!("{} {}", words(edge.edge), edge.edge.parameters)).collect();
+        let told = told.iter().map(|told| told.trim_end()).collect::<Vec<_>>().join(", ");
+        write!(out, "<title>{}</title></path>", Escaped(&cut(&told, TITLE_CHARS)))?;
         let (x, y) = if x2 > x1 { (x1 + 8.0, y1 + (y2 - y1) * 0.12 - 4.0) } else { (x1 + 8.0, y1 + 14.0) };
         write!(out, "<text class=\"edge\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>", Escaped(&label))
     }

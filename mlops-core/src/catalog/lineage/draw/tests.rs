@@ -26,6 +26,7 @@ fn trace(nodes: usize, edges: &[(usize, usize)], code_version: &str) -> Trace {
         operation: Name::new("step").unwrap(),
         code_version: code_version.to_owned(),
         at: EventTime::EPOCH,
+        parameters: format!("{{\"k\":{code_version:?}}}"),
     };
     Trace {
         nodes: (0..nodes).map(node).collect(),

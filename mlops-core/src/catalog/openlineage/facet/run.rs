@@ -1,10 +1,14 @@
 //! What is known of runs.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Facet, facet, rfc3339};
 use crate::catalog::openlineage::RunId;
 use crate::time::EventTime;
+
+/// Settings of one run that are told at the most.
+pub const EXECUTION_PARAMETERS_MAX: usize = 256;
 
 /// What is known of a run.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -18,6 +22,9 @@ pub struct RunFacets {
     /// What ran it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processing_engine: Option<Facet<ProcessingEngine>>,
+    /// The settings that it ran with.
+    #[serde(rename = "executionParameters", default, skip_serializing_if = "Option::is_none")]
+    pub execution_parameters: Option<Facet<ExecutionParameters>>,
     /// Why it failed.
     #[serde(rename = "errorMessage", default, skip_serializing_if = "Option::is_none")]
     pub error_message: Option<Facet<ErrorMessage>>,
@@ -71,6 +78,47 @@ pub struct ProcessingEngine {
     pub name: Option<String>,
 }
 
+/// The settings of a run.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct ExecutionParameters {
+    /// One by one.
+    pub parameters: Vec<ExecutionParameter>,
+}
+
+/// One setting of a run.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ExecutionParameter {
+    /// The way to it, with dots.
+    pub key: String,
+    /// As text, or as JSON where it is more than one value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+}
+
+impl ExecutionParameters {
+    /// The members of `settings`, at any depth, in order of their keys; lists are one setting. At most
+    /// [`EXECUTION_PARAMETERS_MAX`] of them; one that is not an object has the key `parameters`.
+    pub fn of(settings: &Value) -> Self {
+        let mut parameters = Vec::new();
+        gather("", settings, &mut parameters);
+        Self { parameters }
+    }
+}
+
+fn gather(way: &str, value: &Value, into: &mut Vec<ExecutionParameter>) {
+    if let Value::Object(members) = value {
+        let way = |name: &str| if way.is_empty() { name.to_owned() } else { format!("{way}.{name}") };
+        return members.iter().for_each(|(name, member)| gather(&way(name), member, into));
+    }
+    if into.len() < EXECUTION_PARAMETERS_MAX && !value.is_null() {
+        let key = if way.is_empty() { "parameters" } else { way }.to_owned();
+        into.push(ExecutionParameter {
+            key,
+            value: Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
+        });
+    }
+}
+
 /// Why a run failed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -85,5 +133,6 @@ facet! {
     Parent: "1-2-0/ParentRunFacet",
     NominalTime: "1-0-1/NominalTimeRunFacet",
     ProcessingEngine: "1-1-1/ProcessingEngineRunFacet",
+    ExecutionParameters: "1-0-0/ExecutionParametersRunFacet",
     ErrorMessage: "1-0-1/ErrorMessageRunFacet",
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use self::sketch::{Bands, jaccard, shingles};
 use super::super::rows::{Fieldset, Named, admit, assemble, booleans, pack, settings};
+use super::super::study::{self, Study};
 use super::super::{Change, Changes, FittedTransform, Pass, Pick, Scope, StepChanges, Transform, TransformState};
 use crate::source::is_text;
 use crate::{Dataset, Error, Result, Schema};
@@ -171,9 +172,9 @@ impl NearDedup {
     }
 }
 
-impl Transform for NearDedup {
-    fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
-        let schema = data.schema();
+impl NearDedup {
+    /// What a fit needs of rows of `schema`.
+    fn begin(&self, schema: &Schema) -> Result<Study> {
         let mut columns = Vec::new();
         for name in self.settings.columns.names(schema)? {
             let data_type = schema.field(&name)?.data_type();
@@ -188,7 +189,19 @@ impl Transform for NearDedup {
         let NearDedupBuilder { shingles, threshold, flag, bytes_max, .. } = self.settings;
         let fitted = FittedNearDedup { columns, shingles, threshold, flag, bytes_max };
         fitted.output_schema(schema)?;
-        Ok(Box::new(fitted))
+        let names: Vec<String> = fitted.columns.iter().map(|column| column.name.clone()).collect();
+        let study = Study::new(study::known(fitted)).concerns(names);
+        Ok(study.picks(study::any_picks([&self.settings.columns])).reshapes(flag).drops_rows(!flag))
+    }
+}
+
+impl Transform for NearDedup {
+    fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
+        self.begin(data.schema())?.fit(self, data)
+    }
+
+    fn study(&self, schema: &Schema) -> Result<Option<Study>> {
+        self.begin(schema).map(Some)
     }
 
     fn settings(&self) -> Result<serde_json::Value> {

@@ -14,10 +14,11 @@ use self::cells::filled;
 use self::walk::{Groups, Walk};
 use super::super::pick::is_number;
 use super::super::rows::{Fieldset, Named, admit, assemble, booleans, may_be_learned, pack, settings};
+use super::super::study::{self, Study};
 use super::super::{Change, Changes, FittedTransform, Pass, Pick, Scope, StepChanges, Transform, TransformState};
 use super::SUFFIX;
 use crate::schema::Role;
-use crate::source::{Scalar, ScanRequest, is_text};
+use crate::source::{Scalar, is_text};
 use crate::stats::values::is_time;
 use crate::{Dataset, Error, Result, Schema};
 
@@ -178,19 +179,35 @@ impl FillForward {
     }
 }
 
+impl FillForward {
+    /// What a fit needs of rows of `schema`.
+    fn begin(&self, schema: &Schema) -> Result<Study> {
+        let fitted = self.unlearned(schema)?;
+        fitted.output_schema(schema)?;
+        let mut names: Vec<String> = fitted.names().map(str::to_owned).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        let columns: Vec<String> = fitted.columns.iter().map(|column| column.name.clone()).collect();
+        let walk = Walk::begin(&fitted, &schema.project(&names)?)?;
+        let conclude = move |walk: Walk| {
+            let last = |(digest, group): (u128, Group)| (format!("{digest:032x}"), group);
+            let groups = walk.groups.into_iter().map(last).collect();
+            Ok(Box::new(FittedFillForward { groups, ..fitted }) as Box<dyn FittedTransform>)
+        };
+        let FillForwardBuilder { columns: picked, by, time, indicator, .. } = &self.settings;
+        let picks = time.is_none() || by.is_none() || study::any_picks(by.iter().chain([picked]));
+        let study = Study::new(study::learner(walk, Walk::learn, conclude)).reads(names);
+        Ok(study.changes(columns).picks(picks).reshapes(*indicator))
+    }
+}
+
 impl Transform for FillForward {
     fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
-        let mut fitted = self.unlearned(data.schema())?;
-        fitted.output_schema(data.schema())?;
-        let names: Vec<&str> = fitted.names().collect();
-        let stream = data.scan(&ScanRequest::all().columns(names))?;
-        let mut walk = Walk::begin(&fitted, stream.schema())?;
-        for batch in stream {
-            walk.learn(&batch?)?;
-        }
-        let last = |(digest, group): (u128, Group)| (format!("{digest:032x}"), group);
-        fitted.groups = walk.groups.into_iter().map(last).collect();
-        Ok(Box::new(fitted))
+        self.begin(data.schema())?.fit(self, data)
+    }
+
+    fn study(&self, schema: &Schema) -> Result<Option<Study>> {
+        self.begin(schema).map(Some)
     }
 
     fn settings(&self) -> Result<serde_json::Value> {

@@ -13,6 +13,8 @@ use self::tree::{Tree, mean_depth};
 use super::super::learn::{Numbers, Random, Sample};
 use super::super::pick::is_number;
 use super::super::rows::{Fieldset, Named, RowKernel, RowPass, booleans, filtered, pack, settings};
+use super::super::study::{self, Study};
+use super::super::told::told;
 use super::super::{Change, FittedTransform, Pass, Pick, Scope, StepChanges, Transform, TransformState};
 use super::Action;
 use crate::interop::floats;
@@ -205,39 +207,69 @@ impl IsolationForest {
     }
 }
 
-impl Transform for IsolationForest {
-    fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
-        let schema = data.schema();
+impl IsolationForest {
+    /// The columns that are looked at.
+    fn columns(&self, schema: &Schema) -> Result<Vec<Named>> {
         let names = self.settings.columns.names(schema)?;
-        let mut columns = Vec::with_capacity(names.len());
+        if names.is_empty() {
+            return Err(Error::schema("*", "at least one column to look at", "none that the setting picks"));
+        }
         for name in &names {
             let data_type = schema.field(name)?.data_type();
             if !is_number(data_type) {
                 return Err(Error::schema(name, "integers or floats", data_type));
             }
-            columns.push(Named::of(schema, name)?);
         }
-        if names.is_empty() {
-            return Err(Error::schema("*", "at least one column to look at", "none that the setting picks"));
-        }
-        let mut sample = Sample::new(names.len(), POOL_MAX, self.settings.seed);
-        for batch in data.scan(&ScanRequest::all().columns(&names))? {
-            sample.update(&batch?)?;
-        }
+        names.iter().map(|name| Named::of(schema, name)).collect()
+    }
+
+    /// The forest of a sample of rows of `schema`, with the threshold of one that expects no share of outliers.
+    fn grown(&self, columns: Vec<Named>, sample: Sample, schema: &Schema) -> Result<FittedIsolationForest> {
         let mut pool = sample.finish();
         pool.iter_mut().flatten().filter(|value| value.is_infinite()).for_each(|value| *value = f64::NAN);
         let rows = pool[0].len().min(self.settings.rows as usize);
         if rows < 2 {
-            return Err(Error::schema(&names[0], "at least two rows to learn from", rows));
+            return Err(Error::schema(&columns[0].name, "at least two rows to learn from", rows));
         }
         let (action, score) = (self.settings.action, self.settings.score);
         let trees = self.grow(&pool, rows);
-        let mut fitted = FittedIsolationForest { columns, trees, rows: rows as u64, threshold: 0.5, action, score };
+        let fitted = FittedIsolationForest { columns, trees, rows: rows as u64, threshold: 0.5, action, score };
         fitted.output_schema(schema)?;
-        if let Some(share) = self.settings.contamination {
-            fitted.threshold = fitted.quantile(data, &names, 1.0 - share)?;
+        Ok(fitted)
+    }
+
+    /// What a fit needs of rows of `schema`, but for a threshold that is learned from the scores of all of them.
+    fn begin(&self, schema: &Schema) -> Result<Study> {
+        let columns = self.columns(schema)?;
+        let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        let sample = Sample::new(columns.len(), POOL_MAX, self.settings.seed);
+        let (this, schema) = (self.clone(), schema.clone());
+        let conclude =
+            move |sample: Sample| Ok(Box::new(this.grown(columns, sample, &schema)?) as Box<dyn FittedTransform>);
+        let IsolationForestBuilder { columns: picked, action, score, .. } = &self.settings;
+        let study = Study::new(study::learner(sample, Sample::update, conclude)).reads(names);
+        let study = study.picks(study::any_picks([picked])).reshapes(*score || *action == Action::Flag);
+        Ok(study.drops_rows(*action == Action::DropRow))
+    }
+}
+
+impl Transform for IsolationForest {
+    fn fit(&self, data: &Dataset) -> Result<Box<dyn FittedTransform>> {
+        let schema = data.schema();
+        let Some(share) = self.settings.contamination else { return self.begin(schema)?.fit(self, data) };
+        let columns = self.columns(schema)?;
+        let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        let mut sample = Sample::new(columns.len(), POOL_MAX, self.settings.seed);
+        for batch in data.scan(&ScanRequest::all().columns(&names))? {
+            sample.update(&batch?)?;
         }
-        Ok(Box::new(fitted))
+        let mut fitted = self.grown(columns, sample, schema)?;
+        fitted.threshold = fitted.quantile(data, &names, 1.0 - share)?;
+        Ok(told(self.settings()?, Box::new(fitted)))
+    }
+
+    fn study(&self, schema: &Schema) -> Result<Option<Study>> {
+        if self.settings.contamination.is_some() { Ok(None) } else { self.begin(schema).map(Some) }
     }
 
     fn settings(&self) -> Result<serde_json::Value> {

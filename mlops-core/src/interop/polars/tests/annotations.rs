@@ -52,6 +52,10 @@ fn provenance_goes_along() {
     };
     let made = customers().with_provenance(provenance.clone()).map_lazy(|plan| plan).unwrap();
     assert_eq!(made.provenance(), Some(&provenance));
+    let (data, at) = (customers(), crate::EventTime::from_secs(3));
+    let told = data.map_lazy_as(crate::Name::new("fees").unwrap(), "2", at, |plan| plan).unwrap();
+    let told = told.provenance().unwrap();
+    assert_eq!((&told.parents, told.code_version.as_str(), told.at), (&vec![data.digest().unwrap()], "2", at));
 }
 
 #[test]
