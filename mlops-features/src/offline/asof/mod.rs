@@ -6,8 +6,8 @@
 
 mod gather;
 mod history;
-mod report;
-mod spine;
+pub(crate) mod report;
+pub(crate) mod spine;
 
 pub use report::{AgeQuantiles, JoinReport};
 
@@ -54,6 +54,14 @@ impl AsOfOptions {
     pub fn as_known(mut self, as_known: bool) -> Self {
         self.as_known = as_known;
         self
+    }
+
+    pub(crate) fn is_as_known(&self) -> bool {
+        self.as_known
+    }
+
+    pub(crate) fn has_full_names(&self) -> bool {
+        self.full_names
     }
 
     /// Whether feature columns are called `view__feature` instead of `feature`. Default false.
@@ -122,7 +130,7 @@ pub fn as_of_join(spine: &Dataset, views: &[(ViewJoin, Dataset)], options: &AsOf
 }
 
 /// The column with the instants of entity rows.
-fn time_column(schema: &Schema, options: &AsOfOptions) -> Result<String> {
+pub(crate) fn time_column(schema: &Schema, options: &AsOfOptions) -> Result<String> {
     if let Some(column) = &options.event_time {
         schema.index_of(column)?;
         return Ok(column.clone());
@@ -143,7 +151,7 @@ fn time_column(schema: &Schema, options: &AsOfOptions) -> Result<String> {
 }
 
 /// Refuses what cannot be numbered in 32 bits.
-fn ensure_countable(what: &'static str, rows: usize) -> Result<()> {
+pub(crate) fn ensure_countable(what: &'static str, rows: usize) -> Result<()> {
     if rows < u32::MAX as usize {
         return Ok(());
     }
@@ -151,7 +159,7 @@ fn ensure_countable(what: &'static str, rows: usize) -> Result<()> {
 }
 
 /// Batches with the columns named, of `data`.
-fn scan(data: &Dataset, columns: &[&str]) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+pub(crate) fn scan(data: &Dataset, columns: &[&str]) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
     /// Large enough to keep the cost per batch away, small enough to stay in the cache.
     const BATCH_ROWS: usize = 65_536;
     for column in columns {

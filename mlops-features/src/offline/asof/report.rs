@@ -62,18 +62,18 @@ impl AgeQuantiles {
 
 /// A report in the making.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) expired: u64,
-    pub(super) future_only: u64,
-    pub(super) unknown_key: u64,
-    pub(super) null_key: u64,
-    pub(super) leaked: u64,
+pub(crate) struct Tally {
+    pub(crate) expired: u64,
+    pub(crate) future_only: u64,
+    pub(crate) unknown_key: u64,
+    pub(crate) null_key: u64,
+    pub(crate) leaked: u64,
     /// One per match.
-    pub(super) ages: Vec<u64>,
+    pub(crate) ages: Vec<u64>,
 }
 
 impl Tally {
-    pub(super) fn finish(mut self, view: &Name, history_rows: u64, history_null_keys: u64) -> JoinReport {
+    pub(crate) fn finish(mut self, view: &Name, history_rows: u64, history_null_keys: u64) -> JoinReport {
         let matched = self.ages.len() as u64;
         JoinReport {
             view: view.clone(),

@@ -14,17 +14,17 @@ use crate::key::{KeyColumn, Keys, pick};
 use crate::service::ViewJoin;
 
 /// No group.
-pub(super) const NONE: u32 = u32::MAX;
+pub(crate) const NONE: u32 = u32::MAX;
 
 /// All entity rows and their instants.
-pub(super) struct Spine {
+pub(crate) struct Spine {
     schema: Schema,
     batches: Vec<RecordBatch>,
     times: Vec<i64>,
 }
 
 impl Spine {
-    pub(super) fn read(data: &Dataset, time: &str) -> Result<Self> {
+    pub(crate) fn read(data: &Dataset, time: &str) -> Result<Self> {
         let batches = data.batches()?.collect::<mlops_core::Result<Vec<_>>>()?;
         let mut times = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
         for batch in &batches {
@@ -36,12 +36,12 @@ impl Spine {
         Ok(Self { schema: data.schema().clone(), batches, times })
     }
 
-    pub(super) fn fields(&self) -> Vec<Field> {
+    pub(crate) fn fields(&self) -> Vec<Field> {
         self.schema.arrow().fields().iter().map(|field| field.as_ref().clone()).collect()
     }
 
     /// The entity rows with `columns`, each as long as all of them together, beside them.
-    pub(super) fn extend(self, schema: Schema, columns: &[ArrayRef]) -> Result<Dataset> {
+    pub(crate) fn extend(self, schema: Schema, columns: &[ArrayRef]) -> Result<Dataset> {
         let mut start = 0;
         let mut extended = Vec::with_capacity(self.batches.len());
         for batch in self.batches {
@@ -56,7 +56,7 @@ impl Spine {
 }
 
 /// Entity rows by key: groups are numbered from 0 in the order in which their keys first occur.
-pub(super) struct SpineKeys {
+pub(crate) struct SpineKeys {
     interner: Interner,
     /// Start of each group in `rows` and `times`, and the end of the last.
     starts: Vec<u32>,
@@ -71,7 +71,7 @@ pub(super) struct SpineKeys {
 
 impl SpineKeys {
     /// Groups `spine` by the key columns of `join`.
-    pub(super) fn group(spine: &Spine, join: &ViewJoin) -> Result<Self> {
+    pub(crate) fn group(spine: &Spine, join: &ViewJoin) -> Result<Self> {
         let entity = join.view().entity();
         let read = |batch: &RecordBatch| Keys::new(entity, &pick(batch, join.key_columns())?);
         let keys = spine.batches.iter().map(read).collect::<Result<Vec<_>>>()?;
@@ -95,32 +95,32 @@ impl SpineKeys {
         Ok(Self { interner, starts, rows, times, total, null_keys: (total - matched) as u64 })
     }
 
-    pub(super) fn total(&self) -> usize {
+    pub(crate) fn total(&self) -> usize {
         self.total
     }
 
-    pub(super) fn null_keys(&self) -> u64 {
+    pub(crate) fn null_keys(&self) -> u64 {
         self.null_keys
     }
 
-    pub(super) fn groups(&self) -> usize {
+    pub(crate) fn groups(&self) -> usize {
         self.starts.len() - 1
     }
 
     /// Positions and instants of the entity rows of `group`.
-    pub(super) fn group_rows(&self, group: usize) -> (&[u32], &[i64]) {
+    pub(crate) fn group_rows(&self, group: usize) -> (&[u32], &[i64]) {
         let range = self.starts[group] as usize..self.starts[group + 1] as usize;
         (&self.rows[range.clone()], &self.times[range])
     }
 
     /// Appends, per key, the group of entity rows with it, or [`NONE`]; returns the number of null keys.
-    pub(super) fn find(&self, keys: &Keys, groups: &mut Vec<u32>) -> u64 {
+    pub(crate) fn find(&self, keys: &Keys, groups: &mut Vec<u32>) -> u64 {
         self.interner.find(keys, groups)
     }
 }
 
 /// Start of each of `count` groups, and the end of the last, when rows are put in the order of their groups.
-pub(super) fn starts(groups: &[u32], count: usize) -> Vec<u32> {
+pub(crate) fn starts(groups: &[u32], count: usize) -> Vec<u32> {
     let mut starts = vec![0_u32; count + 1];
     for group in groups.iter().filter(|group| **group != NONE) {
         starts[*group as usize + 1] += 1;
