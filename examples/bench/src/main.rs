@@ -33,6 +33,9 @@ struct Options {
     /// Prints one line of JSON instead of a table.
     #[arg(long)]
     json: bool,
+    /// Memory that the join may hold, in MiB. Default that of the library.
+    #[arg(long, value_name = "MIB")]
+    memory_mb: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -67,7 +70,7 @@ struct Outcome {
 fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
     let start = Usage::now()?;
     let outcome = match options.name {
-        Job::AsOfJoin => as_of_join::run(&options.data)?,
+        Job::AsOfJoin => as_of_join::run(&options.data, options.memory_mb)?,
         Job::Clean => clean::run(&options.data)?,
         Job::Csv => csv::run(&options.data)?,
         Job::Drift => drift::run(&options.data)?,

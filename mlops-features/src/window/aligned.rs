@@ -12,7 +12,7 @@ use super::view::WindowView;
 use crate::columns::{ensure_no_nulls, micros};
 use crate::error::{Core, Result};
 use crate::key::{Keys, pick};
-use crate::offline::asof::spine::{NONE, SpineKeys, starts};
+use crate::offline::asof::group::{NONE, SpineKeys, starts};
 use crate::offline::asof::{ensure_countable, scan};
 
 /// Entity rows with a key, by group, each group in the order of its instants.
@@ -27,9 +27,9 @@ impl Asked {
         let mut asked = Self { starts: vec![0], rows: Vec::new(), times: Vec::new() };
         let mut order: Vec<(i64, u32)> = Vec::new();
         for group in 0..keys.groups() {
-            let (rows, times) = keys.group_rows(group);
+            let range = keys.range(group);
             order.clear();
-            order.extend(times.iter().copied().zip(rows.iter().copied()));
+            order.extend(keys.times()[range.clone()].iter().copied().zip(keys.rows()[range].iter().copied()));
             order.sort_unstable();
             asked.times.extend(order.iter().map(|(time, _)| *time));
             asked.rows.extend(order.iter().map(|(_, row)| *row));
@@ -61,36 +61,59 @@ pub(super) struct History {
     /// Per row of the source its place, or [`NONE`].
     places: Vec<u32>,
     null_keys: u64,
+    block_rows: usize,
 }
 
 /// When an event happened, and its position in the source.
 type Moment = (i64, u32);
 
+/// What reading events came to.
+pub(super) enum Read {
+    All(History),
+    /// So many are of keys that are asked for.
+    TooMany(usize),
+}
+
 impl History {
-    pub(super) fn read(view: &WindowView, events: &Dataset, keys: &SpineKeys) -> Result<Self> {
+    /// Reads keys and times of `events`, holding at most `most` of them.
+    pub(super) fn read(
+        view: &WindowView,
+        events: &Dataset,
+        keys: &SpineKeys,
+        block_rows: usize,
+        most: usize,
+    ) -> Result<Read> {
         let names: Vec<Name> = view.entity().keys().iter().map(|key| key.name.clone()).collect();
         let mut columns: Vec<&str> = names.iter().map(Name::as_str).collect();
         columns.push(view.event_time());
         columns.extend(view.event_id());
         let (mut groups, mut moments, mut known) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut found, mut rows, mut null_keys) = (Vec::new(), 0, 0);
-        for batch in scan(events, &columns)? {
+        let (mut found, mut rows, mut null_keys, mut kept) = (Vec::new(), 0, 0, 0);
+        for batch in scan(events, &columns, block_rows)? {
             let batch: RecordBatch = batch?;
             let time = batch.column(names.len());
             ensure_no_nulls(time, view.event_time())?;
             let times = micros(time, view.event_time())?;
-            if let Some(name) = view.event_id() {
-                known.extend(ids(batch.column(names.len() + 1), name)?);
-            }
             ensure_countable("events", rows + batch.num_rows())?;
             found.clear();
             null_keys += keys.find(&Keys::new(view.entity(), &pick(&batch, &names)?)?, &mut found);
+            kept += found.iter().filter(|group| **group != NONE).count();
+            if kept > most {
+                (groups, moments, known) = (Vec::new(), Vec::new(), Vec::new());
+                continue;
+            }
+            if let Some(name) = view.event_id() {
+                known.extend(ids(batch.column(names.len() + 1), name)?);
+            }
             let here = found.iter().zip(times.values()).enumerate().filter(|(_, (group, _))| **group != NONE);
             for (at, (group, time)) in here {
                 groups.push(*group);
                 moments.push((*time, (rows + at) as u32));
             }
             rows += batch.num_rows();
+        }
+        if kept > most {
+            return Ok(Read::TooMany(kept));
         }
         let mut starts = starts(&groups, keys.groups());
         let mut moments = by_group(&groups, &moments, &starts);
@@ -104,12 +127,17 @@ impl History {
         let mut places = vec![NONE; rows];
         moments.iter().enumerate().for_each(|(at, (_, row))| places[*row as usize] = at as u32);
         let times = moments.into_iter().map(|(time, _)| time).collect();
-        Ok(Self { starts, times, places, null_keys })
+        Ok(Read::All(Self { starts, times, places, null_keys, block_rows }))
     }
 
     /// Rows of the source.
     pub(super) fn rows(&self) -> usize {
         self.places.len()
+    }
+
+    /// Rows of the source that are read at once.
+    pub(super) fn block_rows(&self) -> usize {
+        self.block_rows
     }
 
     /// Rows of the source with a null in their key.

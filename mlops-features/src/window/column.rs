@@ -12,8 +12,8 @@ use super::events::Values;
 use super::value::{Kind, Value};
 use super::view::WindowView;
 use crate::error::Result;
+use crate::offline::asof::group::NONE;
 use crate::offline::asof::scan;
-use crate::offline::asof::spine::NONE;
 
 /// Values of the events that are kept, by their places.
 pub(super) enum Column {
@@ -38,7 +38,7 @@ impl Column {
         let mut column = Self::new(kind, history.kept());
         let mut known: HashMap<Arc<str>, u32, RandomState> = HashMap::default();
         let mut rows = 0;
-        for batch in scan(events, &[name])? {
+        for batch in scan(events, &[name], history.block_rows())? {
             let batch: RecordBatch = batch?;
             let end = rows + batch.num_rows();
             let Some(places) = history.places().get(rows..end) else { return Err(history.changed(view, end)) };

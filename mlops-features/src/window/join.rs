@@ -2,31 +2,43 @@
 //!
 //! Entity rows are grouped by key and put in the order of their instants; so are the events, by their keys and times alone.
 //! Then each column of events is read by itself and put in that order, and all of its partial aggregates slide over the
-//! events of each key, all windows in step. Memory is that of the result, plus some 20 bytes per event whose key is asked for
-//! and those of one column at a time.
+//! events of each key, all windows in step. That takes some 60 bytes per event whose key is asked for; where there is no room
+//! for that or for the result, both sides are cut into partitions by the hash of the key, as in the as-of join.
 
 use std::collections::BTreeMap;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, Schema as ArrowSchema};
 use mlops_core::schema::Role;
-use mlops_core::{Dataset, Name, Schema};
+use mlops_core::{Dataset, Schema};
 
-use super::aligned::{Asked, History};
+use super::aligned::{Asked, History, Read};
 use super::column::Column;
 use super::output::Output;
 use super::plan::{Plan, Slot};
 use super::prefix::Prefix;
 use super::sliding::{Timed, slide};
+use super::value::Cell;
 use super::view::WindowView;
-use crate::define::KeyType;
 use crate::error::{Core, Result};
+use crate::offline::asof::group::SpineKeys;
+use crate::offline::asof::joined::{Part, dataset};
+use crate::offline::asof::native::{Joiner, KeySet, Side, feature_schema, key_set, partitions_of};
+use crate::offline::asof::options::Room;
+use crate::offline::asof::partition::Partitioner;
 use crate::offline::asof::report::Tally;
-use crate::offline::asof::spine::{Spine, SpineKeys};
-use crate::offline::asof::time_column;
+use crate::offline::asof::spine::{Spine, cut};
+use crate::offline::asof::{Origin, time_column};
+use crate::offline::spool::{Spool, Spooled};
 use crate::offline::{AsOfOptions, JoinReport, TrainingSet};
 use crate::service::{ViewJoin, ViewUse, output_names};
 use crate::view::annotate;
+
+/// Bytes per event while it is put in order, and of its value.
+const EVENT_BYTES: u64 = 64;
+
+/// Bytes per value of a feature while it is computed.
+const VALUE_BYTES: u64 = 9;
 
 /// Some features of one window view, under one mapping of its keys: what [`window_join`] runs on.
 #[derive(Clone, Debug)]
@@ -72,7 +84,8 @@ impl WindowJoin {
 ///
 /// In the reports, `matched` counts rows with an event in at least one window, and `age` is that of the latest such event;
 /// `expired` rows have earlier events only, `future_only` rows later ones only. Time is linear in rows times windows, and
-/// in events times windows, however many events of one key there are.
+/// in events times windows, however many events of one key there are. Memory stays within what
+/// [`AsOfOptions::memory_bytes`] says, but for the events of the densest key, some 60 bytes each.
 ///
 /// # Errors
 /// `Core(Schema)` for a missing column or one of another type, `Core(InvalidData)` for an instant, event time or id that is null
@@ -117,30 +130,101 @@ pub fn window_join(spine: &Dataset, views: &[(WindowJoin, Dataset)], options: &A
             Core::invalid("as_known", true, "false for windows, whose events are known when they happen").into()
         );
     }
-    let joins = views.iter().map(|(join, _)| &join.join);
-    let names = output_names(joins, options.has_full_names(), spine.schema().names())?;
-    let spine = Spine::read(spine, &time_column(spine.schema(), options)?)?;
-    let mut sides: BTreeMap<Vec<(&Name, KeyType)>, (SpineKeys, Asked)> = BTreeMap::new();
-    let (mut fields, mut columns, mut reports) = (spine.fields(), Vec::new(), Vec::new());
-    for ((join, events), names) in views.iter().zip(names) {
-        let types = join.view.entity().keys().iter().map(|key| key.key_type);
-        let by: Vec<(&Name, KeyType)> = join.join.key_columns().iter().zip(types).collect();
-        if !sides.contains_key(&by) {
-            let keys = SpineKeys::group(&spine, &join.join)?;
-            let asked = Asked::new(&keys);
-            sides.insert(by.clone(), (keys, asked));
-        }
-        let (keys, asked) = &sides[&by];
-        let (found, report) = aggregate(join, events, keys, asked)?;
-        columns.extend(found);
-        reports.push(report);
-        for (feature, name) in join.join.features().zip(names) {
+    let joins = || views.iter().map(|(join, _)| &join.join);
+    let names = output_names(joins(), options.has_full_names(), spine.schema().names())?;
+    let (room, time) = (options.room(), time_column(spine.schema(), options)?);
+    let rows = Spine::read(spine, &time, &room)?;
+    let mut fields = rows.fields();
+    for (join, names) in joins().zip(names) {
+        for (feature, name) in join.features().zip(names) {
             let field = Field::new(name, feature.value_type.data_type(), true);
             fields.push(annotate(field, Role::Feature, feature.sensitivity)?);
         }
     }
-    let dataset = spine.extend(Schema::new(ArrowSchema::new(fields))?, &columns)?;
-    Ok(TrainingSet { dataset, reports })
+    let schema = Schema::new(ArrowSchema::new(fields))?;
+    let mut joiner = Joiner::new(rows, joins(), room);
+    let mut sides: BTreeMap<KeySet, Side> = BTreeMap::new();
+    let (mut parts, mut reports) = (Vec::new(), Vec::new());
+    for (join, events) in views {
+        let by = key_set(&join.join);
+        if !sides.contains_key(&by) {
+            sides.insert(by.clone(), joiner.side(&join.join)?);
+        }
+        let (columns, report) = view(&mut joiner, &sides[&by], join, events)?;
+        parts.extend(columns);
+        reports.push(report);
+    }
+    drop(sides);
+    let origins = views.iter().map(|(join, events)| Origin::windows(&join.join, join.view.fingerprint(), events));
+    let set = TrainingSet::new(dataset(schema, joiner.spine, parts)?, reports);
+    Ok(set.with_origins(spine, origins.collect(), options))
+}
+
+/// The selected features of one view, whole where there is room for it, else by partition of the keys.
+fn view(joiner: &mut Joiner, side: &Side, join: &WindowJoin, events: &Dataset) -> Result<(Vec<Part>, JoinReport)> {
+    let mut tally = Tally::new(&joiner.room);
+    let bytes = joiner.room.bytes.saturating_sub(joiner.held) / 2;
+    let width = VALUE_BYTES * join.join.feature_indices().len() as u64;
+    let partitions = match side {
+        Side::Parts { partitioner, narrow, numbers } => {
+            let rows = by_partition(joiner, join, events, partitioner, narrow, &mut tally)?;
+            return Ok((vec![Part::Scattered { rows, numbers: numbers.clone() }], tally.finish(join.join.label())?));
+        }
+        Side::Whole(keys) if keys.total() as u64 * width <= bytes => {
+            let most = Room::count(bytes, EVENT_BYTES);
+            match History::read(&join.view, events, keys, joiner.room.block_rows(), most)? {
+                Read::All(history) => {
+                    (tally.history_rows, tally.history_null_keys) = (history.rows() as u64, history.null_keys());
+                    let columns = aggregate(join, events, keys, &history, &mut tally)?;
+                    return Ok((vec![part(joiner, join, columns)?], tally.finish(join.join.label())?));
+                }
+                Read::TooMany(found) => partitions_of(found as u64 * EVENT_BYTES, &joiner.room),
+            }
+        }
+        Side::Whole(keys) => partitions_of(keys.total() as u64 * width, &joiner.room),
+    };
+    let side = joiner.scattered(&join.join, partitions)?;
+    view(joiner, &side, join, events)
+}
+
+/// Columns in memory while there is room, else in a file.
+fn part(joiner: &mut Joiner, join: &WindowJoin, columns: Vec<ArrayRef>) -> Result<Part> {
+    let bytes = columns.iter().map(|column| column.get_array_memory_size() as u64).sum::<u64>();
+    if joiner.held + bytes <= joiner.room.bytes / 4 * 3 {
+        joiner.held += bytes;
+        return Ok(Part::Held(columns));
+    }
+    let schema = feature_schema(&join.join.features().collect::<Vec<_>>());
+    let mut spool = Spool::create(joiner.room.folder(), schema.clone(), 1)?;
+    cut(&RecordBatch::try_new(schema, columns)?, joiner.room.block_rows())
+        .iter()
+        .try_for_each(|block| spool.write(0, block))?;
+    Ok(Part::Filed(spool.close()))
+}
+
+fn by_partition(
+    joiner: &Joiner,
+    join: &WindowJoin,
+    events: &Dataset,
+    partitioner: &Partitioner,
+    narrow: &Spooled,
+    tally: &mut Tally,
+) -> Result<Spooled> {
+    let view = &join.view;
+    let mut others: Vec<&str> = view.event_id().into_iter().collect();
+    others.extend(view.columns().iter().map(|column| column.name.as_str()));
+    let times = [view.event_time()];
+    let scattered = joiner.scatter_history(view.entity(), (&times, &others), events, partitioner, tally)?;
+    joiner.by_partition(narrow, &scattered, &join.join, &mut |keys, events, emit| match History::read(
+        view,
+        events,
+        &keys,
+        joiner.room.block_rows(),
+        usize::MAX,
+    )? {
+        Read::All(history) => emit(aggregate(join, events, &keys, &history, tally)?),
+        Read::TooMany(found) => Err(Core::invalid("events of one partition", found, "within the address space").into()),
+    })
 }
 
 /// The columns of the selected features of one view.
@@ -148,9 +232,11 @@ fn aggregate(
     join: &WindowJoin,
     events: &Dataset,
     keys: &SpineKeys,
-    asked: &Asked,
-) -> Result<(Vec<ArrayRef>, JoinReport)> {
+    history: &History,
+    tally: &mut Tally,
+) -> Result<Vec<ArrayRef>> {
     let view = &join.view;
+    let asked = Asked::new(keys);
     let mut outputs: Vec<Option<Output>> = view.aggregates().iter().map(|_| None).collect();
     for at in join.join.feature_indices() {
         outputs[*at] = Some(Output::new(view.feature_view().features()[*at].value_type, keys.total()));
@@ -160,26 +246,25 @@ fn aggregate(
         let empty = slot.measure.empty()?;
         for feature in slot.readings.iter().flat_map(|reading| &reading.features) {
             let blank = view.plan().ops[*feature].read(&empty)?;
-            outputs[*feature].iter_mut().for_each(|output| asked.rows().for_each(|row| output.set(row, blank.clone())));
+            if let Some(output) = outputs[*feature].as_mut().filter(|_| blank != Cell::Null) {
+                asked.rows().for_each(|row| output.set(row, blank.clone()));
+            }
         }
     }
-    let history = History::read(view, events, keys)?;
-    let mut sweep = Sweep { plan: view.plan(), asked, history: &history, outputs, ranges: Vec::new() };
-    let mut tally = Tally::default();
-    sweep.whole(&slots, &mut tally)?;
+    let mut sweep = Sweep { plan: view.plan(), asked: &asked, history, outputs, ranges: Vec::new() };
+    tally.null_key += keys.null_keys();
+    sweep.whole(&slots, tally)?;
     for at in 0..view.columns().len() {
         let of_column: Vec<&Slot> = slots.iter().filter(|slot| slot.column == Some(at)).collect();
         if !of_column.is_empty() {
-            let column = Column::read(view, at, events, &history)?;
+            let column = Column::read(view, at, events, history)?;
             sweep.column(&of_column, &column)?;
         }
     }
-    tally.null_key = keys.null_keys();
-    let report = tally.finish(join.join.label(), history.rows() as u64, history.null_keys());
     let mut outputs = sweep.outputs;
     let features = view.feature_view().features();
     let columns = join.join.feature_indices().iter().filter_map(|at| Some((outputs[*at].take()?, &features[*at].name)));
-    Ok((columns.map(|(output, name)| output.finish(name.as_str())).collect::<Result<_>>()?, report))
+    columns.map(|(output, name)| output.finish(name.as_str())).collect()
 }
 
 /// The partial aggregates that the features with an output are read from.
@@ -231,7 +316,7 @@ impl Sweep<'_> {
             for (at, t) in times.iter().enumerate() {
                 let ends = used.iter().map(|window| self.ranges[*window][at]).filter(|(start, end)| start < end);
                 match ends.map(|(_, end)| end).max() {
-                    Some(end) => tally.ages.push(t.wrapping_sub(events[end as usize - 1]) as u64),
+                    Some(end) => tally.ages.push(t.wrapping_sub(events[end as usize - 1]) as u64)?,
                     None if events[0] < *t => tally.expired += 1,
                     None => tally.future_only += 1,
                 }

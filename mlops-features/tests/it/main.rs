@@ -1,9 +1,11 @@
 //! The public API, as a host uses it.
 
+mod backfilling;
 mod bad_files;
 mod bad_input;
 mod kits;
 mod materializing;
+mod retrieving;
 mod serving;
 
 use std::sync::Arc;
