@@ -41,6 +41,10 @@ fn cell(array: &ArrayRef, row: usize) -> Cell {
         let read = Values::read(&values, kind(&values), "list").unwrap();
         return Cell::Many((0..values.len()).filter_map(|at| read.get(at)).collect());
     }
+    if let Some(reals) = array.as_primitive_opt::<Float64Type>() {
+        // A sum may be infinite, which no value of an event is.
+        return Cell::One(Value::Real(reals.value(row)));
+    }
     Cell::One(Values::read(array, kind(array), "value").unwrap().get(row).unwrap())
 }
 
@@ -271,6 +275,50 @@ fn selected_features_come_under_their_alias_and_key() {
     assert_eq!(names, ["buyer", "at", "mine__b_max_1d", "mine__b_sum_1d"]);
     assert_eq!((reals(&rows, "mine__b_max_1d"), reals(&rows, "mine__b_sum_1d")), (vec![Some(3.0)], vec![Some(4.0)]));
     assert_eq!(set.dataset.schema().with(Role::Feature).len(), 2);
+}
+
+#[test]
+fn however_little_memory_there_is_the_values_are_the_same() {
+    let view = view(windows(), Duration::ZERO, &ALL);
+    let rows: Vec<Row> = (0..600_i64)
+        .map(|i| {
+            (i * 7 % 500 * MINUTE, (i % 5 > 0).then_some(i), Some((i % 11) as f64 / 8.0), Some(format!("t{}", i % 13)))
+        })
+        .collect();
+    let keys: Vec<_> = (0..600).map(|i| (i % 29 > 0).then_some(i % 17)).collect();
+    let asked: Vec<_> = (0..200).map(|i| ((i % 31 > 0).then_some(i % 19), i * 3 * MINUTE)).collect();
+    let asked = spine(&asked);
+    let events = Dataset::from_batches([batch(&rows, &keys)]).unwrap();
+    let joins = [(WindowJoin::new(&view), events.clone()), (WindowJoin::new(&view), events)];
+    let set = |bytes: u64| {
+        let used = ViewUse::of("events", ["b_sum_1h", "c_last3_75h", "a_distinct"]).unwrap().alias("again").unwrap();
+        let again = WindowJoin::of(&view, &used).unwrap();
+        let joins = [joins[0].clone(), (again, joins[1].1.clone())];
+        window_join(&asked, &joins, &AsOfOptions::new().full_names(true).memory_bytes(bytes)).unwrap()
+    };
+    let whole = set(1 << 30);
+    assert!(whole.dataset.is_held());
+    for bytes in [0, 30_000, 200_000, 4 << 20] {
+        let little = set(bytes);
+        assert_eq!(little.dataset.digest().unwrap(), whole.dataset.digest().unwrap(), "{bytes}");
+        assert_eq!(little.reports, whole.reports, "{bytes}");
+    }
+    assert!(!set(0).dataset.is_held());
+}
+
+#[test]
+fn the_lineage_tells_the_definition_of_the_windows() {
+    let day = TimeWindow::exact(Duration::from_secs(86_400));
+    let views = [day, day.earlier(day.length().unwrap())];
+    let views = views.map(|window| sums(|view| view.named("x", "b", Op::Sum, window)));
+    let told = views.clone().map(|view| {
+        let events = Dataset::from_batches([batch(&at(&[(0, 1.0)]), &[Some(1)])]).unwrap();
+        let joins = [(WindowJoin::new(&view), events)];
+        let set = window_join(&spine(&[(Some(1), 7)]), &joins, &AsOfOptions::new()).unwrap();
+        set.lineage().unwrap().views[0].fingerprint
+    });
+    assert_eq!(told, views.map(|view| view.fingerprint()));
+    assert_ne!(told[0], told[1]);
 }
 
 #[test]
