@@ -1,4 +1,4 @@
-//! Entity rows and events side by side: by key, each in the order of time.
+//! Events beside the entity rows of their keys, in the order of time.
 
 use std::ops::Range;
 
@@ -15,45 +15,6 @@ use crate::key::{Keys, pick};
 use crate::offline::asof::group::{NONE, SpineKeys, starts};
 use crate::offline::asof::{ensure_countable, scan};
 
-/// Entity rows with a key, by group, each group in the order of its instants.
-pub(super) struct Asked {
-    starts: Vec<u32>,
-    rows: Vec<u32>,
-    times: Vec<i64>,
-}
-
-impl Asked {
-    pub(super) fn new(keys: &SpineKeys) -> Self {
-        let mut asked = Self { starts: vec![0], rows: Vec::new(), times: Vec::new() };
-        let mut order: Vec<(i64, u32)> = Vec::new();
-        for group in 0..keys.groups() {
-            let range = keys.range(group);
-            order.clear();
-            order.extend(keys.times()[range.clone()].iter().copied().zip(keys.rows()[range].iter().copied()));
-            order.sort_unstable();
-            asked.times.extend(order.iter().map(|(time, _)| *time));
-            asked.rows.extend(order.iter().map(|(_, row)| *row));
-            asked.starts.push(asked.rows.len() as u32);
-        }
-        asked
-    }
-
-    pub(super) fn groups(&self) -> usize {
-        self.starts.len() - 1
-    }
-
-    /// Positions and instants of the entity rows of `group`.
-    pub(super) fn group(&self, group: usize) -> (&[u32], &[i64]) {
-        let range = self.starts[group] as usize..self.starts[group + 1] as usize;
-        (&self.rows[range.clone()], &self.times[range])
-    }
-
-    /// Positions of all of them.
-    pub(super) fn rows(&self) -> impl Iterator<Item = usize> {
-        self.rows.iter().map(|row| *row as usize)
-    }
-}
-
 /// Events whose keys occur among the entity rows, by group, each group in the order of time; every event once.
 pub(super) struct History {
     starts: Vec<u32>,
@@ -63,9 +24,6 @@ pub(super) struct History {
     null_keys: u64,
     block_rows: usize,
 }
-
-/// When an event happened, and its position in the source.
-type Moment = (i64, u32);
 
 /// What reading events came to.
 pub(super) enum Read {
@@ -87,28 +45,29 @@ impl History {
         let mut columns: Vec<&str> = names.iter().map(Name::as_str).collect();
         columns.push(view.event_time());
         columns.extend(view.event_id());
-        let (mut groups, mut moments, mut known) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut groups, mut times, mut positions, mut known) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut found, mut rows, mut null_keys, mut kept) = (Vec::new(), 0, 0, 0);
         for batch in scan(events, &columns, block_rows)? {
             let batch: RecordBatch = batch?;
             let time = batch.column(names.len());
             ensure_no_nulls(time, view.event_time())?;
-            let times = micros(time, view.event_time())?;
+            let instants = micros(time, view.event_time())?;
             ensure_countable("events", rows + batch.num_rows())?;
             found.clear();
             null_keys += keys.find(&Keys::new(view.entity(), &pick(&batch, &names)?)?, &mut found);
             kept += found.iter().filter(|group| **group != NONE).count();
             if kept > most {
-                (groups, moments, known) = (Vec::new(), Vec::new(), Vec::new());
+                (groups, times, positions, known) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
                 continue;
             }
             if let Some(name) = view.event_id() {
                 known.extend(ids(batch.column(names.len() + 1), name)?);
             }
-            let here = found.iter().zip(times.values()).enumerate().filter(|(_, (group, _))| **group != NONE);
+            let here = found.iter().zip(instants.values()).enumerate().filter(|(_, (group, _))| **group != NONE);
             for (at, (group, time)) in here {
                 groups.push(*group);
-                moments.push((*time, (rows + at) as u32));
+                times.push(*time);
+                positions.push((rows + at) as u32);
             }
             rows += batch.num_rows();
         }
@@ -116,17 +75,15 @@ impl History {
             return Ok(Read::TooMany(kept));
         }
         let mut starts = starts(&groups, keys.groups());
-        let mut moments = by_group(&groups, &moments, &starts);
-        drop(groups);
-        for group in 0..keys.groups() {
-            moments[starts[group] as usize..starts[group + 1] as usize].sort_unstable();
-        }
+        let mut sorted = Sorted::by_group(&groups, &times, &positions, &starts);
+        drop((groups, times, positions));
+        sorted.sort(&starts);
         if view.event_id().is_some() {
-            keep_first(&mut moments, &mut starts, &known);
+            sorted.keep_first(&mut starts, &known);
         }
         let mut places = vec![NONE; rows];
-        moments.iter().enumerate().for_each(|(at, (_, row))| places[*row as usize] = at as u32);
-        let times = moments.into_iter().map(|(time, _)| time).collect();
+        sorted.rows.iter().enumerate().for_each(|(at, row)| places[*row as usize] = at as u32);
+        let times = sorted.times;
         Ok(Read::All(Self { starts, times, places, null_keys, block_rows }))
     }
 
@@ -182,35 +139,66 @@ impl History {
     }
 }
 
-fn by_group(groups: &[u32], moments: &[Moment], starts: &[u32]) -> Vec<Moment> {
-    let mut next = starts.to_vec();
-    let mut sorted = vec![(0, 0); moments.len()];
-    for (group, moment) in groups.iter().zip(moments) {
-        let at = &mut next[*group as usize];
-        sorted[*at as usize] = *moment;
-        *at += 1;
-    }
-    sorted
+/// Times and positions in the source, by group.
+struct Sorted {
+    times: Vec<i64>,
+    rows: Vec<u32>,
 }
 
-/// Keeps of events of one group, time and id the first of the source; all are in the order of group, time and row.
-fn keep_first(moments: &mut Vec<Moment>, starts: &mut [u32], ids: &[u128]) {
-    let mut kept = Vec::with_capacity(moments.len());
-    let mut run: Vec<(u128, u32)> = Vec::new();
-    for group in 0..starts.len() - 1 {
-        let range = starts[group] as usize..starts[group + 1] as usize;
-        starts[group] = kept.len() as u32;
-        for same in moments[range].chunk_by(|a, b| a.0 == b.0) {
-            run.clear();
-            run.extend(same.iter().map(|(_, row)| (ids[*row as usize], *row)));
-            run.sort_unstable();
-            run.dedup_by_key(|(id, _)| *id);
-            run.sort_unstable_by_key(|(_, row)| *row);
-            kept.extend(run.iter().map(|(_, row)| (same[0].0, *row)));
+impl Sorted {
+    fn by_group(groups: &[u32], times: &[i64], rows: &[u32], starts: &[u32]) -> Self {
+        let mut next = starts.to_vec();
+        let mut sorted = Self { times: vec![0; times.len()], rows: vec![0; rows.len()] };
+        for (group, (time, row)) in groups.iter().zip(times.iter().zip(rows)) {
+            let at = &mut next[*group as usize];
+            (sorted.times[*at as usize], sorted.rows[*at as usize]) = (*time, *row);
+            *at += 1;
+        }
+        sorted
+    }
+
+    /// By time and then position, within groups.
+    fn sort(&mut self, starts: &[u32]) {
+        let mut order: Vec<(i64, u32)> = Vec::new();
+        for range in starts.windows(2).map(|pair| pair[0] as usize..pair[1] as usize) {
+            let (times, rows) = (&mut self.times[range.clone()], &mut self.rows[range]);
+            if times.is_sorted() {
+                continue;
+            }
+            order.clear();
+            order.extend(times.iter().copied().zip(rows.iter().copied()));
+            order.sort_unstable();
+            for ((time, row), to) in order.iter().zip(times.iter_mut().zip(rows)) {
+                (*to.0, *to.1) = (*time, *row);
+            }
         }
     }
-    if let Some(end) = starts.last_mut() {
-        *end = kept.len() as u32;
+
+    /// Keeps of events of one group, time and id the first of the source.
+    fn keep_first(&mut self, starts: &mut [u32], ids: &[u128]) {
+        let mut kept = 0;
+        let mut run: Vec<(u128, u32)> = Vec::new();
+        for group in 0..starts.len() - 1 {
+            let (mut at, end) = (starts[group] as usize, starts[group + 1] as usize);
+            starts[group] = kept as u32;
+            while at < end {
+                let time = self.times[at];
+                let same = self.times[at..end].iter().take_while(|other| **other == time).count();
+                run.clear();
+                run.extend(self.rows[at..at + same].iter().map(|row| (ids[*row as usize], *row)));
+                run.sort_unstable();
+                run.dedup_by_key(|(id, _)| *id);
+                for (_, row) in &run {
+                    (self.times[kept], self.rows[kept]) = (time, *row);
+                    kept += 1;
+                }
+                at += same;
+            }
+        }
+        if let Some(end) = starts.last_mut() {
+            *end = kept as u32;
+        }
+        self.times.truncate(kept);
+        self.rows.truncate(kept);
     }
-    *moments = kept;
 }

@@ -8,11 +8,12 @@
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{Field, Schema as ArrowSchema};
 use mlops_core::schema::Role;
 use mlops_core::{Dataset, Schema};
 
-use super::aligned::{Asked, History, Read};
+use super::aligned::{History, Read};
 use super::column::Column;
 use super::output::Output;
 use super::plan::{Plan, Slot};
@@ -148,7 +149,11 @@ pub fn window_join(spine: &Dataset, views: &[(WindowJoin, Dataset)], options: &A
     for (join, events) in views {
         let by = key_set(&join.join);
         if !sides.contains_key(&by) {
-            sides.insert(by.clone(), joiner.side(&join.join)?);
+            let mut side = joiner.side(&join.join)?;
+            if let Side::Whole(keys) = &mut side {
+                keys.sort_by_time();
+            }
+            sides.insert(by.clone(), side);
         }
         let (columns, report) = view(&mut joiner, &sides[&by], join, events)?;
         parts.extend(columns);
@@ -236,22 +241,21 @@ fn aggregate(
     tally: &mut Tally,
 ) -> Result<Vec<ArrayRef>> {
     let view = &join.view;
-    let asked = Asked::new(keys);
-    let mut outputs: Vec<Option<Output>> = view.aggregates().iter().map(|_| None).collect();
-    for at in join.join.feature_indices() {
-        outputs[*at] = Some(Output::new(view.feature_view().features()[*at].value_type, keys.total()));
-    }
-    let slots = selected(view.plan(), &outputs);
-    for slot in &slots {
+    let plan = view.plan();
+    let mut blanks = vec![Cell::Null; plan.ops.len()];
+    for slot in &plan.slots {
         let empty = slot.measure.empty()?;
         for feature in slot.readings.iter().flat_map(|reading| &reading.features) {
-            let blank = view.plan().ops[*feature].read(&empty)?;
-            if let Some(output) = outputs[*feature].as_mut().filter(|_| blank != Cell::Null) {
-                asked.rows().for_each(|row| output.set(row, blank.clone()));
-            }
+            blanks[*feature] = plan.ops[*feature].read(&empty)?;
         }
     }
-    let mut sweep = Sweep { plan: view.plan(), asked: &asked, history, outputs, ranges: Vec::new() };
+    let features = view.feature_view().features();
+    let mut outputs: Vec<Option<Output>> = features.iter().map(|_| None).collect();
+    for at in join.join.feature_indices() {
+        outputs[*at] = Some(Output::new(features[*at].value_type, &blanks[*at], keys.total()));
+    }
+    let slots = selected(plan, &outputs);
+    let mut sweep = Sweep { plan, keys, history, outputs, ranges: Vec::new() };
     tally.null_key += keys.null_keys();
     sweep.whole(&slots, tally)?;
     for at in 0..view.columns().len() {
@@ -261,10 +265,19 @@ fn aggregate(
             sweep.column(&of_column, &column)?;
         }
     }
-    let mut outputs = sweep.outputs;
-    let features = view.feature_view().features();
+    let (mut outputs, nobody) = (sweep.outputs, nobody(keys));
     let columns = join.join.feature_indices().iter().filter_map(|at| Some((outputs[*at].take()?, &features[*at].name)));
-    columns.map(|(output, name)| output.finish(name.as_str())).collect()
+    columns.map(|(output, name)| output.finish(name.as_str(), nobody.as_ref())).collect()
+}
+
+/// Which rows have a key; `None` when all have.
+fn nobody(keys: &SpineKeys) -> Option<NullBuffer> {
+    if keys.null_keys() == 0 {
+        return None;
+    }
+    let mut known = vec![false; keys.total()];
+    keys.rows().iter().for_each(|row| known[*row as usize] = true);
+    Some(known.into())
 }
 
 /// The partial aggregates that the features with an output are read from.
@@ -291,7 +304,7 @@ fn windows<'a>(slots: impl Iterator<Item = &'a Slot>) -> Vec<usize> {
 /// One view being computed.
 struct Sweep<'a> {
     plan: &'a Plan,
-    asked: &'a Asked,
+    keys: &'a SpineKeys,
     history: &'a History,
     /// Per feature of the view; `None` where it is not selected.
     outputs: Vec<Option<Output>>,
@@ -304,9 +317,9 @@ impl Sweep<'_> {
     fn whole(&mut self, slots: &[Slot], tally: &mut Tally) -> Result<()> {
         let used = windows(slots.iter());
         let counted: Vec<&Slot> = slots.iter().filter(|slot| slot.column.is_none()).collect();
-        let (asked, history) = (self.asked, self.history);
-        for group in 0..asked.groups() {
-            let (rows, times) = asked.group(group);
+        let (keys, history) = (self.keys, self.history);
+        for group in 0..keys.groups() {
+            let (rows, times) = (&keys.rows()[keys.range(group)], &keys.times()[keys.range(group)]);
             let events = history.times(group);
             if events.is_empty() {
                 tally.unknown_key += rows.len() as u64;
@@ -324,8 +337,8 @@ impl Sweep<'_> {
             for reading in counted.iter().flat_map(|slot| &slot.readings) {
                 for (row, (start, end)) in rows.iter().zip(&self.ranges[reading.window]) {
                     for feature in &reading.features {
-                        if let Some(Output::Ints(numbers)) = &mut self.outputs[*feature] {
-                            numbers.set(*row as usize, i64::from(end - start));
+                        if let Some(Output::Counts(counts)) = &mut self.outputs[*feature] {
+                            counts[*row as usize] = i64::from(end - start);
                         }
                     }
                 }
@@ -337,10 +350,10 @@ impl Sweep<'_> {
     /// The partial aggregates of one column.
     fn column(&mut self, slots: &[&Slot], column: &Column) -> Result<()> {
         let used = windows(slots.iter().copied());
-        let (asked, history) = (self.asked, self.history);
+        let (keys, history) = (self.keys, self.history);
         let mut prefix = Prefix::default();
-        for group in 0..asked.groups() {
-            let (rows, times) = asked.group(group);
+        for group in 0..keys.groups() {
+            let (rows, times) = (&keys.rows()[keys.range(group)], &keys.times()[keys.range(group)]);
             let events = history.range(group);
             if events.is_empty() {
                 continue;
@@ -362,12 +375,9 @@ impl Sweep<'_> {
 
     fn read_prefix(&mut self, slot: &Slot, prefix: &Prefix, rows: &[u32]) {
         for reading in &slot.readings {
-            for feature in &reading.features {
-                let Some(output) = &mut self.outputs[*feature] else { continue };
-                let ranges = self.ranges[reading.window].iter();
-                let found = rows.iter().zip(ranges).map(|(row, range)| (*row as usize, *range));
-                prefix.read(&self.plan.ops[*feature], found, output);
-            }
+            let ranges = self.ranges[reading.window].iter();
+            let found = rows.iter().zip(ranges).map(|(row, range)| (*row as usize, *range));
+            prefix.read(&self.plan.ops, &reading.features, found, &mut self.outputs);
         }
     }
 

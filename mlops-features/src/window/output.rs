@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, Float64Array, Int64Array, ListArray, PrimitiveArray, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
-use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
+use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, Field};
 use mlops_core::EventTime;
 
 use super::state::WindowState;
@@ -30,7 +29,7 @@ pub(crate) fn column(cells: &[Cell], value_type: ValueType, name: &str) -> Resul
         }
         let values = plain(&all, &item.data_type(), name)?;
         let nulls: NullBuffer = cells.iter().map(|cell| *cell != Cell::Null).collect::<Vec<_>>().into();
-        let nulls = Some(nulls).filter(|nulls| nulls.null_count() > 0);
+        let nulls = Some(nulls).filter(has_nulls);
         let field = Arc::new(Field::new_list_field(item.data_type(), true));
         return Ok(Arc::new(ListArray::try_new(field, offsets, values, nulls)?));
     }
@@ -99,60 +98,63 @@ impl WindowView {
 /// A column in the making whose rows come in any order.
 #[derive(Debug)]
 pub(crate) enum Output {
-    Ints(Numbers<Int64Type>),
-    Reals(Numbers<Float64Type>),
-    Cells { cells: Vec<Cell>, value_type: ValueType },
-}
-
-/// Numbers, and which of them are there.
-#[derive(Debug)]
-pub(crate) struct Numbers<T: ArrowPrimitiveType> {
-    values: Vec<T::Native>,
-    valid: Vec<bool>,
-}
-
-impl<T: ArrowPrimitiveType> Numbers<T> {
-    fn new(rows: usize) -> Self {
-        Self { values: vec![T::Native::default(); rows], valid: vec![false; rows] }
-    }
-
-    pub(crate) fn set(&mut self, row: usize, value: T::Native) {
-        self.values[row] = value;
-        self.valid[row] = true;
-    }
-
-    fn finish(self) -> ArrayRef {
-        let nulls = Some(NullBuffer::from(self.valid)).filter(|nulls| nulls.null_count() > 0);
-        Arc::new(PrimitiveArray::<T>::new(self.values.into(), nulls))
-    }
+    /// 0 where nothing was said.
+    Counts(Vec<i64>),
+    Ints(Vec<i64>, Vec<bool>),
+    /// NaN where nothing was said: no feature ever is.
+    Reals(Vec<f64>),
+    Cells {
+        cells: Vec<Cell>,
+        value_type: ValueType,
+    },
 }
 
 impl Output {
-    /// `rows` nulls of `value_type`.
-    pub(crate) fn new(value_type: ValueType, rows: usize) -> Self {
+    /// `rows` values of `value_type`: those of no event.
+    pub(crate) fn new(value_type: ValueType, blank: &Cell, rows: usize) -> Self {
         match value_type {
-            ValueType::Int64 => Self::Ints(Numbers::new(rows)),
-            ValueType::Float64 => Self::Reals(Numbers::new(rows)),
+            ValueType::Int64 if *blank != Cell::Null => Self::Counts(vec![0; rows]),
+            ValueType::Int64 => Self::Ints(vec![0; rows], vec![false; rows]),
+            ValueType::Float64 => Self::Reals(vec![f64::NAN; rows]),
             _ => Self::Cells { cells: vec![Cell::Null; rows], value_type },
         }
     }
 
     pub(crate) fn set(&mut self, row: usize, cell: Cell) {
         match (self, cell) {
-            (Self::Ints(numbers), Cell::One(Value::Int(value))) => numbers.set(row, value),
-            (Self::Reals(numbers), Cell::One(Value::Real(value))) => numbers.set(row, value),
+            (Self::Counts(values), Cell::One(Value::Int(value))) => values[row] = value,
+            (Self::Ints(values, present), Cell::One(Value::Int(value))) => {
+                (values[row], present[row]) = (value, true);
+            }
+            (Self::Reals(values), Cell::One(Value::Real(value))) => values[row] = value,
             (Self::Cells { cells, .. }, cell) => cells[row] = cell,
             _ => {}
         }
     }
 
+    /// The column; rows that are `nobody`'s are null.
+    ///
     /// # Errors
     /// `Core(InvalidData)` when texts or lists exceed 2 GiB.
-    pub(crate) fn finish(self, name: &str) -> Result<ArrayRef> {
+    pub(crate) fn finish(self, name: &str, nobody: Option<&NullBuffer>) -> Result<ArrayRef> {
         match self {
-            Self::Ints(numbers) => Ok(numbers.finish()),
-            Self::Reals(numbers) => Ok(numbers.finish()),
+            Self::Counts(values) => Ok(Arc::new(Int64Array::new(values.into(), nobody.cloned()))),
+            Self::Ints(values, present) => {
+                Ok(Arc::new(Int64Array::new(values.into(), Some(present.into()).filter(has_nulls))))
+            }
+            Self::Reals(mut values) => {
+                let present = BooleanBuffer::collect_bool(values.len(), |row| !values[row].is_nan());
+                let nulls = Some(NullBuffer::new(present)).filter(has_nulls);
+                if nulls.is_some() {
+                    values.iter_mut().for_each(|value| *value = if value.is_nan() { 0.0 } else { *value });
+                }
+                Ok(Arc::new(Float64Array::new(values.into(), nulls)))
+            }
             Self::Cells { cells, value_type } => column(&cells, value_type, name),
         }
     }
+}
+
+fn has_nulls(nulls: &NullBuffer) -> bool {
+    nulls.null_count() > 0
 }

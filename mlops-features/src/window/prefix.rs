@@ -6,7 +6,7 @@ use super::column::Column;
 use super::measure::Measure;
 use super::op::Op;
 use super::output::Output;
-use super::sum::{ExactSum, decompose};
+use super::sum::{ExactSum, decompose, power};
 
 /// Bits of the sums: one short of an `i128`, for its sign.
 const BITS: i32 = 127;
@@ -19,8 +19,8 @@ pub(super) struct Prefix {
     /// Their sum, in units of `2^exponent`.
     sums: Vec<i128>,
     exponent: i32,
-    whole: bool,
-    /// What the sums are of, so that several measures share them.
+    /// `2^exponent`.
+    unit: f64,
     has_sums: bool,
     /// Units and exponent of each value.
     parts: Vec<(i64, i32)>,
@@ -64,7 +64,7 @@ impl Prefix {
                     sum += i128::from(*value);
                     sum
                 }));
-                (self.exponent, self.whole, self.has_sums) = (0, true, true);
+                (self.exponent, self.unit, self.has_sums) = (0, 1.0, true);
                 true
             }
             (Measure::Reals, Column::Reals(values)) => self.sum_reals(&values[places]),
@@ -94,34 +94,41 @@ impl Prefix {
             sum
         }));
         self.exponent = if least == i32::MAX { 0 } else { least };
-        (self.whole, self.has_sums) = (false, true);
+        (self.unit, self.has_sums) = (power(self.exponent), true);
         true
     }
 
-    /// Writes the value of `op` over each of `rows`, an entity row and its stretch, to `output`.
-    pub(super) fn read(&self, op: &Op, rows: impl Iterator<Item = (usize, (u32, u32))>, output: &mut Output) {
-        let count = |(start, end): (u32, u32)| self.counts[end as usize] - self.counts[start as usize];
-        let sum = |(start, end): (u32, u32)| self.sums[end as usize] - self.sums[start as usize];
-        match (op, output) {
-            (Op::Count, Output::Ints(numbers)) => rows.for_each(|(row, range)| numbers.set(row, count(range).into())),
-            (Op::Sum, Output::Ints(numbers)) if self.whole => {
-                let held = |sum: i128| sum.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
-                let rows = rows.filter(|(_, range)| count(*range) > 0);
-                rows.for_each(|(row, range)| numbers.set(row, held(sum(range))));
+    /// Writes, for each of `rows` with its stretch, the values of `features`, whose ops are all read from counts and sums.
+    pub(super) fn read(
+        &self,
+        ops: &[Op],
+        features: &[usize],
+        rows: impl Iterator<Item = (usize, (u32, u32))>,
+        outputs: &mut [Option<Output>],
+    ) {
+        for (row, (start, end)) in rows {
+            let (start, end) = (start as usize, end as usize);
+            let n = self.counts[end] - self.counts[start];
+            if n == 0 {
+                continue;
             }
-            (Op::Mean, Output::Reals(numbers)) if self.whole => {
-                for (row, range) in rows.filter(|(_, range)| count(*range) > 0) {
-                    numbers.set(row, sum(range) as f64 / f64::from(count(range)));
+            let units = if self.has_sums { self.sums[end] - self.sums[start] } else { 0 };
+            let sum = units as f64 * self.unit;
+            for feature in features {
+                match (&ops[*feature], &mut outputs[*feature]) {
+                    (Op::Count, Some(Output::Counts(counts))) => counts[row] = n.into(),
+                    (Op::Sum, Some(Output::Ints(sums, present))) => {
+                        sums[row] = units.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+                        present[row] = true;
+                    }
+                    (Op::Sum, Some(Output::Reals(sums))) => sums[row] = sum,
+                    (Op::Mean, Some(Output::Reals(means))) if sum.is_finite() => means[row] = sum / f64::from(n),
+                    (Op::Mean, Some(Output::Reals(means))) => {
+                        means[row] = ExactSum::Narrow { units, exponent: self.exponent }.mean(n.into());
+                    }
+                    (op, output) => debug_assert!(output.is_none(), "{op:?} is not read from sums"),
                 }
             }
-            (_, Output::Reals(numbers)) if self.has_sums => {
-                let exact = |range| ExactSum::Narrow { units: sum(range), exponent: self.exponent };
-                for (row, range) in rows.filter(|(_, range)| count(*range) > 0) {
-                    let sum = exact(range);
-                    numbers.set(row, if *op == Op::Mean { sum.mean(count(range).into()) } else { sum.value() });
-                }
-            }
-            _ => debug_assert!(false, "{op:?} is not read from sums"),
         }
     }
 }

@@ -84,6 +84,24 @@ impl SpineKeys {
         &self.times
     }
 
+    /// Puts the rows of each group in the order of their instants, equal ones as they stand.
+    pub(crate) fn sort_by_time(&mut self) {
+        let mut order: Vec<(i64, u32)> = Vec::new();
+        for group in 0..self.groups() {
+            let range = self.range(group);
+            let (rows, times) = (&mut self.rows[range.clone()], &mut self.times[range]);
+            if times.is_sorted() {
+                continue;
+            }
+            order.clear();
+            order.extend(times.iter().copied().zip(rows.iter().copied()));
+            order.sort_unstable();
+            for ((time, row), to) in order.iter().zip(times.iter_mut().zip(rows)) {
+                (*to.0, *to.1) = (*time, *row);
+            }
+        }
+    }
+
     /// Appends, per key, the group of entity rows with it, or [`NONE`]; returns the number of null keys.
     pub(crate) fn find(&self, keys: &Keys, groups: &mut Vec<u32>) -> u64 {
         self.interner.find(keys, groups)
