@@ -220,15 +220,15 @@ fn by_partition(
     others.extend(view.columns().iter().map(|column| column.name.as_str()));
     let times = [view.event_time()];
     let scattered = joiner.scatter_history(view.entity(), (&times, &others), events, partitioner, tally)?;
-    joiner.by_partition(narrow, &scattered, &join.join, &mut |keys, events, emit| match History::read(
-        view,
-        events,
-        &keys,
-        joiner.room.block_rows(),
-        usize::MAX,
-    )? {
-        Read::All(history) => emit(aggregate(join, events, &keys, &history, tally)?),
-        Read::TooMany(found) => Err(Core::invalid("events of one partition", found, "within the address space").into()),
+    let block_rows = joiner.room.block_rows();
+    joiner.by_partition(narrow, &scattered, &join.join, &mut |mut keys, events, emit| {
+        keys.sort_by_time();
+        match History::read(view, events, &keys, block_rows, usize::MAX)? {
+            Read::All(history) => emit(aggregate(join, events, &keys, &history, tally)?),
+            Read::TooMany(found) => {
+                Err(Core::invalid("events of one key", found, "fewer than memory has room for").into())
+            }
+        }
     })
 }
 
@@ -398,6 +398,7 @@ impl Sweep<'_> {
 
     /// Finds the stretches of `windows` at `times` among `events`, all ascending, in one walk per window.
     fn place(&mut self, windows: &[usize], times: &[i64], events: &[i64]) {
+        debug_assert!(times.is_sorted() && events.is_sorted());
         self.ranges.resize_with(self.plan.windows.len(), Vec::new);
         for window in windows {
             let (window, ranges) = (&self.plan.windows[*window], &mut self.ranges[*window]);

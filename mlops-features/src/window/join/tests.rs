@@ -286,7 +286,7 @@ fn however_little_memory_there_is_the_values_are_the_same() {
         })
         .collect();
     let keys: Vec<_> = (0..600).map(|i| (i % 29 > 0).then_some(i % 17)).collect();
-    let asked: Vec<_> = (0..200).map(|i| ((i % 31 > 0).then_some(i % 19), i * 3 * MINUTE)).collect();
+    let asked: Vec<_> = (0..200_i64).map(|i| ((i % 31 > 0).then_some(i % 19), i * 77 % 601 * MINUTE)).collect();
     let asked = spine(&asked);
     let events = Dataset::from_batches([batch(&rows, &keys)]).unwrap();
     let joins = [(WindowJoin::new(&view), events.clone()), (WindowJoin::new(&view), events)];
