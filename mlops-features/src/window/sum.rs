@@ -65,7 +65,7 @@ pub(crate) fn decompose(x: f64) -> (i64, i32) {
 }
 
 /// `2^exponent`, for the exponents of doubles.
-fn power(exponent: i32) -> f64 {
+pub(crate) fn power(exponent: i32) -> f64 {
     debug_assert!((LEAST..=1_023).contains(&exponent));
     if exponent >= -1_022 {
         f64::from_bits(((exponent + 1_023) as u64) << 52)
@@ -75,7 +75,7 @@ fn power(exponent: i32) -> f64 {
 }
 
 /// `units · 2^exponent`, rounded once to the nearest double, with an exponent of at least −1074.
-pub(crate) fn round(units: i128, exponent: i32) -> f64 {
+fn round(units: i128, exponent: i32) -> f64 {
     // The conversion rounds; the product is exact, for below the normal range there is nothing that it could lose.
     match exponent {
         ..=1_023 => units as f64 * power(exponent),

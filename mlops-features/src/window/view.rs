@@ -491,3 +491,6 @@ impl WindowViewBuilder {
         .try_into()
     }
 }
+
+#[cfg(test)]
+mod tests;
