@@ -6,7 +6,12 @@
 //! takes for content, and that the next sink in that folder removes once it is ten minutes old (on Unix, where the owner of
 //! a temporary file holds an advisory lock on it for as long as it lives).
 //!
-//! Entry points: [`write_atomic`] for content at hand, [`AtomicFile`] for content that comes bit by bit.
+//! Entry points: [`write_atomic`] for content at hand, [`AtomicFile`] for content that comes bit by bit, [`RevisionFiles`] for
+//! a document whose changes are kept.
+
+mod revisions;
+
+pub use revisions::{RevisionFiles, visible};
 
 mod staging;
 

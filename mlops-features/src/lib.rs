@@ -5,7 +5,9 @@
 //! known at its instant and reports what matched, expired, lay in the future or would have leaked.
 //! [`materialize()`] brings the latest rows to an [`OnlineStore`](online::OnlineStore), from which a [`FeatureServer`]
 //! answers requests with a status and an age per value. A [`FeatureService`] names what one model is fed with, and both
-//! sides read the same definition.
+//! sides read the same definition. An [`OnDemandView`] computes features of others when they are asked for, in requests and
+//! in training rows alike; [`skew::audit`] proves of what was served that the two are the same. A team keeps all of these as
+//! [`definitions`]: checked together, planned, applied, and traced from source to model.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -50,26 +52,46 @@
 
 mod columns;
 mod define;
+pub mod definitions;
 mod entity;
 mod error;
+mod feature;
 mod key;
 mod materialize;
 pub mod offline;
 pub mod online;
+mod origin;
+#[cfg(feature = "polars")]
+mod polars;
+mod policy;
 mod serve;
 mod service;
+pub mod skew;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+mod transform;
+mod version;
 mod view;
 mod wait;
+pub mod window;
 
 pub use define::{DIMENSIONS_MAX, FeatureRef, Item, KeyType, ValueType};
 pub use entity::{Entity, EntityBuilder, KeyField};
 pub use error::{Error, Result};
+pub use feature::Feature;
 pub use key::Keys;
 pub use materialize::{
     MaterializeOptions, MaterializeOptionsBuilder, MaterializeReport, MaterializeStep, Range, materialize,
 };
-pub use serve::{FeatureServer, FeatureServiceHydrator, FeatureVectors, ServingPlan, Status, StatusCounts};
+pub use origin::{BatchOrigin, StreamOrigin};
+#[cfg(feature = "polars")]
+pub use polars::PolarsView;
+pub use policy::StatusPolicy;
+pub use serve::{
+    FeatureServer, FeatureServiceHydrator, FeatureVectors, Reader, Request, ServiceMetrics, ServingPlan, Status,
+    StatusCounts,
+};
 pub use service::{FeatureService, FeatureServiceBuilder, ViewJoin, ViewUse};
-pub use view::{FEATURES_MAX, Feature, FeatureView, FeatureViewBuilder};
+pub use transform::{Derived, DerivedFeature, DerivedView, Input, InputSource, OnDemandView, OnDemandViewBuilder};
+pub use version::family_and_version;
+pub use view::{FEATURES_MAX, FeatureView, FeatureViewBuilder};

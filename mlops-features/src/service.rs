@@ -7,8 +7,10 @@ use mlops_core::{Digest, Name};
 use serde::{Deserialize, Serialize};
 
 use crate::define::FeatureRef;
+use crate::definitions::{AnyView, service_fingerprint};
 use crate::error::{Core, Error, Result};
-use crate::view::{Feature, FeatureView};
+use crate::feature::Feature;
+use crate::view::FeatureView;
 
 /// Some features of one view, under one mapping of its keys.
 ///
@@ -67,6 +69,21 @@ impl ViewUse {
     pub fn label(&self) -> &Name {
         self.alias.as_ref().unwrap_or(&self.view)
     }
+
+    /// The view.
+    pub fn view(&self) -> &Name {
+        &self.view
+    }
+
+    /// The features that are selected, in order; empty for all.
+    pub fn features(&self) -> &[Name] {
+        &self.features
+    }
+
+    /// From key column to column of the caller, where the two have different names.
+    pub fn keys(&self) -> &BTreeMap<Name, Name> {
+        &self.keys
+    }
 }
 
 /// A [`ViewUse`] with its view at hand: what offline joins and online reads run on.
@@ -114,6 +131,11 @@ impl ViewJoin {
         }
         let keys = whole.keys.iter().map(|key| used.keys.get(key).unwrap_or(key).clone()).collect();
         Ok(Self { view: whole.view, label: used.label().clone(), features, keys })
+    }
+
+    /// These features (positions in `view`), keys from these columns in the entity's order.
+    pub(crate) fn selecting(view: &FeatureView, label: Name, features: Vec<usize>, keys: Vec<Name>) -> Self {
+        Self { view: view.clone(), label, features: features.into(), keys: keys.into() }
     }
 
     /// The view.
@@ -200,6 +222,10 @@ struct ServiceForm {
     views: Vec<ViewUse>,
     #[serde(default)]
     full_names: bool,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    tags: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    owner: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     description: String,
 }
@@ -228,7 +254,14 @@ impl From<FeatureService> for ServiceForm {
 impl FeatureService {
     /// Starts a service of this name.
     pub fn builder(name: impl Into<String>) -> FeatureServiceBuilder {
-        FeatureServiceBuilder { name: name.into(), parts: Vec::new(), full_names: false, description: String::new() }
+        FeatureServiceBuilder {
+            name: name.into(),
+            parts: Vec::new(),
+            full_names: false,
+            tags: BTreeMap::new(),
+            owner: String::new(),
+            description: String::new(),
+        }
     }
 
     /// Its name.
@@ -244,6 +277,16 @@ impl FeatureService {
     /// Whether its columns are called `view__feature` instead of `feature`.
     pub fn full_names(&self) -> bool {
         self.0.full_names
+    }
+
+    /// Labels, by key.
+    pub fn tags(&self) -> &BTreeMap<String, String> {
+        &self.0.tags
+    }
+
+    /// Who answers for it.
+    pub fn owner(&self) -> &str {
+        &self.0.owner
     }
 
     /// What it is for, for people.
@@ -265,14 +308,14 @@ impl FeatureService {
         Ok(joins)
     }
 
-    /// Digest of the service and of the definitions that it uses: equal digests give equal columns.
+    /// Digest of all that shapes what the service gives, where all of its views are stored ones: equal digests give equal
+    /// columns. It is that of its [`ServiceVersion`](crate::definitions::ServiceVersion), which covers views of all kinds.
     ///
     /// # Errors
     /// As [`joins`](Self::joins).
     pub fn fingerprint(&self, views: &[FeatureView]) -> Result<Digest> {
-        let mut parts = vec![Digest::of_json(&(&self.0.views, self.0.full_names))?];
-        parts.extend(self.joins(views)?.iter().map(|join| join.view().fingerprint()));
-        Ok(Digest::of_parts(parts.iter().map(|digest| digest.as_bytes().as_slice())))
+        self.joins(views)?;
+        service_fingerprint(self, |name| views.iter().find(|view| view.name() == name).map(AnyView::Stored))
     }
 }
 
@@ -282,6 +325,8 @@ pub struct FeatureServiceBuilder {
     name: String,
     parts: Vec<Part>,
     full_names: bool,
+    tags: BTreeMap<String, String>,
+    owner: String,
     description: String,
 }
 
@@ -307,6 +352,18 @@ impl FeatureServiceBuilder {
     /// Calls columns `view__feature`, or `alias__feature`, instead of `feature`. Default false.
     pub fn full_names(mut self, full_names: bool) -> Self {
         self.full_names = full_names;
+        self
+    }
+
+    /// Adds a label.
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.insert(key.into(), value.into());
+        self
+    }
+
+    /// Who answers for it. Default nobody.
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.owner = owner.into();
         self
     }
 
@@ -337,7 +394,14 @@ impl FeatureServiceBuilder {
                 }
             }
         }
-        ServiceForm { name: Name::new(self.name)?, views, full_names: self.full_names, description: self.description }
-            .try_into()
+        ServiceForm {
+            name: Name::new(self.name)?,
+            views,
+            full_names: self.full_names,
+            tags: self.tags,
+            owner: self.owner,
+            description: self.description,
+        }
+        .try_into()
     }
 }

@@ -9,11 +9,13 @@ mod csv;
 mod drift;
 mod flat;
 mod orders;
+mod online_read;
 mod pii;
 mod postgres;
 mod profile;
 mod usage;
 mod validate;
+mod windows;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +40,9 @@ struct Options {
     /// Prints one line of JSON instead of a table.
     #[arg(long)]
     json: bool,
+    /// Memory that the join may hold, in MiB. Default that of the library.
+    #[arg(long, value_name = "MIB")]
+    memory_mb: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -54,6 +59,8 @@ enum Job {
     FlatProfile,
     /// Twenty-five rules over orders that are made while they are read.
     FlatValidate,
+    /// Reads of 20 features in 3 views from stores in this process; DIR is only where the durable one has its file.
+    OnlineRead,
     /// Personal data in pii_text.txt and pii_col.parquet.
     Pii,
     /// Reading of the table bench_rows at the URL in postgres.url.
@@ -64,6 +71,8 @@ enum Job {
     ProfileRows,
     /// Twenty-five rules over valid.parquet.
     Validate,
+    /// Nine aggregates of fv_a.parquet over three sliding windows, per row of entity.parquet.
+    Windows,
 }
 
 /// What a job did.
@@ -76,17 +85,19 @@ struct Outcome {
 fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
     let start = Usage::now()?;
     let outcome = match options.name {
-        Job::AsOfJoin => as_of_join::run(&options.data)?,
+        Job::AsOfJoin => as_of_join::run(&options.data, options.memory_mb)?,
         Job::Clean => clean::run(&options.data)?,
         Job::Csv => csv::run(&options.data)?,
         Job::Drift => drift::run(&options.data)?,
         Job::FlatProfile => flat::profile(options.gb)?,
         Job::FlatValidate => flat::validate(options.gb)?,
+        Job::OnlineRead => online_read::run(&options.data)?,
         Job::Pii => pii::run(&options.data)?,
         Job::Postgres => postgres::run(&options.data)?,
         Job::Profile => profile::run(&options.data)?,
         Job::ProfileRows => profile::run_rows(&options.data)?,
         Job::Validate => validate::run(&options.data)?,
+        Job::Windows => windows::run(&options.data)?,
     };
     let used = Usage::now()?.since(&start);
     let mut all = outcome.figures;

@@ -3,13 +3,17 @@
 //! Kits panic with the sentence that does not hold, so that they can be called from any test. Every `Flaky…` wrapper
 //! injects failures and delays around an implementation, for tests of compositions.
 
+mod as_of;
+mod definitions;
 mod flaky;
 mod offline;
 mod online;
 
+pub use as_of::{NestedLoopEngine, as_of_engine};
+pub use definitions::definition_store;
 pub use flaky::{FlakyOfflineStore, FlakyOnlineStore};
 pub use mlops_core::testkit::Faults;
-pub use offline::offline_store;
+pub use offline::{append_once, offline_store};
 pub use online::online_store;
 
 /// Runs a future to its end on this thread, for tests of stores that need no runtime.

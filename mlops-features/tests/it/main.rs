@@ -1,10 +1,20 @@
 //! The public API, as a host uses it.
 
+mod backfilling;
 mod bad_files;
 mod bad_input;
+mod definitions;
+mod derived;
 mod kits;
 mod materializing;
+mod on_demand;
+mod policies;
+mod postgres;
+mod redis;
+mod retrieving;
 mod serving;
+mod skew;
+mod sqlite;
 
 use std::sync::Arc;
 

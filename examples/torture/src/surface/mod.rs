@@ -2,6 +2,7 @@
 
 mod artifact;
 mod catalog;
+mod definitions;
 mod materialize;
 mod offline;
 mod online;
@@ -11,6 +12,7 @@ mod sink;
 
 pub use artifact::Artifacts;
 pub use catalog::Catalogs;
+pub use definitions::Defined;
 pub use materialize::Materialize;
 pub use offline::Offline;
 pub use online::Online;
@@ -90,6 +92,7 @@ pub fn all() -> Vec<Box<dyn Surface>> {
         Box::new(Versions),
         Box::new(Artifacts),
         Box::new(Catalogs),
+        Box::new(Defined),
         Box::new(Jobs),
         Box::new(Sinks),
     ]
