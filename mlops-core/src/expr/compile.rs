@@ -203,11 +203,10 @@ impl Compiler<'_> {
                 call.same(&NUMBERS, None)
             }
             F::Min | F::Max => call.same(&[Int, Float, Time], None),
-            F::Divide | F::Sqrt | F::Ln | F::Exp | F::Pow => call.all(Float, Float),
+            F::Divide | F::Sqrt | F::Ln | F::Exp | F::Pow | F::GeoDistance => call.all(Float, Float),
             F::IsNan => call.all(Float, Bool),
             F::Coalesce | F::NullIf => call.same(&ANY, None),
             F::Bucket => call.bucketed(),
-            F::GeoDistance => call.all(Float, Float),
             F::Case => call.case(),
             F::Length => call.all(Text, Int),
             F::Lower | F::Upper | F::Trim | F::Concat | F::Replace => call.all(Text, Text),

@@ -254,13 +254,13 @@ impl<'a> Resolver<'a> {
     /// A feature of a stored view, in a read that is there or in one of its own.
     fn stored(&mut self, view: &'a FeatureView, feature: usize, keys: Vec<Name>) -> Result<Found> {
         let same = |read: &OpenRead<'_>| read.view.name() == view.name() && read.keys == keys;
-        let at = match self.reads.iter().position(same) {
-            Some(at) => at,
-            None => {
-                let label = self.free_label(view.name())?;
-                self.reads.push(OpenRead { view, label, keys, features: Vec::new(), places: BTreeMap::new() });
-                self.reads.len() - 1
-            }
+        let known = self.reads.iter().position(same);
+        let at = if let Some(known) = known {
+            known
+        } else {
+            let label = self.free_label(view.name())?;
+            self.reads.push(OpenRead { view, label, keys, features: Vec::new(), places: BTreeMap::new() });
+            self.reads.len() - 1
         };
         let place = self.reads[at].place(feature);
         let Some(told) = view.features().get(feature) else {

@@ -27,7 +27,7 @@ fn a_stored_view_is_computed_from_the_history_of_others() {
             .build()
             .unwrap()
     };
-    let derived = DerivedView::new(target(ValueType::Float64), "ctr", &[view()], &[half.clone()]).unwrap();
+    let derived = DerivedView::new(target(ValueType::Float64), "ctr", &[view()], std::slice::from_ref(&half)).unwrap();
     let done = derived.extend(&world.offline, None, 2).unwrap();
     assert_eq!(done.rows, 3);
     world.stored(&[(2, 5, 40, Some(8.0))]);
@@ -50,7 +50,7 @@ fn a_stored_view_is_computed_from_the_history_of_others() {
     let error = |target, on_demand: &[OnDemandView]| {
         DerivedView::new(target, "ctr", &[view()], on_demand).unwrap_err().to_string()
     };
-    assert!(error(target(ValueType::Int64), &[half.clone()]).contains("halves:half"));
+    assert!(error(target(ValueType::Int64), std::slice::from_ref(&half)).contains("halves:half"));
     assert!(error(target(ValueType::Float64), &[]).contains("halves:half"));
     let asks = OnDemandView::builder("half")
         .column("boost", ValueType::Float64)

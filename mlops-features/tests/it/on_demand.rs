@@ -12,8 +12,8 @@ use mlops_features::offline::{AsOfOptions, OfflineStore, ParquetStore};
 use mlops_features::online::MemoryStore;
 use mlops_features::testkit::block_on;
 use mlops_features::{
-    FeatureServer, FeatureService, FeatureServiceHydrator, FeatureView, OnDemandView, OnDemandViewBuilder, Reader,
-    ServingPlan, Status, ValueType, ViewUse,
+    FeatureServer, FeatureService, FeatureServiceBuilder, FeatureServiceHydrator, FeatureView, OnDemandView,
+    OnDemandViewBuilder, Reader, ServingPlan, Status, ValueType, ViewUse,
 };
 use proptest::prelude::*;
 
@@ -38,7 +38,7 @@ fn plan(service: FeatureService, on_demand: &[OnDemandView]) -> mlops_features::
 }
 
 fn service(uses: impl IntoIterator<Item = ViewUse>) -> FeatureService {
-    uses.into_iter().fold(FeatureService::builder("ranker"), |all, used| all.using(used)).build().unwrap()
+    uses.into_iter().fold(FeatureService::builder("ranker"), FeatureServiceBuilder::using).build().unwrap()
 }
 
 fn floats(array: &ArrayRef) -> Vec<Option<f64>> {
@@ -214,7 +214,8 @@ fn a_feature_is_as_sensitive_as_the_strictest_of_what_it_reads() {
         .build()
         .unwrap();
     let compile = |used: ViewUse| {
-        ServingPlan::compile_with(&service([used]), &[person.clone()], &[derived.clone(), again.clone()]).unwrap()
+        ServingPlan::compile_with(&service([used]), std::slice::from_ref(&person), &[derived.clone(), again.clone()])
+            .unwrap()
     };
     let plan = compile(ViewUse::of("derived", ["plain", "adult", "kept"]).unwrap());
     let schema = Schema::new(plan.schema().clone()).unwrap();
@@ -256,7 +257,7 @@ fn in_a_ranking_the_context_is_computed_once_and_candidates_each() {
     assert_eq!(mood.present, 1, "what only the context decides is computed once");
     let none = Slate::new(slate.rows().slice(0, 0)).unwrap();
     let columns = block_on(hydrator.hydrate(&query, &none, Budget { left: None })).unwrap();
-    assert!(columns.iter().all(|column| column.is_empty()));
+    assert!(columns.iter().all(Array::is_empty));
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn view(policy: StatusPolicy) -> FeatureView {
 fn server(policy: StatusPolicy) -> FeatureServer {
     let view = view(policy);
     let service = FeatureService::builder("ranker").feature("ctr:ctr").build().unwrap();
-    FeatureServer::new(ServingPlan::compile(&service, &[view.clone()]).unwrap(), filled(&view))
+    FeatureServer::new(ServingPlan::compile(&service, std::slice::from_ref(&view)).unwrap(), filled(&view))
 }
 
 fn asked(users: &[i64]) -> RecordBatch {
@@ -99,7 +99,7 @@ fn who_is_not_cleared_is_refused_and_nothing_is_read() {
     let part = |name: &str, features: &[&str]| {
         let used = ViewUse::of("person", features.iter().copied()).unwrap();
         let service = FeatureService::builder(name).using(used).build().unwrap();
-        ServingPlan::compile(&service, &[person.clone()]).unwrap()
+        ServingPlan::compile(&service, std::slice::from_ref(&person)).unwrap()
     };
     let server = FeatureServer::of([part("open", &["ctr"]), part("vault", &["ctr", "income"])], store).unwrap();
     let entities = asked(&[1]);
@@ -140,7 +140,7 @@ fn several_services_are_answered_in_one_round_trip() {
     let store = Arc::new(FlakyOnlineStore::new(store, Faults::default()));
     let named = |name: &str| {
         let service = FeatureService::builder(name).feature("ctr:ctr").build().unwrap();
-        ServingPlan::compile(&service, &[view.clone()]).unwrap()
+        ServingPlan::compile(&service, std::slice::from_ref(&view)).unwrap()
     };
     let server = FeatureServer::of([named("a"), named("b")], store.clone()).unwrap();
     let (one, two) = (asked(&[1]), asked(&[2, 1]));
@@ -187,7 +187,7 @@ fn requests_are_answered_while_plans_are_exchanged() {
     let view = view(StatusPolicy::Null);
     let plan = |full: bool| {
         let service = FeatureService::builder("a").feature("ctr:ctr").full_names(full).build().unwrap();
-        ServingPlan::compile(&service, &[view.clone()]).unwrap()
+        ServingPlan::compile(&service, std::slice::from_ref(&view)).unwrap()
     };
     let server = FeatureServer::new(plan(false), filled(&view));
     let done = std::sync::atomic::AtomicBool::new(false);
@@ -228,7 +228,7 @@ fn a_request_too_large_is_refused_before_anything_is_read() {
         .fold(FeatureView::builder("wide", entity), |view, i| view.feature(format!("f{i}"), ValueType::Float64));
     let wide = wide.build().unwrap();
     let service = FeatureService::builder("all").using(ViewUse::all("wide").unwrap()).build().unwrap();
-    let plan = ServingPlan::compile(&service, &[wide.clone()]).unwrap();
+    let plan = ServingPlan::compile(&service, std::slice::from_ref(&wide)).unwrap();
     let many: Vec<i64> = (0..5_000).collect();
     let server = FeatureServer::new(plan.clone(), Arc::new(MemoryStore::new()));
     let error = block_on(server.get(&asked(&many), NOW)).unwrap_err().to_string();

@@ -11,8 +11,8 @@ use mlops_features::online::MemoryStore;
 use mlops_features::skew::{AuditOptions, FeatureSkew, ParquetVectorLog, SkewReport, VectorLog, VectorLogger, audit};
 use mlops_features::testkit::block_on;
 use mlops_features::{
-    Entity, Error, Feature, FeatureServer, FeatureService, FeatureView, KeyType, OnDemandView, ServingPlan,
-    StatusPolicy, ValueType, ViewUse,
+    Entity, Error, Feature, FeatureServer, FeatureService, FeatureServiceBuilder, FeatureView, KeyType, OnDemandView,
+    ServingPlan, StatusPolicy, ValueType, ViewUse,
 };
 use proptest::prelude::*;
 
@@ -52,7 +52,7 @@ fn plan() -> ServingPlan {
         .build()
         .unwrap();
     let uses = [ViewUse::all("ctr").unwrap(), ViewUse::all("twice").unwrap()];
-    let service = uses.into_iter().fold(FeatureService::builder("ranker"), |all, used| all.using(used));
+    let service = uses.into_iter().fold(FeatureService::builder("ranker"), FeatureServiceBuilder::using);
     ServingPlan::compile_with(&service.build().unwrap(), &[view()], &[twice]).unwrap()
 }
 
@@ -107,6 +107,14 @@ fn asked(users: &[i64]) -> RecordBatch {
 
 fn told(skew: &FeatureSkew) -> [u64; 6] {
     [skew.compared, skew.equal, skew.late, skew.behind, skew.ahead, skew.differing]
+}
+
+#[test]
+fn logs_in_parquet_keep_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let number = std::sync::atomic::AtomicUsize::new(0);
+    let next = || number.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
+    mlops_features::testkit::vector_log(|| ParquetVectorLog::open(folder.path().join(next())).unwrap());
 }
 
 #[test]
@@ -190,7 +198,7 @@ fn what_is_too_sensitive_is_never_logged() {
         .build()
         .unwrap();
     let service = FeatureService::builder("people").using(ViewUse::all("person").unwrap()).build().unwrap();
-    let plan = ServingPlan::compile(&service, &[person.clone()]).unwrap();
+    let plan = ServingPlan::compile(&service, std::slice::from_ref(&person)).unwrap();
     let online = Arc::new(MemoryStore::new());
     let row = RecordBatch::try_from_iter([
         ("user_id", ints(&[1])),

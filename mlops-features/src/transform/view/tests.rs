@@ -27,6 +27,8 @@ fn inputs() -> RecordBatch {
 
 #[test]
 fn columns_are_computed_and_what_has_no_answer_is_null() {
+    use ValueType::{Bool, Float64, Int64, Timestamp, Utf8};
+
     let view = view()
         .feature("ratio", "price / usual")
         .feature("bucket", "bucket(price, 5, 15)")
@@ -37,7 +39,6 @@ fn columns_are_computed_and_what_has_no_answer_is_null() {
         .build()
         .unwrap();
     let types: Vec<_> = (0..6).filter_map(|at| view.value_type(at)).collect();
-    use ValueType::{Bool, Float64, Int64, Timestamp, Utf8};
     assert_eq!(types, [Float64, Int64, Utf8, Float64, Timestamp, Bool]);
     assert_eq!((view.reads(0), view.reads(3), view.reads(4)), (&[1, 0][..], &[2][..], &[][..]));
     let instants = [EventTime::from_secs(3), EventTime::from_secs(4), EventTime::from_secs(5)];
