@@ -13,7 +13,8 @@ fn case() -> impl Strategy<Value = (Kind, Vec<Timed>, Vec<Range<usize>>)> {
             events.sort();
             let (mut starts, mut ends): (Vec<i64>, Vec<i64>) =
                 stretches.into_iter().map(|(a, b)| (a.min(b), a.max(b))).unzip();
-            (starts.sort_unstable(), ends.sort_unstable());
+            starts.sort_unstable();
+            ends.sort_unstable();
             let at = |time: i64| events.partition_point(|event| event.0 < time);
             let ranges = starts.into_iter().zip(ends).map(|(start, end)| at(start)..at(end)).collect();
             (kind, events, ranges)
