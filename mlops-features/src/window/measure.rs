@@ -4,6 +4,7 @@
 //! frequent-items sketches to their stated error, for all others exactly. Where a partial can also take events out again
 //! (an abelian group: sums and counts), sliding windows run; the others are combined in two stacks.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use mlops_core::stats::{Distinct, FrequentItems, Quantiles};
@@ -360,6 +361,6 @@ impl Op {
 /// The `k` most frequent, then the smaller.
 fn top(counts: &BTreeMap<Value, u64>, k: usize) -> impl Iterator<Item = Value> {
     let mut order: Vec<(&Value, u64)> = counts.iter().map(|(value, count)| (value, *count)).collect();
-    order.sort_by(|a, b| b.1.cmp(&a.1));
+    order.sort_by_key(|(_, count)| Reverse(*count));
     order.into_iter().take(k).map(|(value, _)| value.clone()).collect::<Vec<_>>().into_iter()
 }

@@ -42,12 +42,12 @@ fn plain(values: &[Option<&Value>], data_type: &DataType, name: &str) -> Result<
     Ok(match data_type {
         DataType::Int64 => {
             let ints = values.iter().map(|value| if let Some(Value::Int(value)) = value { Some(*value) } else { None });
-            Arc::new(Int64Array::from_iter(ints))
+            Arc::new(ints.collect::<Int64Array>())
         }
         DataType::Float64 => {
             let reals =
                 values.iter().map(|value| if let Some(Value::Real(value)) = value { Some(*value) } else { None });
-            Arc::new(Float64Array::from_iter(reals))
+            Arc::new(reals.collect::<Float64Array>())
         }
         _ => {
             let texts =
@@ -56,7 +56,7 @@ fn plain(values: &[Option<&Value>], data_type: &DataType, name: &str) -> Result<
             if i32::try_from(bytes).is_err() {
                 return Err(Core::invalid_data(format!("column `{name}`"), "more than 2 GiB of text").into());
             }
-            Arc::new(StringArray::from_iter(texts))
+            Arc::new(texts.collect::<StringArray>())
         }
     })
 }
@@ -69,7 +69,7 @@ impl WindowView {
     /// `Core(Schema)` when there are not as many keys as states, or their types differ; `Core(Invalid)` when a state was
     /// advanced beyond `now`; [`Error::Changed`](crate::Error::Changed) when one is of another definition.
     pub fn rows(&self, keys: &[ArrayRef], states: &[&WindowState], now: EventTime) -> Result<RecordBatch> {
-        let found = keys.first().map_or(0, |array| array.len());
+        let found = keys.first().map_or(0, Array::len);
         if found != states.len() {
             let expected = format!("{} keys", states.len());
             return Err(Core::schema(self.entity().name().as_str(), expected, format!("{found} keys")).into());

@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn features_share_what_they_have_in_common() {
-        let hour = TimeWindow::exact(Duration::from_secs(3_600));
+        let hour = TimeWindow::exact(Duration::from_hours(1));
         let all = TimeWindow::lifetime();
         let aggregates = vec![
             (Some(0), Op::Sum, hour),

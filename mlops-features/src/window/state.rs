@@ -343,8 +343,8 @@ impl SlotState {
             };
             slot.measure.add(before, time, value);
         }
-        for level in 0..HOPS.len() {
-            let start = round_down(time, HOPS[level]);
+        for (level, hop) in HOPS.into_iter().enumerate() {
+            let start = round_down(time, hop);
             if start < self.from[level] {
                 continue;
             }

@@ -258,7 +258,7 @@ fn sums_that_cancel_leave_nothing_behind() {
 
 #[test]
 fn selected_features_come_under_their_alias_and_key() {
-    let day = TimeWindow::exact(Duration::from_secs(86_400));
+    let day = TimeWindow::exact(Duration::from_hours(24));
     let view = sums(|view| view.aggregates("b", [Op::Sum, Op::Count, Op::Max], [day]).count(day));
     let used = ViewUse::of("events", ["b_max_1d", "b_sum_1d"]).unwrap().alias("mine").unwrap();
     let used = used.key("user_id", "buyer").unwrap();
@@ -308,7 +308,7 @@ fn however_little_memory_there_is_the_values_are_the_same() {
 
 #[test]
 fn the_lineage_tells_the_definition_of_the_windows() {
-    let day = TimeWindow::exact(Duration::from_secs(86_400));
+    let day = TimeWindow::exact(Duration::from_hours(24));
     let views = [day, day.earlier(day.length().unwrap())];
     let views = views.map(|window| sums(|view| view.named("x", "b", Op::Sum, window)));
     let told = views.clone().map(|view| {
@@ -323,7 +323,7 @@ fn the_lineage_tells_the_definition_of_the_windows() {
 
 #[test]
 fn what_cannot_be_joined_is_named() {
-    let day = TimeWindow::exact(Duration::from_secs(86_400));
+    let day = TimeWindow::exact(Duration::from_hours(24));
     let view = sums(|view| view.aggregate("b", Op::Sum, day));
     let fails = |events: RecordBatch, options: AsOfOptions| {
         let events = Dataset::from_batches([events]).unwrap();
@@ -347,7 +347,7 @@ fn what_cannot_be_joined_is_named() {
 
 #[test]
 fn one_key_with_very_many_events_is_no_special_case() {
-    let hour = Duration::from_secs(3_600);
+    let hour = Duration::from_hours(1);
     let view = sums(|view| {
         let ops = [Op::Sum, Op::Min, Op::Distinct, Op::LastNDistinct { n: 3 }, Op::TopK { k: 3 }];
         view.aggregates("b", ops, [TimeWindow::exact(hour), TimeWindow::lifetime()])

@@ -11,7 +11,7 @@ fn user() -> Entity {
 }
 
 fn day() -> TimeWindow {
-    TimeWindow::exact(Duration::from_secs(86_400))
+    TimeWindow::exact(Duration::from_hours(24))
 }
 
 #[track_caller]
@@ -33,7 +33,7 @@ fn features_have_the_types_and_the_sensitivity_of_what_they_are_made_of() {
         .aggregate("place", Op::Distinct, day())
         .aggregate("paid", Op::Mean, day())
         .named("paid_ever", "paid", Op::Max, TimeWindow::lifetime())
-        .count(TimeWindow::tumbling(Duration::from_secs(60)))
+        .count(TimeWindow::tumbling(Duration::from_mins(1)))
         .build()
         .unwrap();
     let features = view.feature_view().features();
@@ -53,12 +53,12 @@ fn features_have_the_types_and_the_sensitivity_of_what_they_are_made_of() {
 fn a_definition_comes_back_from_json_and_unknown_words_do_not() {
     let view = orders()
         .event_id("order_id")
-        .lateness(Duration::from_secs(60))
+        .lateness(Duration::from_mins(1))
         .events_max(99)
         .tag("team", "growth")
         .owner("me")
         .description("orders")
-        .aggregate("amount", Op::Quantiles { shares: vec![0.5], k: 200 }, day().earlier(Duration::from_secs(3_600)))
+        .aggregate("amount", Op::Quantiles { shares: vec![0.5], k: 200 }, day().earlier(Duration::from_hours(1)))
         .aggregate("shop", Op::LastN { n: 5 }, TimeWindow::lifetime())
         .build()
         .unwrap();
@@ -112,7 +112,7 @@ fn what_makes_no_feature_is_refused_by_name() {
     refused(orders().aggregate("amount", Op::Histogram { edges: vec![1.0, 1.0] }, day()), "edge");
     refused(orders().aggregate("amount", Op::Histogram { edges: vec![f64::NAN, 1.0] }, day()), "edge");
     refused(orders().count(TimeWindow::exact(Duration::ZERO)), "window length");
-    refused(orders().count(TimeWindow::sawtooth(Duration::from_secs(60))), "sawtooth");
+    refused(orders().count(TimeWindow::sawtooth(Duration::from_mins(1))), "sawtooth");
     refused(orders().count(TimeWindow::exact(Duration::MAX)), "window length");
     refused(orders().count(day().earlier(Duration::MAX)), "window offset");
     refused(orders().count(day()).events_max(0), "events_max");
