@@ -5,18 +5,16 @@ use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::compute::take;
-use arrow::datatypes::{Field, Int64Type, Schema as ArrowSchema};
-use mlops_core::schema::Role;
-use mlops_core::{Dataset, Schema};
+use arrow::datatypes::Int64Type;
+use mlops_core::Dataset;
 
 use super::times;
 use crate::columns::{cast_exactly, ensure_no_nulls, micros};
 use crate::error::Result;
 use crate::key::pick;
-use crate::offline::asof::time_column;
+use crate::offline::asof::{output_schema, time_column};
 use crate::offline::{AgeQuantiles, AsOfEngine, AsOfOptions, JoinReport, TrainingSet};
-use crate::service::{ViewJoin, output_names};
-use crate::view::annotate;
+use crate::service::ViewJoin;
 use crate::{Entity, Error, FeatureView, KeyType, Keys, ValueType};
 
 /// Rows of either side of a random case.
@@ -47,29 +45,24 @@ pub struct NestedLoopEngine;
 
 impl AsOfEngine for NestedLoopEngine {
     fn join(&self, spine: &Dataset, views: &[(ViewJoin, Dataset)], options: &AsOfOptions) -> Result<TrainingSet> {
-        let joins = || views.iter().map(|(join, _)| join);
-        let names = output_names(joins(), options.has_full_names(), spine.schema().names())?;
+        let schema = output_schema(spine.schema(), views, options)?;
         let time = time_column(spine.schema(), options)?;
         let rows = spine.to_batch()?;
         ensure_no_nulls(&rows[time.as_str()], &time)?;
         let instants = micros(&rows[time.as_str()], &time)?;
-        let mut fields: Vec<Field> = rows.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
         let mut columns = rows.columns().to_vec();
         let mut reports = Vec::new();
-        for ((join, history), names) in views.iter().zip(names) {
+        for (join, history) in views {
             let history = Known::read(join, history)?;
             let keys = keys(&Keys::new(join.view().entity(), &pick(&rows, join.key_columns())?)?);
             let asked = keys.iter().zip(instants.values());
             let fates: Vec<Fate> = asked.map(|(key, t)| history.fate(key.as_deref(), *t, options)).collect();
             let chosen: UInt64Array = fates.iter().map(|fate| fate.matched.map(|(row, _)| row as u64)).collect();
-            for ((feature, name), values) in join.features().zip(names).zip(&history.features) {
-                let field = Field::new(name, feature.value_type.data_type(), true);
-                fields.push(annotate(field, Role::Feature, feature.sensitivity)?);
+            for values in &history.features {
                 columns.push(take(values, &chosen, None)?);
             }
             reports.push(report(join, &fates, &history));
         }
-        let schema = Schema::new(ArrowSchema::new(fields))?;
         let batch = RecordBatch::try_new(schema.arrow().clone(), columns)?;
         Ok(TrainingSet::new(Dataset::held(schema, [batch])?, reports))
     }

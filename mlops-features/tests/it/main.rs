@@ -3,6 +3,7 @@
 mod backfilling;
 mod bad_files;
 mod bad_input;
+mod compacting;
 mod kits;
 mod materializing;
 mod retrieving;

@@ -2,6 +2,7 @@
 
 mod artifact;
 mod catalog;
+mod compaction;
 mod materialize;
 mod offline;
 mod online;
@@ -11,6 +12,7 @@ mod sink;
 
 pub use artifact::Artifacts;
 pub use catalog::Catalogs;
+pub use compaction::Compaction;
 pub use materialize::Materialize;
 pub use offline::Offline;
 pub use online::Online;
@@ -87,6 +89,7 @@ pub fn all() -> Vec<Box<dyn Surface>> {
         Box::new(Online),
         Box::new(Materialize),
         Box::new(Offline),
+        Box::new(Compaction),
         Box::new(Versions),
         Box::new(Artifacts),
         Box::new(Catalogs),

@@ -1,7 +1,6 @@
 //! The entity rows.
 
 use arrow::array::{RecordBatch, TimestampMicrosecondArray};
-use arrow::datatypes::Field;
 use mlops_core::source::{BATCH_ROWS_DEFAULT, ScanRequest};
 use mlops_core::{Dataset, Schema};
 
@@ -67,8 +66,8 @@ impl Spine {
         Ok(Self { schema, time: at, rows, block_rows, content, own_bytes })
     }
 
-    pub(super) fn fields(&self) -> Vec<Field> {
-        self.schema.arrow().fields().iter().map(|field| field.as_ref().clone()).collect()
+    pub(super) fn schema(&self) -> &Schema {
+        &self.schema
     }
 
     pub(super) fn rows(&self) -> u64 {
