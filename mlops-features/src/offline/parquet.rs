@@ -166,7 +166,7 @@ impl ParquetStore {
 
 /// One file in the making.
 struct Writer<'a> {
-    writer: ArrowWriter<&'a File>,
+    rows: ArrowWriter<&'a File>,
     file: &'a File,
     path: &'a Path,
 }
@@ -178,17 +178,17 @@ impl<'a> Writer<'a> {
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .set_key_value_metadata(told.map(|told| vec![told]))
             .build();
-        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|e| unwritten(path, e))?;
-        Ok(Self { writer, file, path })
+        let rows = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|e| unwritten(path, e))?;
+        Ok(Self { rows, file, path })
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.writer.write(batch).map_err(|e| unwritten(self.path, e))
+        self.rows.write(batch).map_err(|e| unwritten(self.path, e))
     }
 
     /// Brings everything to the disk.
     fn finish(self) -> Result<()> {
-        self.writer.close().map_err(|e| unwritten(self.path, e))?;
+        self.rows.close().map_err(|e| unwritten(self.path, e))?;
         Ok(self.file.sync_all().map_err(|e| Core::io(self.path, e))?)
     }
 }
@@ -237,7 +237,13 @@ impl OfflineStore for ParquetStore {
 impl AppendOnce for ParquetStore {
     fn appended(&self, view: &FeatureView, id: &Digest) -> Result<Option<Appended>> {
         let folder = self.folder(view);
-        self.ids.find(&folder, &list(&folder)?, id)
+        match self.ids.find(&folder, &list(&folder)?, id) {
+            // A compaction has put another file in its place since the folder was listed.
+            Err(crate::Error::Core(Core::Io { source, .. })) if source.kind() == ErrorKind::NotFound => {
+                self.ids.find(&folder, &list(&folder)?, id)
+            }
+            found => found,
+        }
     }
 
     fn append_once(&self, view: &FeatureView, id: &Digest, rows: &Dataset) -> Result<Once> {

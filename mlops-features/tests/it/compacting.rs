@@ -87,14 +87,23 @@ fn rows_and_positions_stay_what_they_are() {
 fn whoever_reads_meanwhile_reads_on() {
     let folder = tempfile::tempdir().unwrap();
     let store = filled(folder.path(), 9);
-    let expected = read(&store, &HistoryRequest::all()).0;
-    let mut started = store.scan(&view(), &HistoryRequest::all()).unwrap();
-    let first = started.next().unwrap().unwrap().rows.num_rows();
+    let (expected, ends) = read(&store, &HistoryRequest::all());
+    let begun = || {
+        let mut scan = store.scan(&view(), &HistoryRequest::all()).unwrap();
+        assert_eq!(scan.next().unwrap().unwrap().rows.num_rows(), 1);
+        scan
+    };
+    let (quick, slow) = (begun(), begun());
+    let between = store.scan(&view(), &HistoryRequest::all().after(ends[2]).until(ends[4])).unwrap();
     let hour = options(1_000, 3_600_000_000);
     let now = mlops_core::Clock::now(&mlops_core::SystemClock);
     assert_eq!(store.compact(&view(), &hour, now).unwrap().made, 1);
     assert_eq!(store.compact(&view(), &hour, now).unwrap().removed, 0, "the grace is not over");
-    assert_eq!(values(started).0, expected[first..]);
+    assert_eq!(values(quick), (expected[1..].to_vec(), ends[1..].to_vec()));
+    let removed = store.compact(&view(), &options(1_000, 0), NOW).unwrap().removed;
+    assert_eq!(removed, 8, "the files that are read next are gone");
+    assert_eq!(values(slow), (expected[1..].to_vec(), ends[1..].to_vec()), "what took their place is read");
+    assert_eq!(values(between), (expected[6..9].to_vec(), ends[3..=4].to_vec()));
     assert_eq!(read(&store, &HistoryRequest::all()).0, expected);
 }
 

@@ -48,8 +48,10 @@ pub(super) fn join(spine: &Dataset, views: &[(ViewJoin, Dataset)], options: &AsO
     let time = time_column(spine.schema(), options)?;
     let room = options.room();
     let spine = Spine::read(spine, &time, &room)?;
-    let mut joiner = Joiner { held: spine.own_bytes(), partitions: partitions(&spine, views, &room), spine, room };
-    joiner.held += joiner.spine.rows() * KEYED_ROW_BYTES;
+    let partitions = partitions(&spine, views, &room);
+    // Rows that are cut into partitions are not held by key.
+    let keyed = if partitions == 1 { spine.rows() * KEYED_ROW_BYTES } else { 0 };
+    let mut joiner = Joiner { held: spine.own_bytes() + keyed, partitions, spine, room };
     let mut sides: BTreeMap<KeySet, Side> = BTreeMap::new();
     let (mut parts, mut reports) = (Vec::new(), Vec::new());
     for (join, history) in views {

@@ -40,10 +40,8 @@ impl Spine {
         let mut held: Vec<RecordBatch> = Vec::new();
         let mut spool: Option<Spool> = None;
         let (mut rows, mut own_bytes) = (0, 0);
-        let request = match data.is_held() {
-            true => ScanRequest::all().batch_rows(usize::MAX),
-            false => ScanRequest::all().batch_rows(block_rows.max(BATCH_ROWS_DEFAULT)),
-        };
+        let at_once = if data.is_held() { usize::MAX } else { block_rows.max(BATCH_ROWS_DEFAULT) };
+        let request = ScanRequest::all().batch_rows(at_once);
         for batch in data.scan(&request)? {
             let batch = batch?;
             let column = batch.column(at);

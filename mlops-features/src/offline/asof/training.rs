@@ -234,7 +234,10 @@ impl TrainingSet {
 
 impl fmt::Debug for TrainingSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TrainingSet").field("dataset", &self.dataset).field("reports", &self.reports).finish()
+        f.debug_struct("TrainingSet")
+            .field("dataset", &self.dataset)
+            .field("reports", &self.reports)
+            .finish_non_exhaustive()
     }
 }
 

@@ -32,7 +32,8 @@ pub struct CompactOptions {
     pub rows_max: u64,
     /// Fewest files that are made one. Default 8.
     pub files_min: usize,
-    /// How long files that were made one stay, for those who read them, in microseconds. Default an hour.
+    /// How long files that were made one stay, for those who have listed but not read them, in microseconds. Default an
+    /// hour.
     pub grace_us: u64,
 }
 
@@ -69,8 +70,8 @@ impl ParquetStore {
     /// Rows, their order, positions in it and ids of appends stay what they are, so that whoever reads on from a position
     /// notices nothing; columns that the view no longer has stay, too. Neighbours are merged while they have the same columns
     /// and together at most [`rows_max`](CompactOptions::rows_max) rows; the last file stays as it is. A crash at any point loses nothing. Files that
-    /// were merged are removed by a later call, once the [grace](CompactOptions::grace_us) is over at `now`: a scan that
-    /// takes longer than that may fail. Memory is that of a few batches and one row group.
+    /// were merged are removed by a later call, once the [grace](CompactOptions::grace_us) is over at `now`; a scan that takes
+    /// longer reads on in the file that took their place. Memory is that of a few batches and one row group.
     ///
     /// # Errors
     /// `Core(Busy)` while another compaction of the view is at work, `Core(Corrupt)` for a file that cannot be read, `Core(Io)` when

@@ -1,7 +1,7 @@
 //! Reads the files of one view, one after the other.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
 
 use super::footer::{Parts, load};
-use super::listing::Span;
+use super::listing::{Span, list};
 use crate::error::{Core, Error, Result};
 use crate::key::Keys;
-use crate::offline::{HistoryBatch, HistoryRequest, HistoryStream};
+use crate::offline::{HistoryBatch, HistoryRequest, HistoryStream, Watermark};
 use crate::view::FeatureView;
 
 /// History of one view as of one instant, as a source of rows in source order.
@@ -182,7 +182,7 @@ impl Files {
                     return Ok(None);
                 }
                 self.next += 1;
-                self.open = Some(OpenFile::new(&self.history, span, &self.columns, &self.request)?);
+                self.open = Some(self.open(span)?);
                 continue;
             };
             if let Some(read) = open.batch()? {
@@ -194,6 +194,22 @@ impl Files {
                 self.open = None;
             }
         }
+    }
+
+    /// Opens the file of `span`, or the part of one that has taken its place since the list was made.
+    fn open(&self, span: Span) -> Result<OpenFile> {
+        let Self { history, columns, request, .. } = self;
+        let opened = OpenFile::new(history, span, columns, request);
+        let gone = matches!(&opened, Err(Error::Core(Core::Io { source, .. })) if source.kind() == ErrorKind::NotFound);
+        if !gone {
+            return opened;
+        }
+        let Some(merged) = list(&history.folder)?.into_iter().find(|merged| merged.covers(span)) else { return opened };
+        let (first, last) =
+            (Watermark { sequence: span.first, rows: 0 }, Watermark { sequence: span.last, rows: u64::MAX });
+        let after = request.start().map_or(first, |after| after.max(first));
+        let until = request.end().map_or(last, |until| until.min(last));
+        OpenFile::new(history, merged, columns, &request.clone().after(after).until(until))
     }
 
     /// The rows inside of the window, with a key that is asked for.
