@@ -241,7 +241,7 @@ fn texts(values: impl Iterator<Item = Option<String>>) -> ArrayRef {
 }
 
 /// Rows with both keys; the same columns serve as entity rows and as history of both views.
-fn both(rows: &[(Option<i64>, i64, Option<i64>, Option<i64>)]) -> RecordBatch {
+fn both(rows: &[Row]) -> RecordBatch {
     let name = |key: &Option<i64>| key.filter(|key| *key != 1).map(|key| format!("name {}", key.rem_euclid(3)));
     let dictionary = arrow::compute::cast(
         &texts(rows.iter().map(|row| name(&row.0))),
@@ -332,7 +332,7 @@ fn lists_vectors_and_views_of_text_come_through_files_as_they_are() {
     let lists = ListArray::from_iter_primitive::<Int64Type, _, _>((0..30).map(list));
     let vector = |i: i32| (i % 5 != 0).then(|| vec![Some(i as f32), Some(0.5)]);
     let vectors = FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>((0..30).map(vector), 2);
-    let text = StringViewArray::from_iter((0..30).map(|i| (i % 7 != 0).then(|| format!("a text that is long {i}"))));
+    let text = (0..30).map(|i| (i % 7 != 0).then(|| format!("a text that is long {i}"))).collect::<StringViewArray>();
     let history = RecordBatch::try_from_iter_with_nullable([
         ("user_id", keys() as ArrayRef, true),
         ("event_timestamp", times((0..30).map(Some)), true),
