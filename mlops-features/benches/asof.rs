@@ -46,6 +46,14 @@ fn join(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("keys", keys), |b| {
             b.iter(|| as_of_join(black_box(&spine), &views, &AsOfOptions::new()).unwrap());
         });
+        // Partitions, files and their reading: what it costs when nothing fits.
+        group.bench_function(BenchmarkId::new("keys, in 1 MiB", keys), |b| {
+            let options = AsOfOptions::new().memory_bytes(1 << 20);
+            b.iter(|| {
+                let set = as_of_join(black_box(&spine), &views, &options).unwrap();
+                set.dataset.batches().unwrap().map(|batch| batch.unwrap().num_rows()).sum::<usize>()
+            });
+        });
     }
     group.finish();
 }

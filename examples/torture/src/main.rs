@@ -23,7 +23,7 @@ struct Options {
 enum Job {
     /// Prints `ACK <token>` per write that is promised to last, until it is killed.
     Write {
-        /// online, materialize, offline, registry, artifact, catalog, definitions, pipeline or sink.
+        /// online, materialize, offline, compaction, registry, artifact, catalog, definitions, pipeline or sink.
         surface: String,
         /// Where to write; may have been written and killed before.
         #[arg(long, value_name = "DIR")]

@@ -11,13 +11,15 @@ mod request;
 mod retrieve;
 pub(crate) mod spool;
 
+#[cfg(feature = "polars")]
+pub use asof::PolarsEngine;
 pub use asof::{
     AgeQuantiles, AsOfEngine, AsOfOptions, JoinReport, NativeEngine, SaveOptions, SavedTrainingSet, ServiceLineage,
     TrainingLineage, TrainingSet, ViewLineage, as_of_join,
 };
 pub use backfill::{Backfill, BackfillBuilder, BackfillReport, BackfillStep, CHUNKS_MAX, Chunk};
 pub use once::{AppendOnce, Once};
-pub use parquet::{ParquetStore, ViewHistory};
+pub use parquet::{CompactOptions, CompactReport, ParquetStore, ViewHistory};
 pub use request::{HistoryRequest, KeyFilter};
 pub use retrieve::{latest_as_of, range, stored_history};
 

@@ -2,29 +2,40 @@
 //!
 //! ```text
 //! root/<digest of the view's name>/<number of the append, 20 digits>.parquet
+//! root/<digest of the view's name>/<first append>-<last append>.parquet
 //! ```
 //! A file appears under its name only when it is whole and on disk, and never changes after. Names of views are never
-//! paths. The order of the file names is the order of the appends, so no other file needs to be kept in step.
+//! paths. The order of the file names is the order of the appends, so no other file needs to be kept in step. Files of
+//! several appends are what [`compact`](ParquetStore::compact) makes; they stand for those of single ones.
 
+mod compact;
 mod files;
+mod footer;
 mod ids;
+mod listing;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use mlops_core::file::{FileLock, create_dir_all_synced, sync_dir};
 use mlops_core::{Dataset, Digest};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use tempfile::NamedTempFile;
 
+pub use self::compact::{CompactOptions, CompactReport};
 pub use self::files::ViewHistory;
-use self::ids::{ID_KEY, Ids};
+use self::footer::ID_KEY;
+use self::ids::Ids;
+use self::listing::{Span, list};
 use super::asof::Origin;
 use super::{
     AppendOnce, Appended, AsOfEngine, AsOfOptions, HistoryRequest, HistoryStream, NativeEngine, OfflineStore, Once,
@@ -44,8 +55,6 @@ const NUMBER_TRIES: usize = 1_000;
 const LOCK_WAIT: Duration = Duration::from_mins(1);
 
 const LOCK: &str = ".once.lock";
-const SUFFIX: &str = ".parquet";
-const DIGITS: usize = 20;
 
 /// Offline store in a folder of this machine, or of a file system that renames atomically.
 ///
@@ -104,27 +113,15 @@ impl ParquetStore {
 
     /// Writes `rows` to `file`; returns how many there were.
     fn fill(view: &FeatureView, rows: &Dataset, id: Option<&Digest>, file: &File, path: &Path) -> Result<u64> {
-        let failed = |e: parquet::errors::ParquetError| match e {
-            parquet::errors::ParquetError::External(cause) => match cause.downcast::<std::io::Error>() {
-                Ok(io) => Core::io(path, *io),
-                Err(other) => Core::external("parquet", other),
-            },
-            other => Core::external("parquet", other),
-        };
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-            .set_key_value_metadata(id.map(|id| vec![KeyValue::new(ID_KEY.to_owned(), id.to_string())]))
-            .build();
-        let mut writer = ArrowWriter::try_new(file, view.schema().arrow().clone(), Some(properties)).map_err(failed)?;
+        let id = id.map(|id| KeyValue::new(ID_KEY.to_owned(), id.to_string()));
+        let mut writer = Writer::begin(view.schema().arrow(), id, file, path)?;
         let mut count = 0;
         for batch in rows.batches()? {
             let batch = view.conform(&batch?)?;
             count += batch.num_rows() as u64;
-            writer.write(&batch).map_err(failed)?;
+            writer.write(&batch)?;
         }
-        writer.close().map_err(failed)?;
-        file.sync_all().map_err(|e| Core::io(path, e))?;
+        writer.finish()?;
         Ok(count)
     }
 
@@ -133,9 +130,9 @@ impl ParquetStore {
         let _guard = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..NUMBER_TRIES {
             let number = list(folder)?.last().map_or(Ok(0), |last| {
-                last.checked_add(1).ok_or_else(|| Core::invalid("number of appends", last, "below 2^64 - 1"))
+                last.last.checked_add(1).ok_or_else(|| Core::invalid("number of appends", last.last, "below 2^64 - 1"))
             })?;
-            match file.persist_noclobber(folder.join(file_name(number))) {
+            match file.persist_noclobber(folder.join(Span::of(number).file_name())) {
                 Ok(_) => {
                     sync_dir(folder)?;
                     return Ok(number);
@@ -164,6 +161,45 @@ impl ParquetStore {
         let Prepared { file, folder, count } = prepared;
         let sequence = self.publish(file, &folder)?;
         Ok(Appended { rows: count, end: Some(Watermark { sequence, rows: count }) })
+    }
+}
+
+/// One file in the making.
+struct Writer<'a> {
+    rows: ArrowWriter<&'a File>,
+    file: &'a File,
+    path: &'a Path,
+}
+
+impl<'a> Writer<'a> {
+    fn begin(schema: &SchemaRef, told: Option<KeyValue>, file: &'a File, path: &'a Path) -> Result<Self> {
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_key_value_metadata(told.map(|told| vec![told]))
+            .build();
+        let rows = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(|e| unwritten(path, e))?;
+        Ok(Self { rows, file, path })
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.rows.write(batch).map_err(|e| unwritten(self.path, e))
+    }
+
+    /// Brings everything to the disk.
+    fn finish(self) -> Result<()> {
+        self.rows.close().map_err(|e| unwritten(self.path, e))?;
+        Ok(self.file.sync_all().map_err(|e| Core::io(self.path, e))?)
+    }
+}
+
+fn unwritten(path: &Path, error: ParquetError) -> crate::Error {
+    match error {
+        ParquetError::External(cause) => match cause.downcast::<std::io::Error>() {
+            Ok(io) => Core::io(path, *io).into(),
+            Err(other) => Core::external("parquet", other).into(),
+        },
+        other => Core::external("parquet", other).into(),
     }
 }
 
@@ -201,7 +237,13 @@ impl OfflineStore for ParquetStore {
 impl AppendOnce for ParquetStore {
     fn appended(&self, view: &FeatureView, id: &Digest) -> Result<Option<Appended>> {
         let folder = self.folder(view);
-        self.ids.find(&folder, &list(&folder)?, id)
+        match self.ids.find(&folder, &list(&folder)?, id) {
+            // A compaction has put another file in its place since the folder was listed.
+            Err(crate::Error::Core(Core::Io { source, .. })) if source.kind() == ErrorKind::NotFound => {
+                self.ids.find(&folder, &list(&folder)?, id)
+            }
+            found => found,
+        }
     }
 
     fn append_once(&self, view: &FeatureView, id: &Digest, rows: &Dataset) -> Result<Once> {
@@ -217,75 +259,5 @@ impl AppendOnce for ParquetStore {
             return Ok(Once::Before(before));
         }
         Ok(Once::Now(self.publish_prepared(prepared)?))
-    }
-}
-
-fn file_name(number: u64) -> String {
-    format!("{number:0DIGITS$}{SUFFIX}")
-}
-
-/// Numbers of the appends in `folder`, ascending, every one that was there before the greatest of them; none when there
-/// is no such folder.
-fn list(folder: &Path) -> Result<Vec<u64>> {
-    let first = read_numbers(folder)?;
-    if is_whole(&first) { Ok(first) } else { Ok(settle(&first, read_numbers(folder)?)) }
-}
-
-/// Whether no append is missing. Numbers are given one after the other, from 0.
-fn is_whole(numbers: &[u64]) -> bool {
-    numbers.last().is_none_or(|last| *last == numbers.len() as u64 - 1)
-}
-
-/// What is there for certain, from two readings of one folder.
-///
-/// A reading may leave out a file that appears while it goes on and yet show a later one, over which a reader would
-/// move its position for ever. All that stand below the greatest number of the first reading were there before the
-/// second began, and are in it: what is missing still was taken away.
-fn settle(first: &[u64], mut second: Vec<u64>) -> Vec<u64> {
-    let last = first.last().copied();
-    second.retain(|number| last.is_some_and(|last| *number <= last));
-    second
-}
-
-fn read_numbers(folder: &Path) -> Result<Vec<u64>> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(Core::io(folder, e).into()),
-    };
-    let mut numbers = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(|e| Core::io(folder, e))?.file_name();
-        let digits = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
-        let digits = digits.filter(|text| text.len() == DIGITS && text.bytes().all(|b| b.is_ascii_digit()));
-        numbers.extend(digits.and_then(|text| text.parse::<u64>().ok()));
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_append_that_a_reading_of_the_folder_left_out_is_found_by_the_second() {
-        assert!(is_whole(&[]) && is_whole(&[0, 1, 2]));
-        assert!(!is_whole(&[1, 2]) && !is_whole(&[0, 2]));
-        // 1 appeared behind the first reading, 2 before it; 3 came later and may hide another one.
-        assert_eq!(settle(&[0, 2], vec![0, 1, 2, 3]), [0, 1, 2]);
-        assert_eq!(settle(&[5, 6], vec![5, 6]), [5, 6], "what somebody removed stays away");
-        assert_eq!(settle(&[1], vec![]), [0_u64; 0]);
-    }
-
-    #[test]
-    fn a_folder_is_listed_without_what_is_no_append() {
-        let folder = tempfile::tempdir().unwrap();
-        for number in [0, 1, 3] {
-            fs::write(folder.path().join(file_name(number)), b"").unwrap();
-        }
-        fs::write(folder.path().join(".append-x"), b"").unwrap();
-        assert_eq!(list(folder.path()).unwrap(), [0, 1, 3]);
-        assert!(list(&folder.path().join("missing")).unwrap().is_empty());
     }
 }

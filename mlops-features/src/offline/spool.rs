@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     fn batch(first: i64, rows: i64) -> RecordBatch {
-        let ids: ArrayRef = Arc::new(Int64Array::from_iter((first..first + rows).map(|i| (i % 7 != 0).then_some(i))));
+        let ids: ArrayRef = Arc::new((first..first + rows).map(|i| (i % 7 != 0).then_some(i)).collect::<Int64Array>());
         let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows).map(|i| format!("row {i}"))));
         let plan = format!("plan {first}");
         let plans: DictionaryArray<Int32Type> = (0..rows).map(|_| plan.as_str()).collect();

@@ -5,18 +5,16 @@ use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::compute::take;
-use arrow::datatypes::{Field, Int64Type, Schema as ArrowSchema};
-use mlops_core::schema::Role;
-use mlops_core::{Dataset, Schema};
+use arrow::datatypes::Int64Type;
+use mlops_core::Dataset;
 
 use super::times;
 use crate::columns::{cast_exactly, ensure_no_nulls, micros};
 use crate::error::Result;
 use crate::key::pick;
-use crate::offline::asof::time_column;
+use crate::offline::asof::{output_schema, time_column};
 use crate::offline::{AgeQuantiles, AsOfEngine, AsOfOptions, JoinReport, TrainingSet};
-use crate::service::{ViewJoin, output_names};
-use crate::view::annotate;
+use crate::service::ViewJoin;
 use crate::{Entity, Error, FeatureView, KeyType, Keys, ValueType};
 
 /// Rows of either side of a random case.
@@ -47,29 +45,24 @@ pub struct NestedLoopEngine;
 
 impl AsOfEngine for NestedLoopEngine {
     fn join(&self, spine: &Dataset, views: &[(ViewJoin, Dataset)], options: &AsOfOptions) -> Result<TrainingSet> {
-        let joins = || views.iter().map(|(join, _)| join);
-        let names = output_names(joins(), options.has_full_names(), spine.schema().names())?;
+        let schema = output_schema(spine.schema(), views, options)?;
         let time = time_column(spine.schema(), options)?;
         let rows = spine.to_batch()?;
         ensure_no_nulls(&rows[time.as_str()], &time)?;
         let instants = micros(&rows[time.as_str()], &time)?;
-        let mut fields: Vec<Field> = rows.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
         let mut columns = rows.columns().to_vec();
         let mut reports = Vec::new();
-        for ((join, history), names) in views.iter().zip(names) {
+        for (join, history) in views {
             let history = Known::read(join, history)?;
             let keys = keys(&Keys::new(join.view().entity(), &pick(&rows, join.key_columns())?)?);
             let asked = keys.iter().zip(instants.values());
             let fates: Vec<Fate> = asked.map(|(key, t)| history.fate(key.as_deref(), *t, options)).collect();
-            let chosen: UInt64Array = fates.iter().map(|fate| fate.matched.map(|(row, _)| row as u64)).collect();
-            for ((feature, name), values) in join.features().zip(names).zip(&history.features) {
-                let field = Field::new(name, feature.value_type.data_type(), true);
-                fields.push(annotate(field, Role::Feature, feature.sensitivity)?);
+            let chosen: UInt64Array = fates.iter().map(|fate| fate.matched().map(|(row, _)| row as u64)).collect();
+            for values in &history.features {
                 columns.push(take(values, &chosen, None)?);
             }
             reports.push(report(join, &fates, &history));
         }
-        let schema = Schema::new(ArrowSchema::new(fields))?;
         let batch = RecordBatch::try_new(schema.arrow().clone(), columns)?;
         Ok(TrainingSet::new(Dataset::held(schema, [batch])?, reports))
     }
@@ -95,14 +88,25 @@ struct Known {
 }
 
 /// What became of one entity row.
-#[derive(Default)]
-struct Fate {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
     /// History row and age.
-    matched: Option<(usize, u64)>,
-    null_key: bool,
-    unknown_key: bool,
-    expired: bool,
+    Matched(usize, u64),
+    Expired,
+    FutureOnly,
+    UnknownKey,
+    NullKey,
+}
+
+struct Fate {
+    outcome: Outcome,
     leaked: bool,
+}
+
+impl Fate {
+    fn matched(&self) -> Option<(usize, u64)> {
+        if let Outcome::Matched(row, age) = self.outcome { Some((row, age)) } else { None }
+    }
 }
 
 impl Known {
@@ -128,7 +132,7 @@ impl Known {
     }
 
     fn fate(&self, key: Option<&[u8]>, t: i64, options: &AsOfOptions) -> Fate {
-        let Some(key) = key else { return Fate { null_key: true, ..Fate::default() } };
+        let Some(key) = key else { return Fate { outcome: Outcome::NullKey, leaked: false } };
         let of_key: Vec<usize> = (0..self.keys.len()).filter(|row| self.keys[*row].as_deref() == Some(key)).collect();
         let created = |row: usize| self.created.as_ref().and_then(|created| created[row]);
         let age = |row: usize| i128::from(t) - i128::from(self.event_times[row]);
@@ -142,20 +146,19 @@ impl Known {
         let past_known: Vec<usize> = past.iter().copied().filter(known).collect();
         let candidates: Vec<usize> = past_known.iter().copied().filter(alive).collect();
         let latest = best(&past).filter(alive);
-        let matched = best(&candidates).map(|row| (row, age(row) as u64));
-        Fate {
-            matched,
-            null_key: false,
-            unknown_key: of_key.is_empty(),
-            expired: matched.is_none() && !past_known.is_empty(),
-            leaked: latest.and_then(created).is_some_and(|created| created > t),
-        }
+        let outcome = match best(&candidates) {
+            Some(row) => Outcome::Matched(row, age(row) as u64),
+            None if of_key.is_empty() => Outcome::UnknownKey,
+            None if past_known.is_empty() => Outcome::FutureOnly,
+            None => Outcome::Expired,
+        };
+        Fate { outcome, leaked: latest.and_then(created).is_some_and(|created| created > t) }
     }
 }
 
 fn report(join: &ViewJoin, fates: &[Fate], history: &Known) -> JoinReport {
-    let count = |is: fn(&Fate) -> bool| fates.iter().filter(|fate| is(fate)).count() as u64;
-    let mut ages: Vec<u64> = fates.iter().filter_map(|fate| fate.matched.map(|(_, age)| age)).collect();
+    let count = |outcome| fates.iter().filter(|fate| fate.outcome == outcome).count() as u64;
+    let mut ages: Vec<u64> = fates.iter().filter_map(|fate| fate.matched().map(|(_, age)| age)).collect();
     ages.sort_unstable();
     let rank = |percent: usize| ages[((ages.len() * percent).div_ceil(100)).max(1) - 1];
     let age = (!ages.is_empty()).then(|| AgeQuantiles {
@@ -165,16 +168,15 @@ fn report(join: &ViewJoin, fates: &[Fate], history: &Known) -> JoinReport {
         p99_us: rank(99),
         max_us: ages[ages.len() - 1],
     });
-    let future = |fate: &Fate| fate.matched.is_none() && !fate.null_key && !fate.unknown_key && !fate.expired;
     JoinReport {
         view: join.label().clone(),
         rows: fates.len() as u64,
         matched: ages.len() as u64,
-        expired: count(|fate| fate.expired),
-        future_only: fates.iter().filter(|fate| future(fate)).count() as u64,
-        unknown_key: count(|fate| fate.unknown_key),
-        null_key: count(|fate| fate.null_key),
-        leaked: count(|fate| fate.leaked),
+        expired: count(Outcome::Expired),
+        future_only: count(Outcome::FutureOnly),
+        unknown_key: count(Outcome::UnknownKey),
+        null_key: count(Outcome::NullKey),
+        leaked: fates.iter().filter(|fate| fate.leaked).count() as u64,
         age,
         history_rows: history.keys.len() as u64,
         history_null_keys: history.keys.iter().filter(|key| key.is_none()).count() as u64,
@@ -360,7 +362,7 @@ fn agrees_with_the_law_read_aloud(engine: &dyn AsOfEngine, seed: u64) {
     let (asked, rows) = (spine(&random.rows()), table(&random.rows()));
     let ttl = [None, Some(Duration::from_micros(1 + random.below(6))), Some(Duration::MAX)][random.below(3) as usize];
     let views = [(ViewJoin::new(&numbers(ttl)), rows.clone()), (ViewJoin::new(&words()), rows.clone())];
-    let options = AsOfOptions::new().as_known(seed % 2 == 0).full_names(seed % 3 == 0);
+    let options = AsOfOptions::new().as_known(seed.is_multiple_of(2)).full_names(seed.is_multiple_of(3));
     let expected = NestedLoopEngine.join(&asked, &views, &options).expect("the law holds for all tables");
     let found = engine.join(&asked, &views, &options).expect("a join succeeds");
     assert_eq!(found.reports, expected.reports, "reports are exact (case {seed})");

@@ -5,6 +5,7 @@ mod bad_files;
 mod bad_input;
 mod definitions;
 mod derived;
+mod compacting;
 mod kits;
 mod materializing;
 mod on_demand;

@@ -66,7 +66,7 @@ fn all_keys_that_had_something_valid_come_with_it() {
     }
     let renamed = ViewUse::all("age").and_then(|used| used.key("user_id", "customer")).unwrap();
     let renamed = ViewJoin::of(&age, &renamed).unwrap();
-    assert_eq!(latest(&[renamed.clone()], 10, 1 << 30).schema().names().next(), Some("customer"));
+    assert_eq!(latest(std::slice::from_ref(&renamed), 10, 1 << 30).schema().names().next(), Some("customer"));
     for joins in [vec![], vec![ViewJoin::new(&age), renamed]] {
         let refused = latest_as_of(&store, &joins, EventTime::EPOCH, &AsOfOptions::new());
         assert!(matches!(refused, Err(Error::Core(Core::Invalid { .. }))));

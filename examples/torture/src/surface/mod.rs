@@ -3,6 +3,7 @@
 mod artifact;
 mod catalog;
 mod definitions;
+mod compaction;
 mod materialize;
 mod offline;
 mod online;
@@ -13,6 +14,7 @@ mod sink;
 pub use artifact::Artifacts;
 pub use catalog::Catalogs;
 pub use definitions::Defined;
+pub use compaction::Compaction;
 pub use materialize::Materialize;
 pub use offline::Offline;
 pub use online::Online;
@@ -89,6 +91,7 @@ pub fn all() -> Vec<Box<dyn Surface>> {
         Box::new(Online),
         Box::new(Materialize),
         Box::new(Offline),
+        Box::new(Compaction),
         Box::new(Versions),
         Box::new(Artifacts),
         Box::new(Catalogs),

@@ -74,6 +74,11 @@ fn appends_survive_kills() {
 }
 
 #[test]
+fn appends_stay_single_and_whole_while_files_are_compacted() {
+    round_trip("compaction");
+}
+
+#[test]
 fn versions_and_aliases_survive_kills() {
     round_trip("registry");
 }

@@ -84,13 +84,13 @@ fn select(held: &[u64], file: BufWriter<File>, ranks: [u64; 3]) -> std::io::Resu
             reader.read_exact(&mut bytes)?;
             count(u64::from_le_bytes(bytes));
         }
-        for at in 0..3 {
+        for (at, (found, left)) in found.iter_mut().zip(&mut left).enumerate() {
             let mut digit = 0;
-            while counts[digit][at] <= left[at] {
-                left[at] -= counts[digit][at];
+            while counts[digit][at] <= *left {
+                *left -= counts[digit][at];
                 digit += 1;
             }
-            found[at] = found[at] << 16 | digit as u64;
+            *found = (*found << 16) | digit as u64;
         }
     }
     Ok(found)

@@ -154,7 +154,7 @@ impl Picked {
     pub(super) fn placed_bytes(&self) -> Result<Option<usize>> {
         let mut all = 0_usize;
         for parts in &self.parts {
-            let kept: usize = parts.iter().map(|part| part.len()).sum();
+            let kept: usize = parts.iter().map(Array::len).sum();
             let mut bytes = 0;
             for part in parts {
                 bytes += part.to_data().get_slice_memory_size()?;

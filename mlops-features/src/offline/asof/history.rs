@@ -46,13 +46,24 @@ impl Rules {
         }
     }
 
+    #[cfg(feature = "polars")]
+    pub(super) fn known(&self) -> bool {
+        self.known
+    }
+
     fn valid(&self, moment: &Moment, t: i64) -> bool {
         (t.wrapping_sub(moment.event_time) as u64) <= self.ttl
     }
 
     /// The row that an entity row of instant `t` gets, of those of its key that lie before: the `latest`, and the `winner`
     /// when not all count.
-    fn judge(&self, latest: Option<Moment>, winner: Option<Moment>, t: i64, tally: &mut Tally) -> Result<u32> {
+    pub(super) fn judge(
+        &self,
+        latest: Option<Moment>,
+        winner: Option<Moment>,
+        t: i64,
+        tally: &mut Tally,
+    ) -> Result<u32> {
         if latest.is_some_and(|moment| self.valid(&moment, t) && moment.created_after(t)) {
             tally.leaked += 1;
         }
@@ -70,7 +81,7 @@ impl Rules {
 
 /// Times of one history row. Ordered as rows win over each other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Moment {
+pub(super) struct Moment {
     event_time: i64,
     /// Whether there is a created time: a row without one loses.
     has_created: bool,
@@ -83,6 +94,10 @@ struct Moment {
 const MOMENT_BYTES: u64 = (size_of::<Moment>() + size_of::<u32>()) as u64;
 
 impl Moment {
+    pub(super) fn new(event_time: i64, created: Option<i64>, row: u32) -> Self {
+        Self { event_time, has_created: created.is_some(), created: created.unwrap_or(0), row }
+    }
+
     fn created_after(&self, t: i64) -> bool {
         self.has_created && self.created > t
     }
@@ -155,12 +170,7 @@ impl Chooser<'_> {
             for (at, group) in found.iter().enumerate().filter(|(_, group)| **group != NONE) {
                 let created = created.as_ref().filter(|created| created.is_valid(at)).map(|created| created.value(at));
                 self.groups.push(*group);
-                self.moments.push(Moment {
-                    event_time: event_times.value(at),
-                    has_created: created.is_some(),
-                    created: created.unwrap_or(0),
-                    row: (rows + at) as u32,
-                });
+                self.moments.push(Moment::new(event_times.value(at), created, (rows + at) as u32));
             }
             rows += batch.num_rows();
             if self.moments.len() >= self.rules.moments_max {

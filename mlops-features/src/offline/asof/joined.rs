@@ -67,7 +67,10 @@ struct Joined {
 
 impl fmt::Debug for Joined {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Joined").field("rows", &self.spine.rows()).field("parts", &self.parts.len()).finish()
+        f.debug_struct("Joined")
+            .field("rows", &self.spine.rows())
+            .field("parts", &self.parts.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -11,23 +11,28 @@ pub(crate) mod joined;
 pub(crate) mod native;
 pub(crate) mod options;
 pub(crate) mod partition;
+#[cfg(feature = "polars")]
+mod polars;
 pub(crate) mod report;
 pub(crate) mod spine;
 mod training;
 
 pub use engine::{AsOfEngine, NativeEngine};
 pub use options::AsOfOptions;
+#[cfg(feature = "polars")]
+pub use polars::PolarsEngine;
 pub use report::{AgeQuantiles, JoinReport};
 pub(crate) use training::Origin;
 pub use training::{SaveOptions, SavedTrainingSet, ServiceLineage, TrainingLineage, TrainingSet, ViewLineage};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
 use mlops_core::Dataset;
 use mlops_core::schema::{Role, Schema};
 
 use crate::error::{Core, Result};
-use crate::service::ViewJoin;
+use crate::service::{ViewJoin, output_names};
+use crate::view::annotate;
 
 /// Joins to each row of `spine` the feature row of each view that was valid at its instant `t`.
 ///
@@ -50,6 +55,20 @@ use crate::service::ViewJoin;
 /// the files.
 pub fn as_of_join(spine: &Dataset, views: &[(ViewJoin, Dataset)], options: &AsOfOptions) -> Result<TrainingSet> {
     NativeEngine.join(spine, views, options)
+}
+
+/// Columns of the result: those of the entity rows, then the features.
+pub(crate) fn output_schema(spine: &Schema, views: &[(ViewJoin, Dataset)], options: &AsOfOptions) -> Result<Schema> {
+    let joins = || views.iter().map(|(join, _)| join);
+    let names = output_names(joins(), options.has_full_names(), spine.names())?;
+    let mut fields: Vec<Field> = spine.arrow().fields().iter().map(|field| field.as_ref().clone()).collect();
+    for (join, names) in joins().zip(names) {
+        for (feature, name) in join.features().zip(names) {
+            let field = Field::new(name, feature.value_type.data_type(), true);
+            fields.push(annotate(field, Role::Feature, feature.sensitivity)?);
+        }
+    }
+    Ok(Schema::new(ArrowSchema::new(fields))?)
 }
 
 /// The column with the instants of entity rows.

@@ -15,8 +15,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt8Array};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef};
-use mlops_core::schema::Role;
-use mlops_core::{Dataset, EventTime, Name, Schema};
+use mlops_core::{Dataset, EventTime, Name};
 
 use super::gather::{Values, fitting, row_bytes};
 use super::group::SpineKeys;
@@ -26,16 +25,15 @@ use super::options::Room;
 use super::partition::{PARTITIONS_MAX, Partitioner, Scatter};
 use super::report::Tally;
 use super::spine::Spine;
-use super::{AsOfOptions, JoinReport, TrainingSet, scan, time_column};
+use super::{AsOfOptions, JoinReport, TrainingSet, output_schema, scan, time_column};
 use crate::columns;
 use crate::define::KeyType;
 use crate::entity::Entity;
-use crate::error::Result;
+use crate::error::{Core, Result};
 use crate::feature::Feature;
 use crate::key::{Keys, pick};
 use crate::offline::spool::{Spool, Spooled};
-use crate::service::{ViewJoin, output_names};
-use crate::view::annotate;
+use crate::service::ViewJoin;
 
 /// Bytes per entity row while it is joined, besides those per set of key columns.
 const ROW_BYTES: u64 = 64;
@@ -47,20 +45,11 @@ const KEYED_ROW_BYTES: u64 = 24;
 pub(crate) type KeySet = Vec<(Name, KeyType)>;
 
 pub(super) fn join(spine: &Dataset, views: &[(ViewJoin, Dataset)], options: &AsOfOptions) -> Result<TrainingSet> {
-    let joins = || views.iter().map(|(join, _)| join);
-    let names = output_names(joins(), options.has_full_names(), spine.schema().names())?;
+    let schema = output_schema(spine.schema(), views, options)?;
     let time = time_column(spine.schema(), options)?;
     let room = options.room();
     let spine = Spine::read(spine, &time, &room)?;
-    let mut fields = spine.fields();
-    for (join, names) in joins().zip(names) {
-        for (feature, name) in join.features().zip(names) {
-            let field = Field::new(name, feature.value_type.data_type(), true);
-            fields.push(annotate(field, Role::Feature, feature.sensitivity)?);
-        }
-    }
-    let schema = Schema::new(ArrowSchema::new(fields))?;
-    let mut joiner = Joiner::new(spine, joins(), room);
+    let mut joiner = Joiner::new(spine, views.iter().map(|(join, _)| join), room);
     let mut sides: BTreeMap<KeySet, Side> = BTreeMap::new();
     let (mut parts, mut reports) = (Vec::new(), Vec::new());
     for (join, history) in views {
@@ -119,8 +108,10 @@ pub(crate) struct Joiner {
 
 impl Joiner {
     pub(crate) fn new<'a>(spine: Spine, joins: impl Iterator<Item = &'a ViewJoin>, room: Room) -> Self {
-        let held = spine.own_bytes() + spine.rows() * KEYED_ROW_BYTES;
-        Self { held, partitions: partitions(&spine, &joins.collect::<Vec<_>>(), &room), spine, room }
+        let partitions = partitions(&spine, &joins.collect::<Vec<_>>(), &room);
+        // Rows that are cut into partitions are not held by key.
+        let keyed = if partitions == 1 { spine.rows() * KEYED_ROW_BYTES } else { 0 };
+        Self { held: spine.own_bytes() + keyed, partitions, spine, room }
     }
 
     /// The entity rows by the key columns of `join`.
@@ -162,11 +153,10 @@ impl Joiner {
     }
 
     fn narrow_schema(&self, join: &ViewJoin) -> Result<SchemaRef> {
-        let found = self.spine.fields();
         let mut fields = Vec::new();
         for (at, column) in join.key_columns().iter().enumerate() {
-            let missing = || crate::error::Core::schema(column.as_str(), "a key column", "no such column");
-            let field = found.iter().find(|field| field.name() == column.as_str()).ok_or_else(missing)?;
+            let missing = |_| Core::schema(column.as_str(), "a key column", "no such column");
+            let field = self.spine.schema().field(column.as_str()).map_err(missing)?;
             fields.push(Field::new(format!("key {at}"), plain(field.data_type()).clone(), true));
         }
         fields.push(Field::new("time", EventTime::data_type(), false));

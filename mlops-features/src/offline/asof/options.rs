@@ -74,7 +74,8 @@ impl AsOfOptions {
         self
     }
 
-    /// Folder for files without a name. Default: the system's folder for temporary files.
+    /// Folder for files without a name. Default: the system's folder for temporary files; where that is kept in memory, as
+    /// some systems do, name another one.
     pub fn spill_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.spill_folder = Some(folder.into());
         self

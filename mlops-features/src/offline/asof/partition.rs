@@ -35,7 +35,7 @@ impl Partitioner {
     /// The partition of each key; that of a null key is 0.
     pub(in crate::offline) fn number(&self, keys: &Keys) -> Vec<u8> {
         let mut out = Vec::with_capacity(keys.len());
-        let number = |hash: u64| (u128::from(hash) * self.partitions as u128 >> 64) as u8;
+        let number = |hash: u64| ((u128::from(hash) * self.partitions as u128) >> 64) as u8;
         match keys.columns() {
             [KeyColumn::Integer(values)] => {
                 each(values, |value| out.push(value.map_or(0, |value| number(self.hasher.hash_one(value)))));

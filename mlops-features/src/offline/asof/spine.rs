@@ -1,7 +1,6 @@
 //! The entity rows.
 
 use arrow::array::{RecordBatch, TimestampMicrosecondArray};
-use arrow::datatypes::Field;
 use mlops_core::source::{BATCH_ROWS_DEFAULT, ScanRequest};
 use mlops_core::{Dataset, Schema};
 
@@ -41,10 +40,8 @@ impl Spine {
         let mut held: Vec<RecordBatch> = Vec::new();
         let mut spool: Option<Spool> = None;
         let (mut rows, mut own_bytes) = (0, 0);
-        let request = match data.is_held() {
-            true => ScanRequest::all().batch_rows(usize::MAX),
-            false => ScanRequest::all().batch_rows(block_rows.max(BATCH_ROWS_DEFAULT)),
-        };
+        let at_once = if data.is_held() { usize::MAX } else { block_rows.max(BATCH_ROWS_DEFAULT) };
+        let request = ScanRequest::all().batch_rows(at_once);
         for batch in data.scan(&request)? {
             let batch = batch?;
             let column = batch.column(at);
@@ -69,6 +66,10 @@ impl Spine {
 
     pub(crate) fn fields(&self) -> Vec<Field> {
         self.schema.arrow().fields().iter().map(|field| field.as_ref().clone()).collect()
+    }
+
+    pub(super) fn schema(&self) -> &Schema {
+        &self.schema
     }
 
     pub(crate) fn rows(&self) -> u64 {

@@ -241,7 +241,7 @@ fn texts(values: impl Iterator<Item = Option<String>>) -> ArrayRef {
 }
 
 /// Rows with both keys; the same columns serve as entity rows and as history of both views.
-fn both(rows: &[(Option<i64>, i64, Option<i64>, Option<i64>)]) -> RecordBatch {
+fn both(rows: &[Row]) -> RecordBatch {
     let name = |key: &Option<i64>| key.filter(|key| *key != 1).map(|key| format!("name {}", key.rem_euclid(3)));
     let dictionary = arrow::compute::cast(
         &texts(rows.iter().map(|row| name(&row.0))),
@@ -317,6 +317,40 @@ fn texts_that_are_too_long_for_the_room_are_put_in_place_piece_by_piece() {
     let batch = set.dataset.to_batch().unwrap();
     let lengths: Vec<_> = batch["text"].as_string::<i32>().iter().map(|text| text.map(str::len)).collect();
     assert_eq!(lengths, (0..40).map(|at| Some(90 + at % 9)).collect::<Vec<_>>());
+}
+
+#[test]
+fn lists_vectors_and_views_of_text_come_through_files_as_they_are() {
+    use arrow::array::{FixedSizeListArray, ListArray, StringViewArray};
+    use arrow::datatypes::Float32Type;
+    let user = Entity::builder("user").key("user_id", KeyType::Utf8).build().unwrap();
+    let builder = FeatureView::builder("shapes", user).feature("list", ValueType::List(crate::Item::Int64));
+    let builder = builder.feature("vector", ValueType::Vector(2)).feature("text", ValueType::Utf8);
+    let view = builder.build().unwrap();
+    let keys = || Arc::new(StringViewArray::from_iter_values((0..30).map(|i| format!("a key that is long {i}"))));
+    let list = |i: i64| (i % 4 != 0).then(|| (0..i % 3).map(|j| Some(i * j)).collect::<Vec<_>>());
+    let lists = ListArray::from_iter_primitive::<Int64Type, _, _>((0..30).map(list));
+    let vector = |i: i32| (i % 5 != 0).then(|| vec![Some(i as f32), Some(0.5)]);
+    let vectors = FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>((0..30).map(vector), 2);
+    let text = (0..30).map(|i| (i % 7 != 0).then(|| format!("a text that is long {i}"))).collect::<StringViewArray>();
+    let history = RecordBatch::try_from_iter_with_nullable([
+        ("user_id", keys() as ArrayRef, true),
+        ("event_timestamp", times((0..30).map(Some)), true),
+        ("list", Arc::new(lists), true),
+        ("vector", Arc::new(vectors), true),
+        ("text", Arc::new(text), true),
+    ]);
+    let asked =
+        RecordBatch::try_from_iter([("user_id", keys() as ArrayRef), ("at", times((0..30).map(|i| Some(45 - i))))]);
+    let spine = unheld(&Dataset::from_batches([asked.unwrap()]).unwrap());
+    let views = [(ViewJoin::new(&view), Dataset::from_batches([history.unwrap()]).unwrap())];
+    let all = as_of_join(&spine, &views, &AsOfOptions::new()).unwrap();
+    assert_eq!((all.reports[0].matched, all.reports[0].future_only), (23, 7));
+    for bytes in [0, 3_000, 12_000] {
+        let spilled = as_of_join(&spine, &views, &AsOfOptions::new().memory_bytes(bytes)).unwrap();
+        assert!(!spilled.dataset.is_held());
+        assert_eq!(spilled.dataset.to_batch().unwrap(), all.dataset.to_batch().unwrap());
+    }
 }
 
 #[test]

@@ -242,7 +242,10 @@ impl TrainingSet {
 
 impl fmt::Debug for TrainingSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TrainingSet").field("dataset", &self.dataset).field("reports", &self.reports).finish()
+        f.debug_struct("TrainingSet")
+            .field("dataset", &self.dataset)
+            .field("reports", &self.reports)
+            .finish_non_exhaustive()
     }
 }
 
@@ -283,13 +286,14 @@ mod tests {
     fn what_was_saved_leads_back_to_what_it_was_made_of() {
         let folder = tempfile::tempdir().unwrap();
         let (view, rows) = (view(None), history(&[(Some(1), 5, None, Some(7))]));
+        let views = std::slice::from_ref(&view);
         let service = FeatureService::builder("ranker").feature("stats:value").build().unwrap();
-        let joins = service.joins(&[view.clone()]).unwrap();
+        let joins = service.joins(views).unwrap();
         let asked = spine(&[(Some(1), 9), (Some(2), 9)]);
         let set = as_of_join(&asked, &[(joins[0].clone(), rows.clone())], &AsOfOptions::new().as_known(true)).unwrap();
         let path = folder.path().join("training.parquet");
         let now = EventTime::from_secs(5);
-        let options = SaveOptions::new(now).code_version("2").service(&service, &[view.clone()]).unwrap();
+        let options = SaveOptions::new(now).code_version("2").service(&service, views).unwrap();
         let saved = set.save(&ParquetSink::new(&path), &options).unwrap();
 
         let read = Dataset::from_source(Arc::new(ParquetSource::open(&path).unwrap())).unwrap();
@@ -299,7 +303,7 @@ mod tests {
         assert_eq!(provenance.parents, [asked.digest().unwrap(), rows.digest().unwrap()]);
         let told: TrainingLineage = serde_json::from_value(provenance.parameters["lineage"].clone()).unwrap();
         assert_eq!(told, saved.lineage);
-        assert_eq!(told.service.unwrap().fingerprint, service.fingerprint(&[view.clone()]).unwrap());
+        assert_eq!(told.service.unwrap().fingerprint, service.fingerprint(views).unwrap());
         assert!(told.as_known && told.views[0].fingerprint == view.fingerprint());
         let reports: Vec<JoinReport> = serde_json::from_value(provenance.parameters["reports"].clone()).unwrap();
         assert_eq!(reports, set.reports);

@@ -1,8 +1,7 @@
 //! Reads the files of one view, one after the other.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::ops::Range;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,13 +12,12 @@ use arrow::datatypes::{DataType, Field, TimestampMicrosecondType};
 use mlops_core::source::{BatchStream, DataSource, ScanRequest, SourceInfo};
 use mlops_core::{Digest, EventTime, Schema};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
 
-use super::file_name;
+use super::footer::{Parts, load};
+use super::listing::{Span, list};
 use crate::error::{Core, Error, Result};
 use crate::key::Keys;
 use crate::offline::{HistoryBatch, HistoryRequest, HistoryStream, Watermark};
@@ -30,24 +28,25 @@ use crate::view::FeatureView;
 pub struct ViewHistory {
     view: FeatureView,
     folder: PathBuf,
-    appends: Arc<[u64]>,
+    appends: Arc<[Span]>,
 }
 
 impl ViewHistory {
-    pub(super) fn new(view: FeatureView, folder: PathBuf, appends: Vec<u64>) -> Self {
+    pub(super) fn new(view: FeatureView, folder: PathBuf, appends: Vec<Span>) -> Self {
         Self { view, folder, appends: appends.into() }
     }
 
     /// Digest of what is there: of the number and the footer of each append, which says where all its values are and how they
-    /// are spread. Far cheaper than one of the rows, and equal only for the same appends.
+    /// are spread. Far cheaper than one of the rows, and equal only for the same appends; a compaction changes it.
     ///
     /// # Errors
     /// `Core(Io)` when an append cannot be read, `Core(Corrupt)` when it is no Parquet file.
     pub fn version(&self) -> Result<Digest> {
         let mut parts = vec![self.view.fingerprint()];
-        for number in &*self.appends {
-            parts.push(Digest::of(number.to_le_bytes()));
-            parts.push(footer(&self.folder.join(file_name(*number)))?);
+        for span in &*self.appends {
+            let name = span.file_name();
+            parts.push(Digest::of(&name));
+            parts.push(digest_of_footer(&self.folder.join(name))?);
         }
         Ok(Digest::of_parts(parts.iter().map(|part| part.as_bytes().as_slice())))
     }
@@ -82,13 +81,13 @@ impl ViewHistory {
         let names: Vec<&str> = columns.iter().map(|at| self.view.schema().arrow().field(*at).name().as_str()).collect();
         let schema = self.view.schema().project(&names)?;
         let after = request.start();
-        let from = self.appends.partition_point(|number| after.is_some_and(|after| *number < after.sequence));
+        let from = self.appends.partition_point(|span| after.is_some_and(|after| span.last < after.sequence));
         Ok(Files { history: self.clone(), schema, columns, request: request.clone(), next: from, open: None })
     }
 }
 
 /// Digest of the footer of a file.
-fn footer(path: &Path) -> Result<Digest> {
+fn digest_of_footer(path: &Path) -> Result<Digest> {
     let io = |e| Core::io(path, e);
     let mut file = File::open(path).map_err(io)?;
     let length = file.metadata().map_err(io)?.len();
@@ -109,8 +108,8 @@ fn footer(path: &Path) -> Result<Digest> {
 impl DataSource for ViewHistory {
     fn info(&self) -> mlops_core::Result<SourceInfo> {
         let mut info = SourceInfo::new("parquet", self.folder.display().to_string());
-        let sizes = self.appends.iter().map(|number| {
-            let path = self.folder.join(file_name(*number));
+        let sizes = self.appends.iter().map(|span| {
+            let path = self.folder.join(span.file_name());
             std::fs::metadata(&path).map(|file| file.len()).map_err(|e| Core::io(&path, e))
         });
         info.size_bytes = Some(sizes.sum::<mlops_core::Result<u64>>()?);
@@ -147,7 +146,7 @@ struct OpenFile {
     file: File,
     path: PathBuf,
     metadata: ArrowReaderMetadata,
-    sequence: u64,
+    parts: Parts,
     /// Where each wanted column is among those that are read; `None` where the file does not have it.
     positions: Vec<Option<usize>>,
     mask: ProjectionMask,
@@ -178,23 +177,16 @@ impl Files {
     fn step(&mut self) -> Result<Option<HistoryBatch>> {
         loop {
             let Some(open) = &mut self.open else {
-                let Some(sequence) = self.history.appends.get(self.next).copied() else { return Ok(None) };
-                if self
-                    .request
-                    .end()
-                    .is_some_and(|end| sequence > end.sequence || end.rows == 0 && sequence == end.sequence)
-                {
+                let Some(span) = self.history.appends.get(self.next).copied() else { return Ok(None) };
+                if self.request.end().is_some_and(|end| span.first > end.sequence) {
                     return Ok(None);
                 }
                 self.next += 1;
-                let after = self.request.start().filter(|after| after.sequence == sequence);
-                let until = self.request.end().filter(|end| end.sequence == sequence);
-                let range = after.map_or(0, |after| after.rows)..until.map_or(u64::MAX, |until| until.rows);
-                self.open = Some(OpenFile::new(&self.history, sequence, &self.columns, range)?);
+                self.open = Some(self.open(span)?);
                 continue;
             };
             if let Some(read) = open.batch()? {
-                let end = Watermark { sequence: open.sequence, rows: open.rows };
+                let end = open.parts.position(open.rows);
                 let rows = shape(&read, open, &self.schema)?;
                 return Ok(Some(HistoryBatch { rows: self.cut(rows)?, end }));
             }
@@ -202,6 +194,22 @@ impl Files {
                 self.open = None;
             }
         }
+    }
+
+    /// Opens the file of `span`, or the part of one that has taken its place since the list was made.
+    fn open(&self, span: Span) -> Result<OpenFile> {
+        let Self { history, columns, request, .. } = self;
+        let opened = OpenFile::new(history, span, columns, request);
+        let gone = matches!(&opened, Err(Error::Core(Core::Io { source, .. })) if source.kind() == ErrorKind::NotFound);
+        if !gone {
+            return opened;
+        }
+        let Some(merged) = list(&history.folder)?.into_iter().find(|merged| merged.covers(span)) else { return opened };
+        let (first, last) =
+            (Watermark { sequence: span.first, rows: 0 }, Watermark { sequence: span.last, rows: u64::MAX });
+        let after = request.start().map_or(first, |after| after.max(first));
+        let until = request.end().map_or(last, |until| until.min(last));
+        OpenFile::new(history, merged, columns, &request.clone().after(after).until(until))
     }
 
     /// The rows inside of the window, with a key that is asked for.
@@ -234,26 +242,28 @@ fn shape(read: &RecordBatch, open: &OpenFile, schema: &Schema) -> Result<RecordB
 }
 
 impl OpenFile {
-    fn new(history: &ViewHistory, sequence: u64, columns: &[usize], wanted: Range<u64>) -> Result<Self> {
-        let path = history.folder.join(file_name(sequence));
+    fn new(history: &ViewHistory, span: Span, columns: &[usize], request: &HistoryRequest) -> Result<Self> {
+        let path = history.folder.join(span.file_name());
         let file = File::open(&path).map_err(|e| Core::io(&path, e))?;
-        let metadata =
-            ArrowReaderMetadata::load(&file, ArrowReaderOptions::default()).map_err(|e| damaged(&path, e))?;
+        let metadata = load(&file, &path)?;
+        let parts = Parts::read(&metadata, span, &path)?;
+        let skip = request.start().map_or(0, |after| parts.rows_until(after));
+        let rows_max = request.end().map_or(u64::MAX, |until| parts.rows_until(until));
         let (positions, mask) = locate(&history.view, &metadata, columns)?;
         let mut open = Self {
             file,
             path,
             metadata,
-            sequence,
+            parts,
             positions,
             mask,
             group: 0,
             rows: 0,
-            rows_max: wanted.end,
+            rows_max,
             reader: None,
             group_end: 0,
         };
-        open.skip_groups(wanted.start);
+        open.skip_groups(skip);
         Ok(open)
     }
 
