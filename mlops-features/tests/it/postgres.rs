@@ -141,6 +141,24 @@ fn a_schema_of_somebody_else_is_refused_and_stays_as_it_is() {
 }
 
 #[test]
+fn a_schema_that_was_dropped_is_made_anew_with_the_definitions_of_its_views() {
+    let Some(url) = url() else { return };
+    let schemas = Schemas::new(&url);
+    let schema = schemas.fresh();
+    let open = || PostgresStore::builder(&url).schema(&schema).open().unwrap();
+    let store = open();
+    let first = builder("first", "user_id").build().unwrap();
+    block_on(store.write(&first, &rows(&first, &[(1, 5, Some(0.25))]), None)).unwrap();
+    write(&store, &[(1, 5, Some(0.5))]).unwrap();
+    schemas.client().batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).unwrap();
+    // The session at hand still believes in its tables and is told off.
+    let _ = write(&store, &[(1, 5, Some(0.75))]);
+    write(&store, &[(1, 5, Some(0.75))]).unwrap();
+    assert_eq!(read(&store, &[1]).unwrap(), [Some(0.75)]);
+    assert_eq!(read(&open(), &[1]).unwrap(), [Some(0.75)], "others find it, too");
+}
+
+#[test]
 fn connections_that_the_server_breaks_off_are_replaced() {
     let Some(url) = url() else { return };
     let schemas = Schemas::new(&url);

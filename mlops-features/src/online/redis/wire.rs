@@ -11,6 +11,9 @@ const BULK_MAX: usize = 512 << 20;
 /// Most elements of one answer.
 const ITEMS_MAX: usize = 1 << 24;
 
+/// Most elements that room is made for before they come.
+const ITEMS_ROOM: usize = 1 << 14;
+
 /// Commands that are sent at once.
 #[derive(Debug, Default)]
 pub(super) struct Request {
@@ -159,6 +162,7 @@ impl Scanner {
                 None => Item::Nil,
                 Some(size) => {
                     self.pending += size;
+                    self.items.reserve(size.min(ITEMS_ROOM));
                     Item::Array(size)
                 }
             },
