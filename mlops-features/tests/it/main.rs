@@ -2,6 +2,7 @@
 
 mod bad_files;
 mod bad_input;
+mod feast;
 mod kits;
 mod materializing;
 mod postgres;
