@@ -251,7 +251,7 @@ fn what_feast_wrote_is_read_and_what_is_written_feast_reads() {
     // What Feast finds in our rows is what it finds in its own, but for the numbers.
     let theirs = |key: i64| {
         let number = |text: &str| text.parse::<serde_json::Value>().unwrap();
-        let real = (key as f64 + 0.25).to_be_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let real = format!("{:016x}", (key as f64 + 0.25).to_bits());
         let raw = ["AP8B", "AP8C", "AP8D", "AP8E"][key as usize - 1];
         serde_json::json!({"time": time(key), "values": {
             "flag": key % 2 == 1, "small": -key, "big": key + i64::MIN, "short": key as f64 + 0.5, "real": real,

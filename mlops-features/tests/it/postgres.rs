@@ -187,7 +187,7 @@ fn a_server_that_is_silent_or_confused_is_a_typed_error_in_time() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let place = listener.local_addr().unwrap();
         thread::spawn(move || {
-            listener.incoming().flatten().for_each(|stream| drop(thread::spawn(move || behave(stream))))
+            listener.incoming().flatten().for_each(|stream| drop(thread::spawn(move || behave(stream))));
         });
         let store = PostgresStore::builder(format!("postgresql://ann:secret-word@{place}/shop"))
             .read_within(Duration::from_millis(300))

@@ -175,8 +175,9 @@ fn of_many_writers_of_the_same_keys_the_latest_row_wins() {
         }
     });
     let store = RedisStore::builder(&url).prefix(&prefix).open().unwrap();
-    let latest = |key| (0..20).flat_map(|round| (0..4).map(move |writer| (round * 7 + writer * 13 + key) % 101)).max();
-    let expected: Vec<_> = (0..50).map(|key| latest(key).map(|time| time as f64)).collect();
+    let latest =
+        |key| (0..20_i32).flat_map(|round| (0..4).map(move |writer| (round * 7 + writer * 13 + key) % 101)).max();
+    let expected: Vec<_> = (0..50).map(|key| latest(key).map(f64::from)).collect();
     assert_eq!(read(&store, &view, &(0..50).collect::<Vec<_>>()).unwrap(), expected);
 }
 
@@ -283,7 +284,8 @@ fn a_server_that_is_silent_slow_or_confused_is_a_typed_error_in_time() {
 
 #[test]
 fn errors_of_the_server_are_sorted_and_never_quote_values() {
-    let cases: [(&'static [u8], fn(&Core) -> bool); 6] = [
+    type Case = (&'static [u8], fn(&Core) -> bool);
+    let cases: [Case; 6] = [
         (b"-NOAUTH Authentication required.\r\n", |e| matches!(e, Core::Forbidden { .. })),
         (b"-LOADING Redis is loading the dataset in memory\r\n", |e| matches!(e, Core::Busy { .. })),
         (b"-OOM command not allowed\r\n", |e| matches!(e, Core::External { .. })),

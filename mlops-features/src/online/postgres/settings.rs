@@ -32,7 +32,7 @@ impl PostgresStoreBuilder {
             password: None,
             schema: "mlops_online".to_owned(),
             read_within: Duration::from_secs(5),
-            write_within: Duration::from_secs(60),
+            write_within: Duration::from_mins(1),
             retries: 2,
         }
     }

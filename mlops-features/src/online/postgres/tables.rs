@@ -47,14 +47,13 @@ pub(super) async fn admit(server: &Server, session: &Session, view: &FeatureView
     session.batch(server, &format!("BEGIN; LOCK TABLE \"{schema}\".views IN SHARE ROW EXCLUSIVE MODE")).await?;
     let stored = session.definitions(server, std::slice::from_ref(&name)).await?;
     let known = stored.get(&name).map(|stored| parse(server, &name, stored)).transpose()?;
-    let next = match &known {
-        Some(known) => known.admit(view)?,
-        None => {
-            let free = format!("SELECT coalesce(max(id) + 1, 0) FROM \"{schema}\".views");
-            let free = session.client.query_one(&free, &[]).await.and_then(|row| row.try_get::<_, i32>(0));
-            let free = free.map_err(|e| server.judge(&e))?;
-            Some(Registered::new(u32::try_from(free).unwrap_or_default(), view))
-        }
+    let next = if let Some(known) = &known {
+        known.admit(view)?
+    } else {
+        let free = format!("SELECT coalesce(max(id) + 1, 0) FROM \"{schema}\".views");
+        let free = session.client.query_one(&free, &[]).await.and_then(|row| row.try_get::<_, i32>(0));
+        let free = free.map_err(|e| server.judge(&e))?;
+        Some(Registered::new(u32::try_from(free).unwrap_or_default(), view))
     };
     if let Some(next) = &next {
         let body = sealed::view_bytes(name.as_bytes(), next)?;

@@ -18,7 +18,7 @@ use crate::online::crew::Crew;
 const SYSTEM: &str = "redis";
 
 /// A connection that rested longer is not used again: something between may have dropped it without a word.
-const REST_MAX: Duration = Duration::from_secs(60);
+const REST_MAX: Duration = Duration::from_mins(1);
 
 /// Threads that write at the same time for async callers.
 const WRITERS: usize = 4;

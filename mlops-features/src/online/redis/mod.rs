@@ -291,12 +291,11 @@ impl RedisStore {
 
     async fn delete_via(&self, via: Via, view: &FeatureView, keys: &Keys) -> Result<u64> {
         let call = self.cells.client.writing(via);
-        let known = match self.known.get(view.name()) {
-            Some(known) => Some(known),
-            None => {
-                let stored = self.cells.get(call, &self.key("view", view.name())).await?;
-                stored.map(|stored| self.parse(view.name(), &stored)).transpose()?
-            }
+        let known = if let Some(known) = self.known.get(view.name()) {
+            Some(known)
+        } else {
+            let stored = self.cells.get(call, &self.key("view", view.name())).await?;
+            stored.map(|stored| self.parse(view.name(), &stored)).transpose()?
         };
         let Some(known) = known else { return Ok(0) };
         known.registered.ensure_keys(view)?;

@@ -323,7 +323,7 @@ mod tests {
         ] {
             assert!(scan(1, bytes).is_err(), "{bytes:?}");
         }
-        assert!(scan(1, &[b'+'; LINE_MAX]).is_err(), "a line without an end");
+        assert!(scan(1, &vec![b'+'; LINE_MAX]).is_err(), "a line without an end");
         assert!(scan(1, b"*16777216\r\n*16777216\r\n").is_err(), "arrays in arrays count together");
     }
 
