@@ -7,8 +7,10 @@ mod as_of_join;
 mod clean;
 mod csv;
 mod drift;
+mod materialize;
 mod pii;
 mod profile;
+mod redis_read;
 mod usage;
 mod validate;
 
@@ -29,6 +31,18 @@ struct Options {
     /// The folder with the data that the peers' generator wrote.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+    /// Where `materialize` brings rows to.
+    #[arg(long, value_enum, default_value = "redb")]
+    store: materialize::Store,
+    /// Rows of one write of `materialize`.
+    #[arg(long, default_value_t = 131_072)]
+    chunk_rows: usize,
+    /// Memory for pages of redb, in MiB.
+    #[arg(long, default_value_t = 256)]
+    cache_mb: usize,
+    /// The server of jobs that need Redis.
+    #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
+    redis: String,
     /// Prints one line of JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -44,12 +58,16 @@ enum Job {
     Csv,
     /// Drift of every column from drift_ref.parquet to drift_cur.parquet.
     Drift,
+    /// The latest rows of fv_a, fv_b and fv_c, from history to an online store.
+    Materialize,
     /// Personal data in pii_text.txt and pii_col.parquet.
     Pii,
     /// Profile of profile.parquet, with all relations.
     Profile,
     /// Profile of the rows of profile.parquet, pushed one at a time.
     ProfileRows,
+    /// Reads of 100 entities from Redis, beside a plain `MGET`.
+    RedisRead,
     /// Twenty-five rules over valid.parquet.
     Validate,
 }
@@ -68,9 +86,11 @@ fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
         Job::Clean => clean::run(&options.data)?,
         Job::Csv => csv::run(&options.data)?,
         Job::Drift => drift::run(&options.data)?,
+        Job::Materialize => materialize::run(options)?,
         Job::Pii => pii::run(&options.data)?,
         Job::Profile => profile::run(&options.data)?,
         Job::ProfileRows => profile::run_rows(&options.data)?,
+        Job::RedisRead => redis_read::run(&options.data, &options.redis)?,
         Job::Validate => validate::run(&options.data)?,
     };
     let used = Usage::now()?.since(&start);
