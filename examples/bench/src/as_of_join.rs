@@ -15,13 +15,14 @@ use serde_json::{Map, json};
 use crate::Outcome;
 
 /// Name, number of features and ttl in seconds of each view, as the generator writes them.
-const VIEWS: [(&str, usize, u64); 3] = [("fv_a", 8, 7 * 86_400), ("fv_b", 8, 86_400), ("fv_c", 4, 30 * 86_400)];
+pub(crate) const VIEWS: [(&str, usize, u64); 3] =
+    [("fv_a", 8, 7 * 86_400), ("fv_b", 8, 86_400), ("fv_c", 4, 30 * 86_400)];
 
 fn table(folder: &Path, name: &str) -> mlops_core::Result<Dataset> {
     Dataset::from_source(Arc::new(ParquetSource::open(folder.join(format!("{name}.parquet")))?))
 }
 
-fn view(name: &str, features: usize, ttl_s: u64) -> mlops_features::Result<FeatureView> {
+pub(crate) fn view(name: &str, features: usize, ttl_s: u64) -> mlops_features::Result<FeatureView> {
     let user = Entity::builder("user").key("user_id", KeyType::Int64).build()?;
     let view = FeatureView::builder(name, user).created("created").ttl(Duration::from_secs(ttl_s));
     (0..features).fold(view, |view, i| view.feature(format!("{name}_f{i}"), ValueType::Float64)).build()

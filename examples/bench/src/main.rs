@@ -10,9 +10,11 @@ mod drift;
 mod flat;
 mod orders;
 mod online_read;
+mod materialize;
 mod pii;
 mod postgres;
 mod profile;
+mod redis_read;
 mod usage;
 mod validate;
 mod windows;
@@ -37,6 +39,18 @@ struct Options {
     /// Size in memory of the rows of `flat-profile` and `flat-validate`, in gigabytes.
     #[arg(long, value_name = "GB", default_value_t = 1.0)]
     gb: f64,
+    /// Where `materialize` brings rows to.
+    #[arg(long, value_enum, default_value = "redb")]
+    store: materialize::Store,
+    /// Rows of one write of `materialize`.
+    #[arg(long, default_value_t = 131_072)]
+    chunk_rows: usize,
+    /// Memory for pages of redb, in MiB.
+    #[arg(long, default_value_t = 256)]
+    cache_mb: usize,
+    /// The server of jobs that need Redis.
+    #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
+    redis: String,
     /// Prints one line of JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -61,6 +75,8 @@ enum Job {
     FlatValidate,
     /// Reads of 20 features in 3 views from stores in this process; DIR is only where the durable one has its file.
     OnlineRead,
+    /// The latest rows of fv_a, fv_b and fv_c, from history to an online store.
+    Materialize,
     /// Personal data in pii_text.txt and pii_col.parquet.
     Pii,
     /// Reading of the table bench_rows at the URL in postgres.url.
@@ -69,6 +85,8 @@ enum Job {
     Profile,
     /// Profile of the rows of profile.parquet, pushed one at a time.
     ProfileRows,
+    /// Reads of 100 entities from Redis, beside a plain `MGET`.
+    RedisRead,
     /// Twenty-five rules over valid.parquet.
     Validate,
     /// Nine aggregates of fv_a.parquet over three sliding windows, per row of entity.parquet.
@@ -92,10 +110,12 @@ fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
         Job::FlatProfile => flat::profile(options.gb)?,
         Job::FlatValidate => flat::validate(options.gb)?,
         Job::OnlineRead => online_read::run(&options.data)?,
+        Job::Materialize => materialize::run(options)?,
         Job::Pii => pii::run(&options.data)?,
         Job::Postgres => postgres::run(&options.data)?,
         Job::Profile => profile::run(&options.data)?,
         Job::ProfileRows => profile::run_rows(&options.data)?,
+        Job::RedisRead => redis_read::run(&options.data, &options.redis)?,
         Job::Validate => validate::run(&options.data)?,
         Job::Windows => windows::run(&options.data)?,
     };

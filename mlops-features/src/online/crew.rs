@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn a_job_that_panics_is_an_error_and_its_thread_goes_on() {
         let crew = Crew::new("test", 1);
-        let failed = block_on(crew.run(|| panic!("on purpose"))).map(|()| ()).unwrap_err();
+        let failed = block_on(crew.run::<()>(|| panic!("on purpose"))).unwrap_err();
         assert!(matches!(failed, crate::Error::Core(Core::External { system: "test", .. })), "{failed:?}");
         assert_eq!(block_on(crew.run(|| 7)).unwrap(), 7);
     }

@@ -7,6 +7,8 @@
 mod batch;
 #[cfg(feature = "redis")]
 mod crew;
+#[cfg(any(feature = "sqlite", feature = "redis", feature = "postgres"))]
+mod known;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-#[cfg(any(feature = "sqlite", feature = "redis", feature = "postgres"))]
-use mlops_core::Name;
 use serde::{Deserialize, Serialize};
 
 use super::row::{ColumnsBuilder, RowBytes, RowLayout, StoredFields};
@@ -60,6 +58,12 @@ impl Registered {
         Ok(Some(next))
     }
 
+    /// Whether rows were written under this list of features.
+    #[cfg(any(feature = "sqlite", feature = "redis", feature = "postgres"))]
+    pub(super) fn has_schema(&self, id: u32) -> bool {
+        self.layouts.contains_key(&id)
+    }
+
     pub(super) fn ensure_keys(&self, view: &FeatureView) -> Result<()> {
         let declared = view.entity().keys();
         if self.keys == declared {
@@ -92,51 +96,6 @@ impl Registered {
         });
         Ok(Self { id: form.id, keys: form.keys, layouts: layouts.collect() })
     }
-}
-
-/// Views that a store which others change, too, was found to hold. What is here is there, but more may be there.
-#[cfg(any(feature = "sqlite", feature = "redis", feature = "postgres"))]
-#[derive(Debug)]
-pub(super) struct KnownViews<T>(arc_swap::ArcSwap<BTreeMap<Name, T>>);
-
-#[cfg(any(feature = "sqlite", feature = "redis", feature = "postgres"))]
-impl<T> Default for KnownViews<T> {
-    fn default() -> Self {
-        Self(arc_swap::ArcSwap::default())
-    }
-}
-
-#[cfg(any(feature = "sqlite", feature = "redis", feature = "postgres"))]
-impl<T: Clone> KnownViews<T> {
-    pub(super) fn get(&self, view: &Name) -> Option<T> {
-        self.0.load().get(view).cloned()
-    }
-
-    pub(super) fn learn(&self, view: &Name, found: &T) {
-        self.change(|known| drop(known.insert(view.clone(), found.clone())));
-    }
-
-    #[cfg(feature = "redis")]
-    pub(super) fn forget(&self, view: &Name) {
-        self.change(|known| drop(known.remove(view)));
-    }
-
-    fn change(&self, change: impl Fn(&mut BTreeMap<Name, T>)) {
-        self.0.rcu(|known| {
-            let mut known = BTreeMap::clone(known);
-            change(&mut known);
-            known
-        });
-    }
-}
-
-/// Whether the schema of the row `bytes` of `view` is known; one that another process wrote lately may not be.
-#[cfg(any(feature = "sqlite", feature = "redis", feature = "postgres"))]
-pub(super) fn knows(registered: Option<&Registered>, view: &FeatureView, bytes: &[u8]) -> bool {
-    RowBytes::parse(bytes).is_none_or(|row| {
-        row.schema_id == view.layout().schema_id()
-            || registered.is_some_and(|registered| registered.layouts.contains_key(&row.schema_id))
-    })
 }
 
 /// Puts stored rows into the columns of one read.

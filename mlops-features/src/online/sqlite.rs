@@ -17,7 +17,8 @@ use mlops_core::sqlite::{Failure, Layout, SqliteFile, WAIT_DEFAULT};
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::batch::Batch;
-use super::registered::{KnownViews, Reader, Registered, knows};
+use super::known::{KnownViews, knows};
+use super::registered::{Reader, Registered};
 use super::row::RowBytes;
 use super::{OnlineRead, OnlineRows, OnlineStore, WriteSummary, sealed};
 use crate::error::{Core, Error, Result};

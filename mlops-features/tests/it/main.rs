@@ -6,6 +6,7 @@ mod bad_input;
 mod definitions;
 mod derived;
 mod compacting;
+mod feast;
 mod kits;
 mod materializing;
 mod on_demand;

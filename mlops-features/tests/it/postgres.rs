@@ -141,6 +141,24 @@ fn a_schema_of_somebody_else_is_refused_and_stays_as_it_is() {
 }
 
 #[test]
+fn a_schema_that_was_dropped_is_made_anew_with_the_definitions_of_its_views() {
+    let Some(url) = url() else { return };
+    let schemas = Schemas::new(&url);
+    let schema = schemas.fresh();
+    let open = || PostgresStore::builder(&url).schema(&schema).open().unwrap();
+    let store = open();
+    let first = builder("first", "user_id").build().unwrap();
+    block_on(store.write(&first, &rows(&first, &[(1, 5, Some(0.25))]), None)).unwrap();
+    write(&store, &[(1, 5, Some(0.5))]).unwrap();
+    schemas.client().batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).unwrap();
+    // The session at hand still believes in its tables and is told off.
+    let _ = write(&store, &[(1, 5, Some(0.75))]);
+    write(&store, &[(1, 5, Some(0.75))]).unwrap();
+    assert_eq!(read(&store, &[1]).unwrap(), [Some(0.75)]);
+    assert_eq!(read(&open(), &[1]).unwrap(), [Some(0.75)], "others find it, too");
+}
+
+#[test]
 fn connections_that_the_server_breaks_off_are_replaced() {
     let Some(url) = url() else { return };
     let schemas = Schemas::new(&url);
@@ -169,7 +187,7 @@ fn a_server_that_is_silent_or_confused_is_a_typed_error_in_time() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let place = listener.local_addr().unwrap();
         thread::spawn(move || {
-            listener.incoming().flatten().for_each(|stream| drop(thread::spawn(move || behave(stream))))
+            listener.incoming().flatten().for_each(|stream| drop(thread::spawn(move || behave(stream))));
         });
         let store = PostgresStore::builder(format!("postgresql://ann:secret-word@{place}/shop"))
             .read_within(Duration::from_millis(300))

@@ -18,7 +18,7 @@ use mlops_features::{Error, FeatureView, Keys, ValueType};
 use crate::{builder, ints, rows};
 
 /// The server of the tests, or a loud word that there is none.
-fn url() -> Option<String> {
+pub(crate) fn url() -> Option<String> {
     let url = std::env::var("MLOPS_TEST_REDIS_URL").ok();
     if url.is_none() {
         eprintln!("SKIPPED: set MLOPS_TEST_REDIS_URL to a Redis whose keys may be written, to run this test");
@@ -27,7 +27,7 @@ fn url() -> Option<String> {
 }
 
 /// A prefix that nobody else has.
-fn prefix() -> String {
+pub(crate) fn prefix() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
     format!("test-{}-{now}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
@@ -175,8 +175,9 @@ fn of_many_writers_of_the_same_keys_the_latest_row_wins() {
         }
     });
     let store = RedisStore::builder(&url).prefix(&prefix).open().unwrap();
-    let latest = |key| (0..20).flat_map(|round| (0..4).map(move |writer| (round * 7 + writer * 13 + key) % 101)).max();
-    let expected: Vec<_> = (0..50).map(|key| latest(key).map(|time| time as f64)).collect();
+    let latest =
+        |key| (0..20_i32).flat_map(|round| (0..4).map(move |writer| (round * 7 + writer * 13 + key) % 101)).max();
+    let expected: Vec<_> = (0..50).map(|key| latest(key).map(f64::from)).collect();
     assert_eq!(read(&store, &view, &(0..50).collect::<Vec<_>>()).unwrap(), expected);
 }
 
@@ -283,7 +284,8 @@ fn a_server_that_is_silent_slow_or_confused_is_a_typed_error_in_time() {
 
 #[test]
 fn errors_of_the_server_are_sorted_and_never_quote_values() {
-    let cases: [(&'static [u8], fn(&Core) -> bool); 6] = [
+    type Case = (&'static [u8], fn(&Core) -> bool);
+    let cases: [Case; 6] = [
         (b"-NOAUTH Authentication required.\r\n", |e| matches!(e, Core::Forbidden { .. })),
         (b"-LOADING Redis is loading the dataset in memory\r\n", |e| matches!(e, Core::Busy { .. })),
         (b"-OOM command not allowed\r\n", |e| matches!(e, Core::External { .. })),
@@ -447,4 +449,72 @@ fn a_server_that_is_paused_answers_late_and_then_again_in_time() {
     assert!(matches!(error, Error::Core(Core::Deadline { .. })), "{error:?}");
     thread::sleep(Duration::from_millis(700));
     assert_eq!(read(&store, &view, &[1]).unwrap(), [Some(1.0)]);
+}
+
+/// Makes a certificate that vouches for itself, for `name`; says whether it could.
+fn certificate(folder: &std::path::Path, name: &str) -> bool {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", &format!("/CN={name}"), "-addext", &format!("subjectAltName=DNS:{name}")])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", "key.pem", "-out", "cert.pem"])
+        .current_dir(folder)
+        .stderr(Stdio::null())
+        .status();
+    made.is_ok_and(|status| status.success())
+}
+
+#[test]
+fn over_tls_a_server_is_believed_only_when_its_certificate_vouches_for_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    if !certificate(folder.path(), "localhost") {
+        eprintln!("SKIPPED: install openssl to run this test");
+        return;
+    }
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let spawned = Command::new("redis-server")
+        .args(["--port", "0", "--tls-port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+        .args(["--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "cert.pem"])
+        .args(["--tls-auth-clients", "no"])
+        .current_dir(folder.path())
+        .stdout(Stdio::null())
+        .spawn();
+    let Ok(mut child) = spawned else {
+        eprintln!("SKIPPED: install redis-server to run this test");
+        return;
+    };
+    let until = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        if child.try_wait().unwrap().is_some() || Instant::now() > until {
+            eprintln!("SKIPPED: install a redis-server with TLS to run this test");
+            return;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    let view = ctr();
+    let open = |host: &str| {
+        RedisStore::builder(format!("rediss://{host}:{port}")).roots(folder.path().join("cert.pem")).open().unwrap()
+    };
+    let store = open("localhost");
+    let many: Vec<_> = (0..3_000).map(|key| (key, key, Some(key as f64))).collect();
+    let written = store.write_sync(&view, &rows(&view, &many), None);
+    let ids: Vec<i64> = (0..3_000).collect();
+    let found = read(&store, &view, &ids);
+    let other_name = read(&open("127.0.0.1"), &view, &[1]);
+    let other_roots = tempfile::tempdir().unwrap();
+    assert!(certificate(other_roots.path(), "localhost"));
+    let url = format!("rediss://localhost:{port}");
+    let distrusted = RedisStore::builder(&url).roots(other_roots.path().join("cert.pem")).open().unwrap();
+    let distrusted = read(&distrusted, &view, &[1]);
+    let plain = read(&quick(&format!("redis://127.0.0.1:{port}")), &view, &[1]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(written.unwrap().written, 3_000);
+    assert_eq!(found.unwrap(), many.iter().map(|row| row.2).collect::<Vec<_>>());
+    for refused in [other_name, distrusted, plain] {
+        assert!(matches!(&refused, Err(Error::Core(Core::External { system: "redis", .. }))), "{refused:?}");
+    }
+    let missing = RedisStore::builder(&url).roots(folder.path().join("none.pem")).open().unwrap_err();
+    assert!(matches!(missing, Error::Core(Core::Io { .. })), "{missing:?}");
+    let empty = RedisStore::builder(&url).roots(folder.path().join("key.pem")).open().unwrap_err();
+    assert!(matches!(empty, Error::Core(Core::InvalidData { .. })), "{empty:?}");
 }

@@ -64,7 +64,7 @@ impl Open {
     }
 
     fn online(&self, expected: &BTreeMap<i64, &Row>) -> Result<BTreeMap<i64, Row>> {
-        online::read(&self.online, &self.view, expected.keys().copied().collect())
+        online::read(|reads| self.online.read_sync(reads), &self.view, expected.keys().copied().collect())
     }
 }
 

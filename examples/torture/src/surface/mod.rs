@@ -88,7 +88,8 @@ impl Asked {
 /// Every surface.
 pub fn all() -> Vec<Box<dyn Surface>> {
     vec![
-        Box::new(Online),
+        Box::new(Online::Redb),
+        Box::new(Online::Sqlite),
         Box::new(Materialize),
         Box::new(Offline),
         Box::new(Compaction),

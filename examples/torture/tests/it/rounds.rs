@@ -64,6 +64,11 @@ fn online_rows_survive_kills() {
 }
 
 #[test]
+fn online_rows_in_sqlite_survive_kills() {
+    round_trip("online-sqlite");
+}
+
+#[test]
 fn materializations_survive_kills() {
     round_trip("materialize");
 }

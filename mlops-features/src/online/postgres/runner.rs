@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(block_on(runner.run(|| async { 1 })).unwrap(), 1);
         let outer = Builder::new_current_thread().build().unwrap();
         assert_eq!(outer.block_on(runner.run(|| async { 2 })).unwrap(), 2);
-        let broken = block_on(runner.run(|| async { panic!("on purpose") })).map(|()| ());
+        let broken = block_on(runner.run::<(), _>(|| async { panic!("on purpose") }));
         assert!(broken.unwrap_err().to_string().contains("stopped"));
         assert_eq!(block_on(runner.run(|| async { 3 })).unwrap(), 3);
     }

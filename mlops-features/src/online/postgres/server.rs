@@ -94,7 +94,7 @@ impl Server {
         let [read, upsert, delete] = self.statements();
         let prepare = async |sql: String| client.prepare(&sql).await.map_err(|e| self.judge(&e));
         let (read, upsert, delete) = (prepare(read).await?, prepare(upsert).await?, prepare(delete).await?);
-        Ok(Session { read, upsert, delete, client })
+        Ok(Session { client, read, upsert, delete })
     }
 
     /// Looks at what is there before it changes anything, then makes what is missing.

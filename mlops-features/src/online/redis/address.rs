@@ -14,12 +14,15 @@ pub(super) struct Address {
     pub(super) database: u32,
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
+    /// Whether it is reached over TLS.
+    pub(super) tls: bool,
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        write!(f, "redis://{host}:{}/{}", self.port, self.database)
+        let scheme = if self.tls { "rediss" } else { "redis" };
+        write!(f, "{scheme}://{host}:{}/{}", self.port, self.database)
     }
 }
 
@@ -30,17 +33,18 @@ impl fmt::Debug for Address {
 }
 
 impl Address {
-    /// Reads `redis://[[user][:password]@]host[:port][/database]`.
+    /// Reads `redis[s]://[[user][:password]@]host[:port][/database]`; with the `s` it means TLS.
     ///
     /// # Errors
     /// `Core(Invalid)`, which never quotes the text: it may hold a password.
     pub(super) fn parse(url: &str) -> Result<Self> {
         let refuse = |domain| Err(Core::invalid("Redis URL", "a text that is not shown", domain).into());
         let shape = "`redis://user:password@host:port/database`";
-        if url.starts_with("rediss:") {
-            return refuse("a URL without TLS: reach the server through a TLS tunnel");
-        }
-        let Some(rest) = url.strip_prefix("redis://") else { return refuse(shape) };
+        let (tls, rest) = match (url.strip_prefix("redis://"), url.strip_prefix("rediss://")) {
+            (Some(rest), _) => (false, rest),
+            (_, Some(rest)) => (true, rest),
+            _ => return refuse(shape),
+        };
         if rest.contains(['?', '#']) || rest.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return refuse(shape);
         }
@@ -58,7 +62,8 @@ impl Address {
         if user == Some(None) || password == Some(None) {
             return refuse("a URL whose user and password are percent-encoded UTF-8");
         }
-        Ok(Self { host: host.to_owned(), port, database, user: user.flatten(), password: password.flatten() })
+        let (host, user, password) = (host.to_owned(), user.flatten(), password.flatten());
+        Ok(Self { host, port, database, user, password, tls })
     }
 }
 
@@ -111,6 +116,7 @@ mod tests {
         let plain = Address::parse("redis://localhost").unwrap();
         assert_eq!(plain.to_string(), "redis://localhost:6379/0");
         assert_eq!((plain.user, plain.password), (None, None));
+        assert_eq!(Address::parse("rediss://a").unwrap().to_string(), "rediss://a:6379/0");
         assert_eq!(Address::parse("redis://:secret@[::1]:7/").unwrap().to_string(), "redis://[::1]:7/0");
     }
 
@@ -136,7 +142,7 @@ mod tests {
             "redis://%zz:secret-word@a",
             "redis://x:%ffsecret-word@a",
             "redis://secret-word@",
-            "rediss://:secret-word@a",
+            "rediss:secret-word@a",
             "http://:secret-word@a",
             "redis://[::1:secret-word",
             "redis://a b:secret-word@c",

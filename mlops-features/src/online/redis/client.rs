@@ -1,9 +1,12 @@
 //! A server that is asked again on a new connection when one breaks.
 
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
 
 use super::address::Address;
 use super::connection::{Broken, Connection, left};
@@ -15,7 +18,7 @@ use crate::online::crew::Crew;
 const SYSTEM: &str = "redis";
 
 /// A connection that rested longer is not used again: something between may have dropped it without a word.
-const REST_MAX: Duration = Duration::from_secs(60);
+const REST_MAX: Duration = Duration::from_mins(1);
 
 /// Threads that write at the same time for async callers.
 const WRITERS: usize = 4;
@@ -88,6 +91,7 @@ pub(super) struct Call {
 /// How a server is asked. Clones share connections and threads.
 pub(super) struct Client {
     address: Address,
+    tls: Option<Arc<ClientConfig>>,
     limits: Limits,
     resting: Mutex<Vec<Connection>>,
     readers: Crew,
@@ -109,10 +113,10 @@ enum Failed {
 }
 
 impl Client {
-    pub(super) fn new(address: Address, limits: Limits) -> Arc<Self> {
+    pub(super) fn new(address: Address, tls: Option<Arc<ClientConfig>>, limits: Limits) -> Arc<Self> {
         let readers = Crew::new(SYSTEM, limits.connections);
         let (resting, writers) = (Mutex::default(), Crew::new(SYSTEM, WRITERS));
-        Arc::new(Self { address, limits, resting, readers, writers })
+        Arc::new(Self { address, tls, limits, resting, readers, writers })
     }
 
     pub(super) fn address(&self) -> &Address {
@@ -160,27 +164,21 @@ impl Client {
     }
 
     fn try_once(&self, call: Call, request: &Request) -> Result<Answer, Failed> {
-        let rested = self.take();
-        let fresh = rested.is_none();
-        let asked = rested.map_or_else(|| self.connect(call), Ok).and_then(|mut connection| {
+        let asked = self.take().map_or_else(|| self.connect(call), Ok).and_then(|mut connection| {
             let answer = connection.ask(request, call.until)?;
             self.give_back(connection);
             Ok(answer)
         });
-        match asked {
-            Ok(answer) => self.judge(answer),
-            Err(broken) => {
-                if !fresh {
-                    // What broke this one broke the others that rested beside it.
-                    self.resting().clear();
-                }
-                Err(self.failed(broken))
-            }
+        let done = asked.map_err(|broken| self.failed(call, broken)).and_then(|answer| self.judge(answer));
+        if matches!(done, Err(Failed::Passing(_) | Failed::Late)) {
+            // What broke this connection broke the others that rested beside it.
+            self.resting().clear();
         }
+        done
     }
 
     fn connect(&self, call: Call) -> Result<Connection, Broken> {
-        Connection::open(&self.address, self.limits.connect_within, call.until)
+        Connection::open(&self.address, self.tls.as_ref(), self.limits.connect_within, call.until)
     }
 
     fn resting(&self) -> MutexGuard<'_, Vec<Connection>> {
@@ -211,9 +209,14 @@ impl Client {
         self.external(malformed.0)
     }
 
-    fn failed(&self, broken: Broken) -> Failed {
+    fn failed(&self, call: Call, broken: Broken) -> Failed {
         match broken {
+            Broken::Late if left(call.until).is_ok() => {
+                Failed::Passing(self.external(format_args!("no connection within {:?}", self.limits.connect_within)))
+            }
             Broken::Late => Failed::Late,
+            // What TLS does not trust now it does not trust in a moment either.
+            Broken::Io(error) if error.kind() == io::ErrorKind::InvalidData => Failed::Final(self.external(error)),
             Broken::Io(error) => Failed::Passing(self.external(error)),
             Broken::Malformed(malformed) => Failed::Passing(self.malformed(malformed)),
             Broken::Refused(message) => self.refused(&message),

@@ -2,15 +2,19 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
 use super::address::Address;
+use super::tls;
 use super::wire::{Answer, Item, Malformed, Request, Scanner};
 
-/// First room for an answer.
-const BUFFER: usize = 16 << 10;
+/// Least and most room that is made for an answer before it comes.
+const ROOM: std::ops::RangeInclusive<usize> = 16 << 10..=1 << 20;
 
 /// Most bytes of one answer.
 const ANSWER_MAX: usize = 1 << 30;
@@ -49,20 +53,98 @@ pub(super) fn left(until: Instant) -> Result<Duration, Broken> {
     if left.is_zero() { Err(Broken::Late) } else { Ok(left.max(Duration::from_millis(1))) }
 }
 
+/// A socket on which nothing lasts longer than until an instant, however often it is used for one answer.
+#[derive(Debug)]
+struct Timed {
+    socket: TcpStream,
+    until: Instant,
+}
+
+impl Timed {
+    fn left(&self) -> io::Result<Option<Duration>> {
+        left(self.until).map(Some).map_err(|_| io::ErrorKind::TimedOut.into())
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(self.left()?)?;
+        self.socket.read(bytes)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(self.left()?)?;
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
+}
+
+/// The way to a server.
+#[derive(Debug)]
+enum Way {
+    Plain(Timed),
+    Tls(Box<StreamOwned<ClientConnection, Timed>>),
+}
+
+impl Way {
+    fn until(&mut self, until: Instant) {
+        match self {
+            Self::Plain(timed) => timed.until = until,
+            Self::Tls(stream) => stream.sock.until = until,
+        }
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(timed) => timed.read(bytes),
+            Self::Tls(stream) => stream.read(bytes),
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(timed) => timed.write_all(bytes),
+            Self::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
+    way: Way,
+    /// Room for the next answer: answers to the same question are of one size.
+    room: usize,
     /// When it was used last.
     pub(super) used: Instant,
 }
 
 impl Connection {
     /// Connects, says who asks and chooses the database.
-    pub(super) fn open(address: &Address, within: Duration, until: Instant) -> Result<Self, Broken> {
+    pub(super) fn open(
+        address: &Address,
+        tls: Option<&Arc<ClientConfig>>,
+        within: Duration,
+        until: Instant,
+    ) -> Result<Self, Broken> {
         let until = until.min(Instant::now() + within);
-        let stream = connect(address, until)?;
-        stream.set_nodelay(true)?;
-        let mut connection = Self { stream, used: Instant::now() };
+        let socket = connect(address, until)?;
+        socket.set_nodelay(true)?;
+        let timed = Timed { socket, until };
+        let way = match tls {
+            None => Way::Plain(timed),
+            Some(config) => Way::Tls(Box::new(StreamOwned::new(tls::begin(config, &address.host)?, timed))),
+        };
+        let mut connection = Self { way, room: *ROOM.start(), used: Instant::now() };
+        connection.greet(address, until)?;
+        Ok(connection)
+    }
+
+    fn greet(&mut self, address: &Address, until: Instant) -> Result<(), Broken> {
         let mut greeting = Request::default();
         if let Some(password) = &address.password {
             match &address.user {
@@ -73,24 +155,23 @@ impl Connection {
         if address.database != 0 {
             greeting.push(&[b"SELECT", address.database.to_string().as_bytes()]);
         }
-        if greeting.commands() > 0 {
-            let answer = connection.ask(&greeting, until)?;
-            let refusal = answer.items().iter().find_map(|item| match item {
-                Item::Error(range) => Some(String::from_utf8_lossy(answer.at(range)).into_owned()),
-                _ => None,
-            });
-            if let Some(refusal) = refusal {
-                return Err(Broken::Refused(refusal));
-            }
+        if greeting.commands() == 0 {
+            return Ok(());
         }
-        Ok(connection)
+        let answer = self.ask(&greeting, until)?;
+        let refusal = answer.items().iter().find_map(|item| match item {
+            Item::Error(range) => Some(String::from_utf8_lossy(answer.at(range)).into_owned()),
+            _ => None,
+        });
+        refusal.map_or(Ok(()), |refusal| Err(Broken::Refused(refusal)))
     }
 
     /// Sends `request` and waits for the answers to all of its commands.
     pub(super) fn ask(&mut self, request: &Request, until: Instant) -> Result<Answer, Broken> {
-        self.send(request.bytes(), until)?;
+        self.way.until(until);
+        self.way.send(request.bytes())?;
         let mut scanner = Scanner::new(request.commands());
-        let mut bytes = vec![0; BUFFER];
+        let mut bytes = vec![0; self.room];
         let mut filled = 0;
         loop {
             if filled == bytes.len() {
@@ -100,8 +181,7 @@ impl Connection {
                 }
                 bytes.resize(filled + room, 0);
             }
-            self.stream.set_read_timeout(Some(left(until)?))?;
-            match self.stream.read(&mut bytes[filled..]) {
+            match self.way.read(&mut bytes[filled..]) {
                 Ok(0) => return Err(Broken::Io(io::ErrorKind::UnexpectedEof.into())),
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -109,22 +189,10 @@ impl Connection {
             }
             if scanner.advance(&bytes[..filled])? {
                 self.used = Instant::now();
+                self.room = (filled + 1).next_power_of_two().clamp(*ROOM.start(), *ROOM.end());
                 return Ok(scanner.finish(bytes));
             }
         }
-    }
-
-    fn send(&mut self, mut bytes: &[u8], until: Instant) -> Result<(), Broken> {
-        while !bytes.is_empty() {
-            self.stream.set_write_timeout(Some(left(until)?))?;
-            match self.stream.write(bytes) {
-                Ok(0) => return Err(Broken::Io(io::ErrorKind::WriteZero.into())),
-                Ok(written) => bytes = &bytes[written..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
     }
 }
 

@@ -5,20 +5,24 @@
 //!
 //! The client is our own: it speaks the five forms of RESP 2 over plain sockets. So a row is decoded where it was received,
 //! without a box per value; a deadline holds against a server that sends a byte a second; what a confused server says is
-//! bounded before it is believed; and no runtime comes along, so a host on any executor, or on none, may use it.
+//! bounded before it is believed; and no runtime comes along, so a host on any executor, or on none, may use it. TLS is that of
+//! rustls.
 
 mod address;
 mod cells;
 mod client;
 mod connection;
 mod feast;
+mod question;
 mod script;
+mod settings;
+mod tls;
 mod wire;
 
 pub use self::feast::FeastRedisStore;
+pub use self::settings::RedisStoreBuilder;
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,13 +30,14 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use mlops_core::Name;
 
-use self::address::Address;
 use self::cells::{Cells, SWAPS_MAX};
-use self::client::{Call, Client, Limits, Via};
-use self::script::{Run, Script, WRITE_ROWS};
+use self::client::{Call, Via};
+use self::question::Question;
+use self::script::{Run, Script};
 use self::wire::{Malformed, Request};
 use super::batch::Batch;
-use super::registered::{KnownViews, Reader, Registered, knows};
+use super::known::{KnownViews, knows};
+use super::registered::Registered;
 use super::row::Stamp;
 use super::{OnlineRead, OnlineRows, OnlineStore, WriteSummary, sealed};
 use crate::error::{Core, Error, Result};
@@ -41,10 +46,7 @@ use crate::offline::Watermark;
 use crate::view::FeatureView;
 use crate::wait::block_on;
 
-/// Most keys of one command, which keeps the server from everything else while it runs.
-const COMMAND_KEYS_MAX: usize = 10_000;
-
-/// Most rows of one script, for the same reason.
+/// Most rows of one script, which keeps the server from everything else while it runs.
 const SCRIPT_ROWS_MAX: usize = 512;
 
 /// Rows of one script are sent once they have so many bytes.
@@ -52,9 +54,6 @@ const SCRIPT_BYTES: usize = 1 << 20;
 
 /// Bytes that are sent before an answer is waited for.
 const ROUND_BYTES: usize = 8 << 20;
-
-/// Longest wait that may be set.
-const WITHIN_MAX: Duration = Duration::from_hours(24);
 
 /// Online store on a Redis server (6.2 or newer; Valkey too), shared by any number of machines.
 ///
@@ -64,7 +63,8 @@ const WITHIN_MAX: Duration = Duration::from_hours(24);
 ///
 /// * The server must not evict keys on its own account (`maxmemory-policy noeviction`): an evicted row is not known any
 ///   more. How much of what was acknowledged survives a crash of the server is what its persistence says.
-/// * Not for servers in cluster mode, and without TLS: reach a server elsewhere through a TLS tunnel.
+/// * Not for servers in cluster mode. TLS (`rediss://`) trusts what the system trusts, or a file of certificates, and always looks
+///   at the name.
 /// * Async calls run on threads of the store, which start when they are needed; plain ones on the thread that calls.
 ///
 /// # Examples
@@ -94,140 +94,8 @@ struct Definition {
     checksum: [u8; 4],
 }
 
-/// Collects the settings of a [`RedisStore`]. Neither user nor password show in anything that is printed.
-#[derive(Clone)]
-pub struct RedisStoreBuilder {
-    url: String,
-    user: Option<String>,
-    password: Option<String>,
-    prefix: String,
-    grace: Option<Duration>,
-    limits: Limits,
-}
-
-impl RedisStoreBuilder {
-    /// Who asks, instead of the user of the URL.
-    pub fn user(mut self, user: impl Into<String>) -> Self {
-        self.user = Some(user.into());
-        self
-    }
-
-    /// The password, instead of that of the URL.
-    pub fn password(mut self, password: impl Into<String>) -> Self {
-        self.password = Some(password.into());
-        self
-    }
-
-    /// What all keys begin with, by which several stores share a database. Default `mlops`.
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
-        self
-    }
-
-    /// Lets the server forget rows of a view with a ttl `grace` after their ttl is over, by the server's clock. Until then
-    /// they read as outside of their maximum age, from then on as not found. Default: rows stay.
-    pub fn expire_after_ttl(mut self, grace: Duration) -> Self {
-        self.grace = Some(grace);
-        self
-    }
-
-    /// How long a connection may take. Default 1 s.
-    pub fn connect_within(mut self, time: Duration) -> Self {
-        self.limits.connect_within = time;
-        self
-    }
-
-    /// How long a read may take, tries included. Default 1 s.
-    pub fn read_within(mut self, time: Duration) -> Self {
-        self.limits.read_within = time;
-        self
-    }
-
-    /// How long a write may take, tries included. Default 30 s.
-    pub fn write_within(mut self, time: Duration) -> Self {
-        self.limits.write_within = time;
-        self
-    }
-
-    /// How often a call is tried again when its connection breaks or the server asks for patience. Default 2.
-    pub fn retries(mut self, retries: u32) -> Self {
-        self.limits.retries = retries;
-        self
-    }
-
-    /// How many reads of async callers are under way at once, and how many connections are kept. Default 8.
-    pub fn connections(mut self, connections: usize) -> Self {
-        self.limits.connections = connections;
-        self
-    }
-
-    /// Checks the settings. No connection is made yet: the first call makes it.
-    ///
-    /// # Errors
-    /// `Core(Invalid)` for a URL that is none, a prefix that is empty, longer than 200 bytes or has control characters or braces, a wait that is zero or
-    /// longer than a day, or connections that are not in 1..=256.
-    pub fn open(self) -> Result<RedisStore> {
-        let (prefix, grace) = (self.prefix.clone(), self.grace);
-        Ok(RedisStore {
-            cells: Cells::new(self.client()?),
-            prefix,
-            grace,
-            known: KnownViews::default(),
-            write_rows: Script::new(WRITE_ROWS),
-        })
-    }
-
-    /// A store over the hashes that a Feast project keeps on the server, instead of our own layout. The time after ttl does not apply.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open), and `Core(Invalid)` for a project that is empty or longer than 200 bytes.
-    pub fn open_feast(self, project: impl Into<String>) -> Result<FeastRedisStore> {
-        let prefix = self.prefix.clone();
-        FeastRedisStore::new(Cells::new(self.client()?), &prefix, project.into())
-    }
-
-    /// Checks the settings.
-    fn client(self) -> Result<Arc<Client>> {
-        let mut address = Address::parse(&self.url)?;
-        address.user = self.user.or(address.user);
-        address.password = self.password.or(address.password);
-        check_prefix(&self.prefix)?;
-        for (setting, time) in [
-            ("connect within", self.limits.connect_within),
-            ("read within", self.limits.read_within),
-            ("write within", self.limits.write_within),
-        ] {
-            if time.is_zero() || time > WITHIN_MAX {
-                return Err(Core::invalid(setting, format!("{time:?}"), "above zero and at most a day").into());
-            }
-        }
-        if !(1..=256).contains(&self.limits.connections) {
-            return Err(Core::invalid("connections", self.limits.connections, "in 1..=256").into());
-        }
-        Ok(Client::new(address, self.limits))
-    }
-}
-
-fn check_prefix(prefix: &str) -> Result<()> {
-    let odd = |c: char| c.is_control() || c == '{' || c == '}';
-    if prefix.is_empty() || prefix.len() > 200 || prefix.contains(odd) {
-        let domain = "1 to 200 bytes without control characters and braces";
-        return Err(Core::invalid("prefix", prefix.escape_debug(), domain).into());
-    }
-    Ok(())
-}
-
-impl fmt::Debug for RedisStoreBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStoreBuilder")
-            .field("prefix", &self.prefix)
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
-    }
-}
-
 impl RedisStore {
-    /// A store on the server at `redis://[[user][:password]@]host[:port][/database]`, with default settings.
+    /// A store on the server at `redis://[[user][:password]@]host[:port][/database]` (`rediss://` for TLS), with default settings.
     ///
     /// # Errors
     /// As [`RedisStoreBuilder::open`].
@@ -237,14 +105,7 @@ impl RedisStore {
 
     /// Settings for the store on the server at `url`.
     pub fn builder(url: impl Into<String>) -> RedisStoreBuilder {
-        RedisStoreBuilder {
-            url: url.into(),
-            user: None,
-            password: None,
-            prefix: "mlops".to_owned(),
-            grace: None,
-            limits: Limits::default(),
-        }
+        RedisStoreBuilder::new(url.into())
     }
 
     fn key(&self, kind: &str, view: &Name) -> Vec<u8> {
@@ -430,12 +291,11 @@ impl RedisStore {
 
     async fn delete_via(&self, via: Via, view: &FeatureView, keys: &Keys) -> Result<u64> {
         let call = self.cells.client.writing(via);
-        let known = match self.known.get(view.name()) {
-            Some(known) => Some(known),
-            None => {
-                let stored = self.cells.get(call, &self.key("view", view.name())).await?;
-                stored.map(|stored| self.parse(view.name(), &stored)).transpose()?
-            }
+        let known = if let Some(known) = self.known.get(view.name()) {
+            Some(known)
+        } else {
+            let stored = self.cells.get(call, &self.key("view", view.name())).await?;
+            stored.map(|stored| self.parse(view.name(), &stored)).transpose()?
         };
         let Some(known) = known else { return Ok(0) };
         known.registered.ensure_keys(view)?;
@@ -501,82 +361,6 @@ impl RedisStore {
         let mut request = Request::default();
         request.push(&[b"PING"]);
         self.cells.client.ask(self.cells.client.reading(Via::Crew), &Arc::new(request)).await.map(drop)
-    }
-}
-
-/// One question about the keys of several views, and where each of them stands in it.
-struct Question {
-    request: Arc<Request>,
-    asked: Vec<Asked>,
-    /// Bytes at the start of every key that are not under its checksum.
-    unchecked: usize,
-}
-
-/// What is asked of one view.
-struct Asked {
-    /// Whether its definition is asked for, before the keys.
-    definition: bool,
-    /// Where each key is sent; `None` for one that is null.
-    keys: Vec<Option<Range<usize>>>,
-}
-
-impl Question {
-    /// Asks for rows, and for the definitions that are not known.
-    fn new(store: &RedisStore, reads: &[OnlineRead<'_>], known: &[Option<Definition>]) -> Self {
-        Self::ask(store, b"MGET", reads, known)
-    }
-
-    fn ask(store: &RedisStore, verb: &[u8], reads: &[OnlineRead<'_>], known: &[Option<Definition>]) -> Self {
-        let whole = |read: &OnlineRead<'_>| (0..read.keys.len()).filter(|row| !read.keys.is_null(*row)).count();
-        let mut left = reads.iter().map(whole).sum::<usize>() + known.iter().filter(|known| known.is_none()).count();
-        let mut room = 0;
-        let mut request = Request::default();
-        let mut put = |key: &[u8]| {
-            if room == 0 {
-                room = left.min(COMMAND_KEYS_MAX);
-                left -= room;
-                request.command(room + 1);
-                request.argument(verb);
-            }
-            room -= 1;
-            request.argument(key)
-        };
-        let mut asked = Vec::with_capacity(reads.len());
-        for (read, known) in reads.iter().zip(known) {
-            if known.is_none() {
-                put(&store.key("view", read.view.name()));
-            }
-            let mut key = store.row_key(read.view.name());
-            let head = key.len();
-            let mut place = |row| {
-                key.truncate(head);
-                read.keys.encode(row, &mut key).then(|| put(&key))
-            };
-            let keys = (0..read.keys.len()).map(&mut place).collect();
-            asked.push(Asked { definition: known.is_none(), keys });
-        }
-        Self { request: Arc::new(request), asked, unchecked: store.unchecked() }
-    }
-
-    /// The columns of one view from its rows as they were received.
-    fn columns(
-        &self,
-        read: &OnlineRead<'_>,
-        known: Option<&Definition>,
-        asked: &Asked,
-        rows: &[Option<&[u8]>],
-    ) -> Result<OnlineRows> {
-        let mut reader = Reader::new(read, known.map(|known| &*known.registered))?;
-        for (position, (key, row)) in asked.keys.iter().zip(rows).enumerate() {
-            let (Some(key), Some(row)) = (key, row) else {
-                reader.skip(position);
-                continue;
-            };
-            let key = &self.request.at(key)[self.unchecked..];
-            let row = sealed::open(key, row).ok_or_else(|| reader.corrupt("the checksum does not fit"))?;
-            reader.push(position, row)?;
-        }
-        reader.finish()
     }
 }
 

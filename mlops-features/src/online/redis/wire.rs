@@ -11,6 +11,9 @@ const BULK_MAX: usize = 512 << 20;
 /// Most elements of one answer.
 const ITEMS_MAX: usize = 1 << 24;
 
+/// Most elements that room is made for before they come.
+const ITEMS_ROOM: usize = 1 << 14;
+
 /// Commands that are sent at once.
 #[derive(Debug, Default)]
 pub(super) struct Request {
@@ -159,6 +162,7 @@ impl Scanner {
                 None => Item::Nil,
                 Some(size) => {
                     self.pending += size;
+                    self.items.reserve(size.min(ITEMS_ROOM));
                     Item::Array(size)
                 }
             },
@@ -319,7 +323,7 @@ mod tests {
         ] {
             assert!(scan(1, bytes).is_err(), "{bytes:?}");
         }
-        assert!(scan(1, &[b'+'; LINE_MAX]).is_err(), "a line without an end");
+        assert!(scan(1, &vec![b'+'; LINE_MAX]).is_err(), "a line without an end");
         assert!(scan(1, b"*16777216\r\n*16777216\r\n").is_err(), "arrays in arrays count together");
     }
 

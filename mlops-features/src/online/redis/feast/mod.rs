@@ -271,7 +271,9 @@ impl FeastRedisStore {
                 request.argument(&key);
                 request.argument(&event_time);
                 request.argument(&created);
-                fields.iter().for_each(|field| drop(request.argument(field)));
+                for field in &fields {
+                    request.argument(field);
+                }
             }
         }
         let answer = match request.commands() {
@@ -298,7 +300,9 @@ impl FeastRedisStore {
                 request.command(2 + fields.len());
                 request.argument(b"HDEL");
                 request.argument(&key);
-                fields.iter().for_each(|field| drop(request.argument(field)));
+                for field in &fields {
+                    request.argument(field);
+                }
             }
         }
         if request.commands() == 0 {

@@ -219,7 +219,7 @@ pub(super) fn read(of: ValueType, message: &[u8], out: &mut Vec<u8>) -> Result<b
         (ValueType::Float32, FLOAT, Content::Fixed32(bytes)) => put(&bytes),
         (ValueType::Float64, DOUBLE, Content::Fixed64(bytes)) => put(&bytes),
         (ValueType::Float64, FLOAT, Content::Fixed32(bytes)) => {
-            put(&f64::from(f32::from_le_bytes(bytes)).to_le_bytes())
+            put(&f64::from(f32::from_le_bytes(bytes)).to_le_bytes());
         }
         (ValueType::Utf8, STRING, Content::Bytes(bytes)) => {
             std::str::from_utf8(bytes).map_err(|_| Unfit::Malformed)?;
@@ -257,7 +257,8 @@ fn read_list(of: ValueType, field: u32, message: &[u8], out: &mut Vec<u8>) -> Re
                 }
             }
             (ValueType::List(Item::Float64), DOUBLE_LIST, Content::Fixed64(bytes)) => out.extend_from_slice(&bytes),
-            (ValueType::List(Item::Float64), DOUBLE_LIST, Content::Bytes(packed)) => out.extend_from_slice(packed),
+            (ValueType::List(Item::Float64), DOUBLE_LIST, Content::Bytes(packed))
+            | (ValueType::Vector(_), FLOAT_LIST, Content::Bytes(packed)) => out.extend_from_slice(packed),
             (ValueType::List(Item::Float64), FLOAT_LIST, Content::Bytes(packed)) => {
                 let (numbers, rest) = packed.as_chunks::<4>();
                 if !rest.is_empty() {
@@ -267,7 +268,6 @@ fn read_list(of: ValueType, field: u32, message: &[u8], out: &mut Vec<u8>) -> Re
                 wide.for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
             }
             (ValueType::Vector(_), FLOAT_LIST, Content::Fixed32(bytes)) => out.extend_from_slice(&bytes),
-            (ValueType::Vector(_), FLOAT_LIST, Content::Bytes(packed)) => out.extend_from_slice(packed),
             _ => return Err(Unfit::Type(field)),
         }
     }
@@ -315,12 +315,17 @@ pub(super) fn read_time(message: &[u8]) -> Result<i64, Unfit> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use proptest::prelude::*;
 
     use super::*;
 
     fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        bytes.iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
     }
 
     fn unhex(text: &str) -> Vec<u8> {

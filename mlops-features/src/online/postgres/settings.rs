@@ -1,0 +1,107 @@
+//! Settings of a store in PostgreSQL.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::PostgresStore;
+use super::runner::Runner;
+use super::server::Server;
+use super::sessions::Sessions;
+use crate::error::{Core, Result};
+use crate::online::known::KnownViews;
+
+/// Longest wait that may be set.
+const WITHIN_MAX: Duration = Duration::from_hours(24);
+
+/// Collects the settings of a [`PostgresStore`]. Neither user nor password show in anything that is printed.
+#[derive(Clone)]
+pub struct PostgresStoreBuilder {
+    connection: String,
+    password: Option<String>,
+    schema: String,
+    read_within: Duration,
+    write_within: Duration,
+    retries: u32,
+}
+
+impl PostgresStoreBuilder {
+    pub(super) fn new(connection: String) -> Self {
+        Self {
+            connection,
+            password: None,
+            schema: "mlops_online".to_owned(),
+            read_within: Duration::from_secs(5),
+            write_within: Duration::from_mins(1),
+            retries: 2,
+        }
+    }
+
+    /// The password, instead of that of the connection.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// The schema of the database that holds the tables; several stores may share a database. Default `mlops_online`.
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.schema = schema.into();
+        self
+    }
+
+    /// How long a read may take, tries included. Default 5 s.
+    pub fn read_within(mut self, time: Duration) -> Self {
+        self.read_within = time;
+        self
+    }
+
+    /// How long a write may take, tries included. Default 60 s.
+    pub fn write_within(mut self, time: Duration) -> Self {
+        self.write_within = time;
+        self
+    }
+
+    /// How often a call is tried again when its connection breaks or the server asks for patience. Default 2.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// Checks the settings. No connection is made yet: the first call makes it.
+    ///
+    /// # Errors
+    /// `Core(Invalid)` for a connection that is none or asks for TLS, a schema that is not of small letters, digits and underscores, or
+    /// a wait that is zero or longer than a day.
+    pub fn open(self) -> Result<PostgresStore> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let starts = self.schema.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+        if !starts || self.schema.len() > 63 || !self.schema.chars().all(plain) || self.schema.starts_with("pg_") {
+            let domain = "1 to 63 small letters, digits and underscores, not beginning with a digit or `pg_`";
+            return Err(Core::invalid("schema", self.schema.escape_debug(), domain).into());
+        }
+        for (setting, time) in [("read within", self.read_within), ("write within", self.write_within)] {
+            if time.is_zero() || time > WITHIN_MAX {
+                return Err(Core::invalid(setting, format!("{time:?}"), "above zero and at most a day").into());
+            }
+        }
+        let server = Server::parse(
+            &self.connection,
+            self.password.as_deref(),
+            &self.schema,
+            self.write_within.max(self.read_within),
+        )?;
+        Ok(PostgresStore {
+            runner: Runner::default(),
+            sessions: Arc::new(Sessions::new(server, self.retries)),
+            known: KnownViews::default(),
+            read_within: self.read_within,
+            write_within: self.write_within,
+        })
+    }
+}
+
+impl fmt::Debug for PostgresStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStoreBuilder").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
