@@ -52,10 +52,13 @@ mod columns;
 mod define;
 mod entity;
 mod error;
+mod feature;
 mod key;
 mod materialize;
 pub mod offline;
 pub mod online;
+mod origin;
+mod policy;
 mod serve;
 mod service;
 #[cfg(feature = "testkit")]
@@ -67,10 +70,13 @@ pub mod window;
 pub use define::{DIMENSIONS_MAX, FeatureRef, Item, KeyType, ValueType};
 pub use entity::{Entity, EntityBuilder, KeyField};
 pub use error::{Error, Result};
+pub use feature::Feature;
 pub use key::Keys;
 pub use materialize::{
     MaterializeOptions, MaterializeOptionsBuilder, MaterializeReport, MaterializeStep, Range, materialize,
 };
+pub use origin::{BatchOrigin, StreamOrigin};
+pub use policy::StatusPolicy;
 pub use serve::{FeatureServer, FeatureServiceHydrator, FeatureVectors, ServingPlan, Status, StatusCounts};
 pub use service::{FeatureService, FeatureServiceBuilder, ViewJoin, ViewUse};
-pub use view::{FEATURES_MAX, Feature, FeatureView, FeatureViewBuilder};
+pub use view::{FEATURES_MAX, FeatureView, FeatureViewBuilder};

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::define::FeatureRef;
 use crate::error::{Core, Error, Result};
-use crate::view::{Feature, FeatureView};
+use crate::feature::Feature;
+use crate::view::FeatureView;
 
 /// Some features of one view, under one mapping of its keys.
 ///

@@ -1,5 +1,9 @@
 //! What is known of an entity over time: feature views.
 
+mod builder;
+
+pub use builder::FeatureViewBuilder;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -13,26 +17,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::columns;
 use crate::define::ValueType;
-use crate::entity::Entity;
+use crate::entity::{Entity, KeyField};
 use crate::error::{Core, Error, Result};
+use crate::feature::Feature;
 use crate::online::row::RowLayout;
+use crate::origin::{BatchOrigin, StreamOrigin};
+use crate::policy::StatusPolicy;
 
 /// Most features that one view may have.
 pub const FEATURES_MAX: usize = 65_536;
-
-/// One feature of a view.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Feature {
-    /// Its name, which is the name of its column.
-    pub name: Name,
-    /// Type of its values.
-    #[serde(rename = "type")]
-    pub value_type: ValueType,
-    /// Who may see its values; travels with every column that is made of it.
-    #[serde(default)]
-    pub sensitivity: Sensitivity,
-}
 
 /// Features of one entity that are known together, over time.
 ///
@@ -77,6 +70,15 @@ struct ViewForm {
     event_time: Name,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     created: Option<Name>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    policy: StatusPolicy,
+    /// Microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    freshness_us: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    batch: Option<BatchOrigin>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stream: Option<StreamOrigin>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     tags: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -85,29 +87,85 @@ struct ViewForm {
     description: String,
 }
 
-impl TryFrom<ViewForm> for FeatureView {
-    type Error = Error;
+/// What of a feature shapes its values.
+#[derive(Serialize)]
+struct ToldFeature<'a> {
+    name: &'a Name,
+    #[serde(rename = "type")]
+    value_type: ValueType,
+    sensitivity: Sensitivity,
+}
 
-    fn try_from(form: ViewForm) -> Result<Self> {
-        if form.features.is_empty() || form.features.len() > FEATURES_MAX {
-            return Err(Core::invalid("features", form.features.len(), "1 to 65536").into());
+impl<'a> ToldFeature<'a> {
+    fn of(feature: &'a Feature) -> Self {
+        Self { name: &feature.name, value_type: feature.value_type, sensitivity: feature.sensitivity }
+    }
+}
+
+/// What of an entity does.
+#[derive(Serialize)]
+struct ToldEntity<'a> {
+    name: &'a Name,
+    keys: &'a [KeyField],
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl ViewForm {
+    fn check(&self) -> Result<()> {
+        if self.features.is_empty() || self.features.len() > FEATURES_MAX {
+            return Err(Core::invalid("features", self.features.len(), "1 to 65536").into());
         }
-        if form.ttl_us == Some(0) {
+        if self.ttl_us == Some(0) {
             let domain = "at least a microsecond; leave it out for values that never expire";
             return Err(Core::invalid("ttl", "0", domain).into());
         }
-        form.features.iter().try_for_each(|feature| feature.value_type.ensure_bounded())?;
-        let keys = form.entity.keys().iter().map(|key| &key.name);
-        let times = std::iter::once(&form.event_time).chain(&form.created);
-        let mut seen = BTreeSet::new();
-        let mut all = keys.chain(times).chain(form.features.iter().map(|feature| &feature.name));
-        if let Some(twice) = all.find(|name| !seen.insert(*name)) {
-            return Err(Core::AlreadyExists { kind: "column", name: format!("{}:{twice}", form.name) }.into());
+        if self.freshness_us == Some(0) {
+            let domain = "at least a microsecond; leave it out where nothing is promised";
+            return Err(Core::invalid("freshness", "0", domain).into());
         }
+        self.features.iter().try_for_each(|feature| feature.value_type.ensure_bounded())?;
+        let keys = self.entity.keys().iter().map(|key| &key.name);
+        let times = std::iter::once(&self.event_time).chain(&self.created);
+        let mut seen = BTreeSet::new();
+        let mut all = keys.chain(times).chain(self.features.iter().map(|feature| &feature.name));
+        if let Some(twice) = all.find(|name| !seen.insert(*name)) {
+            return Err(Core::AlreadyExists { kind: "column", name: format!("{}:{twice}", self.name) }.into());
+        }
+        self.features.iter().try_for_each(Feature::check)?;
+        let has_default = self.features.iter().any(|feature| feature.default.is_some());
+        if has_default != (self.policy == StatusPolicy::Default) {
+            let domain = "`default` exactly where a feature has a default";
+            return Err(Core::invalid("status policy", self.policy, domain).into());
+        }
+        Ok(())
+    }
+
+    /// Digest of all that shapes values and what is served of them. Settings that say what was always so are left out, so
+    /// that the digest of a definition does not change when the crate learns new ones.
+    fn fingerprint(&self) -> Result<Digest> {
+        let features: Vec<_> = self.features.iter().map(ToldFeature::of).collect();
+        let entity = ToldEntity { name: self.entity.name(), keys: self.entity.keys() };
+        let told = (&self.name, entity, features, self.ttl_us, &self.event_time, &self.created);
+        if self.policy == StatusPolicy::default() {
+            return Ok(Digest::of_json(&told)?);
+        }
+        let defaults: Vec<_> = self.features.iter().map(|feature| &feature.default).collect();
+        Ok(Digest::of_json(&(told, self.policy, defaults))?)
+    }
+}
+
+impl TryFrom<ViewForm> for FeatureView {
+    type Error = Error;
+
+    fn try_from(mut form: ViewForm) -> Result<Self> {
+        form.batch = form.batch.map(BatchOrigin::checked).transpose()?;
+        form.check()?;
         let schema = schema_of(&form)?;
         let layout = Arc::new(RowLayout::new(form.features.iter().map(|f| (f.name.clone(), f.value_type)).collect()));
-        let told = (&form.name, &form.entity, &form.features, form.ttl_us, &form.event_time, &form.created);
-        let fingerprint = Digest::of_json(&told)?;
+        let fingerprint = form.fingerprint()?;
         Ok(Self(Arc::new(Checked { form, schema, layout, fingerprint })))
     }
 }
@@ -153,17 +211,7 @@ impl From<FeatureView> for ViewForm {
 impl FeatureView {
     /// Starts a view of `entity`.
     pub fn builder(name: impl Into<String>, entity: Entity) -> FeatureViewBuilder {
-        FeatureViewBuilder {
-            name: name.into(),
-            entity,
-            features: Vec::new(),
-            ttl: None,
-            event_time: "event_timestamp".to_owned(),
-            created: None,
-            tags: BTreeMap::new(),
-            owner: String::new(),
-            description: String::new(),
-        }
+        FeatureViewBuilder::new(name.into(), entity)
     }
 
     /// Its name.
@@ -209,6 +257,27 @@ impl FeatureView {
         self.0.form.created.as_ref().map(Name::as_str)
     }
 
+    /// What is served where no valid row is there.
+    pub fn policy(&self) -> StatusPolicy {
+        self.0.form.policy
+    }
+
+    /// How old the newest row of a key may be before a promise is broken, if one was given. Nothing is refused or changed by
+    /// it: monitors compare it with the ages that are served.
+    pub fn freshness(&self) -> Option<Duration> {
+        self.0.form.freshness_us.map(Duration::from_micros)
+    }
+
+    /// Where its history is read from, if a definition says it.
+    pub fn batch(&self) -> Option<&BatchOrigin> {
+        self.0.form.batch.as_ref()
+    }
+
+    /// Where rows come from as things happen, if they do.
+    pub fn stream(&self) -> Option<&StreamOrigin> {
+        self.0.form.stream.as_ref()
+    }
+
     /// Labels, by key.
     pub fn tags(&self) -> &BTreeMap<String, String> {
         &self.0.form.tags
@@ -229,7 +298,8 @@ impl FeatureView {
         &self.0.schema
     }
 
-    /// Digest of all that shapes its values: not of tags, owner and description.
+    /// Digest of all that shapes its values and what is served of them: not of where they come from, the promise of freshness,
+    /// tags, owner and descriptions.
     pub fn fingerprint(&self) -> Digest {
         self.0.fingerprint
     }
@@ -281,6 +351,7 @@ impl fmt::Debug for FeatureView {
     }
 }
 
+<<<<<<< .merge_file_vNeYjA
 /// Collects the settings of a [`FeatureView`].
 #[derive(Clone, Debug)]
 pub struct FeatureViewBuilder {
@@ -367,3 +438,7 @@ impl FeatureViewBuilder {
         .try_into()
     }
 }
+=======
+#[cfg(test)]
+mod tests;
+>>>>>>> .merge_file_VrWICw

@@ -11,8 +11,8 @@ use super::spine::NONE;
 use crate::columns::cast_exactly;
 use crate::define::ValueType;
 use crate::error::{Core, Result};
+use crate::feature::Feature;
 use crate::service::ViewJoin;
-use crate::view::Feature;
 
 /// Values that are held at once, before they are put in place.
 const GROUP_BYTES: usize = 32 << 20;

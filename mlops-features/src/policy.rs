@@ -1,0 +1,36 @@
+//! What a request is answered with where no valid row is there.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What is served for a key that has no row, or whose row is older than the view's ttl.
+///
+/// Whatever is served, the [`Status`](crate::Status) says what was there: `NotFound` or `OutsideMaxAge`. A row that is valid
+/// is served whole, its nulls included; to put something in the place of a known null is the work of an on-demand view.
+/// Offline joins and what is logged for audits hold what was known, not what the policy made of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StatusPolicy {
+    /// Null.
+    #[default]
+    Null,
+    /// Nothing: the whole request fails and names the view.
+    Fail,
+    /// The [`default`](crate::Feature#structfield.default) of each feature, null for those that have none.
+    Default,
+    /// The old value for a row that is too old; null where there is no row.
+    Stale,
+}
+
+impl fmt::Display for StatusPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "null",
+            Self::Fail => "fail",
+            Self::Default => "default",
+            Self::Stale => "stale",
+        })
+    }
+}
