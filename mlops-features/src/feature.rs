@@ -40,8 +40,8 @@ pub struct Feature {
     /// What is served under [`StatusPolicy::Default`](crate::StatusPolicy::Default) where no valid row is there; none for null.
     ///
     /// A JSON scalar: `true` or `false` for booleans, a whole number within range for integers, a number or `"NaN"`,
-    /// `"Infinity"`, `"-Infinity"` for real numbers, a text for text, microseconds since the epoch for instants. Bytes have no
-    /// default.
+    /// `"Infinity"`, `"-Infinity"` for real numbers, a text for text, microseconds since the epoch for instants. Bytes, lists and
+    /// vectors have no default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
     /// What it is, for people.
@@ -105,7 +105,7 @@ impl Feature {
             ValueType::Timestamp => {
                 value.as_i64().map(|v| Arc::new(TimestampMicrosecondArray::from(vec![v]).with_timezone("UTC")) as _)
             }
-            ValueType::Binary => None,
+            ValueType::Binary | ValueType::List(_) | ValueType::Vector(_) => None,
         };
         let found = || match self.sensitivity {
             Sensitivity::Public | Sensitivity::Internal => shown(value),
