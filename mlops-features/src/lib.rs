@@ -53,6 +53,8 @@ mod define;
 mod entity;
 mod error;
 mod feature;
+pub mod ingest;
+mod json;
 mod key;
 mod materialize;
 pub mod offline;
@@ -61,6 +63,7 @@ mod origin;
 mod policy;
 mod serve;
 mod service;
+pub mod stream;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod view;
@@ -73,7 +76,7 @@ pub use error::{Error, Result};
 pub use feature::Feature;
 pub use key::Keys;
 pub use materialize::{
-    MaterializeOptions, MaterializeOptionsBuilder, MaterializeReport, MaterializeStep, Range, materialize,
+    MaterializeOptions, MaterializeOptionsBuilder, MaterializeReport, MaterializeStep, Materializer, Range, materialize,
 };
 pub use origin::{BatchOrigin, StreamOrigin};
 pub use policy::StatusPolicy;

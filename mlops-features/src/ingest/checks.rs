@@ -7,12 +7,11 @@ use arrow::compute::concat_batches;
 use mlops_core::file::create_dir_all_synced;
 use mlops_core::source::{MemorySink, ParquetSink};
 use mlops_core::validate::{RunOptions, Severity, Suite};
-use mlops_core::{Dataset, Digest};
+use mlops_core::{Dataset, Digest, Name, Schema};
 
 use crate::error::{Core, Result};
-use crate::view::FeatureView;
 
-/// A suite that incoming rows of a view must pass, and what becomes of those that do not.
+/// A suite that incoming rows must pass, and what becomes of those that do not.
 ///
 /// Cloning is cheap.
 ///
@@ -33,9 +32,9 @@ pub struct Checks {
 
 /// Rows that may come in.
 #[derive(Debug)]
-pub(super) struct Passed {
-    pub(super) rows: RecordBatch,
-    pub(super) set_aside: u64,
+pub(crate) struct Passed {
+    pub(crate) rows: RecordBatch,
+    pub(crate) set_aside: u64,
 }
 
 impl Checks {
@@ -44,8 +43,8 @@ impl Checks {
         Self { suite, quarantine: None }
     }
 
-    /// Rows that fail a check of [`Severity::Error`] are written to `folder` and the others come in. What the schema of the
-    /// view says of sensitivity is written with them; who may read the folder is the host's to say.
+    /// Rows that fail a check of [`Severity::Error`] are written to `folder` and the others come in. What the schema says of
+    /// sensitivity is written with them; who may read the folder is the host's to say.
     ///
     /// One Parquet file per batch that had such rows, named by view and content: a batch that comes again is not set
     /// aside twice.
@@ -58,15 +57,15 @@ impl Checks {
         &self.suite
     }
 
-    /// The rows of a batch in the columns of `view` that pass.
-    pub(super) fn pass(&self, view: &FeatureView, rows: RecordBatch) -> Result<Passed> {
-        let data = Dataset::held(view.schema().clone(), [rows.clone()])?;
+    /// The rows of a batch of `schema`, on their way to `name`, that pass.
+    pub(crate) fn pass(&self, name: &Name, schema: &Schema, rows: RecordBatch) -> Result<Passed> {
+        let data = Dataset::held(schema.clone(), [rows.clone()])?;
         let report = self.suite.run(&data)?;
         let (Some(folder), true) = (&self.quarantine, report.rejected_rows > 0) else {
             report.gate(Severity::Error)?;
             return Ok(Passed { rows, set_aside: 0 });
         };
-        let folder = folder.join(Digest::of(view.name().as_str()).to_string());
+        let folder = folder.join(Digest::of(name.as_str()).to_string());
         create_dir_all_synced(&folder)?;
         let aside = ParquetSink::new(folder.join(format!("{}.parquet", data.digest()?)));
         let good = MemorySink::new("rows that passed");
@@ -75,7 +74,7 @@ impl Checks {
         // Checks of the batch as a whole mark no rows: what is left must pass them, too.
         self.suite.run(&passed)?.gate(Severity::Error)?;
         let batches = passed.batches()?.collect::<Result<Vec<_>, Core>>()?;
-        let left = concat_batches(view.schema().arrow(), batches.iter())?;
+        let left = concat_batches(schema.arrow(), batches.iter())?;
         Ok(Passed { set_aside: (rows.num_rows() - left.num_rows()) as u64, rows: left })
     }
 }

@@ -40,7 +40,7 @@ impl Gate {
     pub(crate) fn admit(&self, view: &FeatureView, rows: RecordBatch) -> Result<(RecordBatch, u64)> {
         match &self.checks {
             Some(checks) if rows.num_rows() > 0 => {
-                let Passed { rows, set_aside } = checks.pass(view, rows)?;
+                let Passed { rows, set_aside } = checks.pass(view.name(), view.schema(), rows)?;
                 Ok((rows, set_aside))
             }
             _ => Ok((rows, 0)),

@@ -9,5 +9,6 @@ mod push;
 pub mod statistics;
 
 pub use checks::Checks;
+pub(crate) use checks::Passed;
 pub use gate::Gate;
 pub use push::{Push, PushBuilder, PushReport, Target};

@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
-use mlops_core::file::{create_dir_all_synced, sync_dir, write_bytes};
+use mlops_core::file::{create_dir_all_synced, is_temporary, sync_dir, write_bytes};
 use mlops_core::profile::{Profile, ProfileOptions, Profiler};
 use mlops_core::time::DAY_US;
 use mlops_core::{Dataset, Digest, EventTime, Name};
@@ -143,8 +143,8 @@ impl FileStatistics {
 
     /// All parts of a day, each once, and the files that they stand in.
     fn parts(folder: &Path) -> Result<(Option<Parts>, Vec<PathBuf>)> {
-        let mut files: Vec<PathBuf> = names(folder)?.into_iter().map(|name| folder.join(name)).collect();
-        files.retain(|file| file.extension().is_some_and(|ending| SUFFIX.ends_with(&*ending.to_string_lossy())));
+        let files = names(folder)?.into_iter().filter(|name| name.ends_with(SUFFIX) && !is_temporary(name));
+        let files: Vec<PathBuf> = files.map(|name| folder.join(name)).collect();
         let mut read = Vec::with_capacity(files.len());
         for file in &files {
             match fs::read(file) {
