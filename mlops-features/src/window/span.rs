@@ -140,10 +140,6 @@ impl TimeWindow {
         self.length_us
     }
 
-    pub(crate) fn offset_us(&self) -> i64 {
-        self.offset_us
-    }
-
     pub(crate) fn hop_us(&self) -> i64 {
         match self.length_us {
             length if length >= 12 * DAY_US => DAY_US,
