@@ -88,7 +88,9 @@ impl Reading<'_> {
     }
 
     fn vectors<'v>(&self, values: impl Iterator<Item = Option<&'v Value>>, target: &DataType) -> Result<ArrayRef> {
-        let DataType::FixedSizeList(_, width) = target else { return Err(Core::schema(self.name, "a vector", target).into()) };
+        let DataType::FixedSizeList(_, width) = target else {
+            return Err(Core::schema(self.name, "a vector", target).into());
+        };
         let expected = format!("an array of {width} numbers");
         let point = |value: &Value| {
             let numbers = value.as_array().filter(|numbers| numbers.len() == *width as usize)?;

@@ -243,7 +243,7 @@ mod tests {
         let (sender, mut source) = channel(4);
         assert!(matches!(sender.try_send(batch(0..5)), Err(crate::Error::Core(Core::Busy { .. }))));
         let feeder = std::thread::spawn(move || sender.send(batch(0..100)));
-        let mut seen = Vec::new();
+        let mut seen: Vec<i64> = Vec::new();
         loop {
             match source.poll(3, Duration::from_secs(10)).unwrap() {
                 Polled::Events(events) => {

@@ -5,13 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, take};
 use mlops_core::{Name, Schema};
 use serde::{Deserialize, Serialize};
 
-use super::states::StatesOf;
-use super::{Events as Delivered, Polled, StreamSource};
+use super::{Events as Delivered, Polled, StreamSource, WindowStates};
 use crate::error::{Core, Result};
 use crate::ingest::{Checks, Passed, Push, Target};
 use crate::key::{Keys, pick};
@@ -96,7 +95,7 @@ pub struct StreamIngest {
     name: Name,
     checks: Option<Checks>,
     pushes: Vec<(Push, Target)>,
-    windows: Vec<(StatesOf, Arc<dyn OnlineStore>)>,
+    windows: Vec<(WindowStates, Arc<dyn OnlineStore>)>,
     batch_events: usize,
     wait: Duration,
 }
@@ -182,7 +181,7 @@ impl StreamIngest {
 }
 
 /// Brings `rows` into the windows of their keys.
-fn update(states: &StatesOf, store: &dyn OnlineStore, rows: &RecordBatch, report: &mut StreamReport) -> Result<()> {
+fn update(states: &WindowStates, store: &dyn OnlineStore, rows: &RecordBatch, report: &mut StreamReport) -> Result<()> {
     let events = Events::read(states.windows(), rows)?;
     let groups = by_key(events.keys());
     report.null_keys += (events.len() - groups.values().map(Vec::len).sum::<usize>()) as u64;
@@ -285,7 +284,7 @@ impl StreamIngestBuilder {
             let value = format!("none in `{}`", view.name());
             return Err(Core::invalid("event id", value, "a column that tells repeated deliveries").into());
         }
-        self.0.windows.push((StatesOf::new(view)?, store));
+        self.0.windows.push((WindowStates::new(view)?, store));
         Ok(self)
     }
 

@@ -9,7 +9,7 @@ mod channel;
 mod ingest;
 #[cfg(feature = "nats")]
 mod nats;
-pub(crate) mod states;
+mod states;
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -20,6 +20,7 @@ pub use self::channel::{ChannelSource, EventSender, channel};
 pub use self::ingest::{StreamIngest, StreamIngestBuilder, StreamReport};
 #[cfg(feature = "nats")]
 pub use self::nats::{NatsSource, NatsSourceBuilder};
+pub use self::states::WindowStates;
 use crate::error::Result;
 
 /// Events in the order of delivery.

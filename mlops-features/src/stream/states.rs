@@ -1,46 +1,96 @@
 //! States of window views in an online store: one row per key, like features.
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch, TimestampMicrosecondArray};
 use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BinaryArray, RecordBatch, TimestampMicrosecondArray};
+use mlops_core::EventTime;
 
 use crate::define::ValueType;
 use crate::error::{Core, Result};
 use crate::key::Keys;
-use crate::online::{OnlineRead, OnlineRows};
+use crate::online::{OnlineRead, OnlineRows, OnlineStore};
 use crate::view::FeatureView;
-use crate::window::{WindowState, WindowView};
+use crate::window::{Cell, WindowState, WindowView, column};
 
 const FEATURE: &str = "state";
 
-/// Where the states of one window view are kept: under its name and `.state`.
+/// The states of one window view in an online store, and the features that are read from them.
 ///
-/// A state is a row whose event time is the moment that it was advanced to. One ingest at a time may write the states of a
-/// key: what it read must be what it replaces.
+/// A state is a row of the view [`stored`](Self::stored), whose event time is the moment that it was advanced to. It is
+/// written by one [`StreamIngest`](super::StreamIngest) at a time; anyone may read.
 #[derive(Clone, Debug)]
-pub(crate) struct StatesOf {
+pub struct WindowStates {
     windows: WindowView,
     stored: FeatureView,
 }
 
-impl StatesOf {
-    pub(crate) fn new(windows: &WindowView) -> Result<Self> {
+impl WindowStates {
+    /// The states of `windows`.
+    ///
+    /// # Errors
+    /// `Core(Invalid)` when the name of the view is too long to have `.state` appended.
+    pub fn new(windows: &WindowView) -> Result<Self> {
         let name = format!("{}.state", windows.name());
-        let stored = FeatureView::builder(name, windows.entity().clone()).feature(FEATURE, ValueType::Binary).build()?;
+        let stored =
+            FeatureView::builder(name, windows.entity().clone()).feature(FEATURE, ValueType::Binary).build()?;
         Ok(Self { windows: windows.clone(), stored })
     }
 
-    pub(crate) fn windows(&self) -> &WindowView {
+    /// The window view.
+    pub fn windows(&self) -> &WindowView {
         &self.windows
     }
 
-    /// The view that states are rows of.
-    pub(crate) fn stored(&self) -> &FeatureView {
+    /// The view that states are rows of: the name of the window view and `.state`.
+    pub fn stored(&self) -> &FeatureView {
         &self.stored
+    }
+
+    /// Values of the features at positions `features` of the window view's
+    /// [`feature_view`](WindowView::feature_view) as of `now`, one per key of `keys`.
+    ///
+    /// A key without a state has empty windows: counts are 0, all else is null, and it has no event time. A state that was
+    /// advanced beyond `now`, because clocks differ, is read at the moment that it was advanced to.
+    ///
+    /// # Errors
+    /// `Core(Corrupt)` when a stored state is not what was written, [`Error::Changed`](crate::Error::Changed) when the view was
+    /// defined differently then; whatever keeps the store from reading.
+    pub async fn get(
+        &self,
+        store: &dyn OnlineStore,
+        keys: &Keys,
+        features: &[usize],
+        now: EventTime,
+    ) -> Result<OnlineRows> {
+        let read = store.read(&[self.read(keys)]).await?;
+        let read = read.into_iter().next();
+        self.answer(&read.ok_or_else(|| Core::schema("online store", "one answer per read", "none"))?, features, now)
     }
 
     /// What is read for `keys`.
     pub(crate) fn read<'a>(&'a self, keys: &'a Keys) -> OnlineRead<'a> {
         OnlineRead { view: &self.stored, features: &[0], keys }
+    }
+
+    /// The features in what was [read](Self::read), as if they had been stored.
+    pub(crate) fn answer(&self, read: &OnlineRows, features: &[usize], now: EventTime) -> Result<OnlineRows> {
+        let view = self.windows.feature_view();
+        let mut cells: Vec<Vec<Cell>> = vec![Vec::with_capacity(read.event_time.len()); features.len()];
+        for state in self.parse(read)? {
+            let state = state.unwrap_or_else(|| WindowState::new(&self.windows));
+            let values = state.read(now.max(state.latest()).as_micros())?;
+            for (column, feature) in cells.iter_mut().zip(features) {
+                column.push(values.get(*feature).cloned().unwrap_or(Cell::Null));
+            }
+        }
+        let columns = cells.iter().zip(features).map(|(cells, feature)| {
+            let declared = view.features().get(*feature);
+            let beyond = || Core::invalid("feature index", feature, "below the number of features of the view");
+            let declared = declared.ok_or_else(beyond)?;
+            column(cells, declared.value_type, declared.name.as_str())
+        });
+        let columns = columns.collect::<Result<_>>()?;
+        Ok(OnlineRows { columns, event_time: read.event_time.clone(), created: read.created.clone() })
     }
 
     /// The states in what was read, `None` for a key that has none.

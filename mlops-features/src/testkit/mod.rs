@@ -6,11 +6,13 @@
 mod flaky;
 mod offline;
 mod online;
+mod stream;
 
 pub use flaky::{FlakyOfflineStore, FlakyOnlineStore};
 pub use mlops_core::testkit::Faults;
 pub use offline::offline_store;
 pub use online::online_store;
+pub use stream::stream_source;
 
 /// Runs a future to its end on this thread, for tests of stores that need no runtime.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {

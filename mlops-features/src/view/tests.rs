@@ -60,7 +60,8 @@ fn everything_survives_json() {
 
 #[test]
 fn a_default_needs_the_policy_that_serves_it() {
-    for bad in [with_default(0.5), with_default(0.5).policy(StatusPolicy::Stale), plain().policy(StatusPolicy::Default)] {
+    for bad in [with_default(0.5), with_default(0.5).policy(StatusPolicy::Stale), plain().policy(StatusPolicy::Default)]
+    {
         let error = bad.build().unwrap_err().to_string();
         assert!(error.contains("status policy"), "{error}");
     }

@@ -138,9 +138,7 @@ pub(super) fn ops(kind: Kind) -> Vec<Op> {
 /// Values of which some are equal and sums are exact in doubles.
 pub(super) fn value(kind: Kind) -> BoxedStrategy<Value> {
     match kind {
-        Kind::Int => {
-            prop_oneof![9 => -3_i64..4, 1 => Just(i64::MAX), 1 => Just(i64::MIN)].prop_map(Value::Int).boxed()
-        }
+        Kind::Int => prop_oneof![9 => -3_i64..4, 1 => Just(i64::MAX), 1 => Just(i64::MIN)].prop_map(Value::Int).boxed(),
         Kind::Real => (-200_i32..200).prop_map(|sixteenths| Value::Real(f64::from(sixteenths) / 16.0)).boxed(),
         Kind::Text => "[a-c]{0,2}".prop_map(|text| Value::Text(text.into())).boxed(),
     }

@@ -2,9 +2,13 @@
 
 mod bad_files;
 mod bad_input;
+mod incoming;
 mod kits;
 mod materializing;
+#[cfg(feature = "nats")]
+mod nats;
 mod serving;
+mod streaming;
 
 use std::sync::Arc;
 
