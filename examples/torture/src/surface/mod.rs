@@ -6,8 +6,10 @@ mod materialize;
 mod offline;
 mod online;
 mod pipeline;
+mod push;
 mod registry;
 mod sink;
+mod stream;
 
 pub use artifact::Artifacts;
 pub use catalog::Catalogs;
@@ -15,8 +17,10 @@ pub use materialize::Materialize;
 pub use offline::Offline;
 pub use online::Online;
 pub use pipeline::Jobs;
+pub use push::Pushes;
 pub use registry::Versions;
 pub use sink::Sinks;
+pub use stream::Streams;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -86,6 +90,8 @@ pub fn all() -> Vec<Box<dyn Surface>> {
     vec![
         Box::new(Online),
         Box::new(Materialize),
+        Box::new(Pushes),
+        Box::new(Streams),
         Box::new(Offline),
         Box::new(Versions),
         Box::new(Artifacts),
