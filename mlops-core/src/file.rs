@@ -5,7 +5,12 @@
 //! stops half-way leaves nothing; a killed process leaves at most a hidden file (see [`is_temporary`]) that no reader
 //! takes for content.
 //!
-//! Entry points: [`write_atomic`] for content at hand, [`AtomicFile`] for content that comes bit by bit.
+//! Entry points: [`write_atomic`] for content at hand, [`AtomicFile`] for content that comes bit by bit, [`RevisionFiles`] for
+//! a document whose changes are kept.
+
+mod revisions;
+
+pub use revisions::{RevisionFiles, visible};
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write};

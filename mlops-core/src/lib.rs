@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod clean;
 pub mod dataset;
 pub mod digest;
+pub mod document;
 pub mod error;
 pub mod expr;
 pub mod file;

@@ -34,6 +34,19 @@ pub enum Error {
         /// What the definition says.
         declared: String,
     },
+    /// A view whose policy is to fail had no valid row for some of the keys: serve the request without these features, or
+    /// not at all.
+    #[error("view `{view}`: {not_found} of {keys} keys have no row, {outside_max_age} have one that is too old")]
+    NoValidRow {
+        /// The view, or its alias.
+        view: String,
+        /// Keys that were asked for.
+        keys: usize,
+        /// Those without a row.
+        not_found: usize,
+        /// Those whose row is older than the ttl.
+        outside_max_age: usize,
+    },
 }
 
 impl From<arrow::error::ArrowError> for Error {
@@ -49,6 +62,7 @@ impl From<Error> for mlops_core::Error {
             Error::Collision { column, first, second } => {
                 Self::schema(column, "one origin", format!("{first} and {second}"))
             }
+            Error::NoValidRow { view, .. } => Self::not_found("valid row of every key in view", view),
             Error::Changed { view, what, stored, declared } => Self::schema(format!("{view}:{what}"), declared, stored),
         }
     }

@@ -1,10 +1,6 @@
 //! One feature of a view, and what is served where no value is known.
 
-use std::sync::Arc;
-
-use arrow::array::{
-    ArrayRef, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
-};
+use arrow::array::ArrayRef;
 use mlops_core::Name;
 use mlops_core::schema::Sensitivity;
 use serde::{Deserialize, Serialize};
@@ -12,6 +8,7 @@ use serde_json::Value;
 
 use crate::define::ValueType;
 use crate::error::{Core, Result};
+use crate::json;
 
 /// One feature of a view.
 ///
@@ -39,9 +36,9 @@ pub struct Feature {
     pub sensitivity: Sensitivity,
     /// What is served under [`StatusPolicy::Default`](crate::StatusPolicy::Default) where no valid row is there; none for null.
     ///
-    /// A JSON scalar: `true` or `false` for booleans, a whole number within range for integers, a number or `"NaN"`,
-    /// `"Infinity"`, `"-Infinity"` for real numbers, a text for text, microseconds since the epoch for instants. Bytes, lists and
-    /// vectors have no default.
+    /// In JSON: `true` or `false` for booleans, a whole number within range for integers, a number or `"NaN"`,
+    /// `"Infinity"`, `"-Infinity"` for real numbers, a text for text, RFC 3339 text or microseconds since the epoch for
+    /// instants, base 64 for bytes, an array of these for lists, one of as many numbers as it has dimensions for a vector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
     /// What it is, for people.
@@ -78,11 +75,13 @@ impl Feature {
         self
     }
 
-    /// Checks that the default is a value of the feature's type.
+    /// Checks the type, and that the default is a value of it.
     ///
     /// # Errors
-    /// `Core(Schema)` naming the feature; the value is not told when the feature is personal.
+    /// `Core(Invalid)` for a vector of no or more than 16384 dimensions; `Core(Schema)` naming the feature for a default of
+    /// another type, which is not told when the feature is personal.
     pub fn check(&self) -> Result<()> {
+        self.value_type.ensure_bounded()?;
         self.default_array().map(|_| ())
     }
 
@@ -92,47 +91,14 @@ impl Feature {
     /// `Core(Schema)` naming the feature when the default is no value of its type, which that of a built view never is.
     pub fn default_array(&self) -> Result<Option<ArrayRef>> {
         let Some(value) = &self.default else { return Ok(None) };
-        let made: Option<ArrayRef> = match self.value_type {
-            ValueType::Bool => value.as_bool().map(|v| Arc::new(BooleanArray::from(vec![v])) as _),
-            ValueType::Int32 => {
-                let whole = value.as_i64().and_then(|v| i32::try_from(v).ok());
-                whole.map(|v| Arc::new(Int32Array::from(vec![v])) as _)
-            }
-            ValueType::Int64 => value.as_i64().map(|v| Arc::new(Int64Array::from(vec![v])) as _),
-            ValueType::Float32 => single(value).map(|v| Arc::new(Float32Array::from(vec![v])) as _),
-            ValueType::Float64 => real(value).map(|v| Arc::new(Float64Array::from(vec![v])) as _),
-            ValueType::Utf8 => value.as_str().map(|v| Arc::new(StringArray::from(vec![v])) as _),
-            ValueType::Timestamp => {
-                value.as_i64().map(|v| Arc::new(TimestampMicrosecondArray::from(vec![v]).with_timezone("UTC")) as _)
-            }
-            ValueType::Binary | ValueType::List(_) | ValueType::Vector(_) => None,
-        };
+        let made = json::column(self.name.as_str(), &self.value_type.data_type(), std::iter::once(Some(value)));
         let found = || match self.sensitivity {
             Sensitivity::Public | Sensitivity::Internal => shown(value),
             _ => "another value, which is not shown".to_owned(),
         };
         let refused = || Core::schema(self.name.as_str(), format!("a default of type {}", self.value_type), found());
-        Ok(Some(made.ok_or_else(refused)?))
+        Ok(Some(made.map_err(|_| refused())?))
     }
-}
-
-/// A number, or one of those that JSON does not have.
-fn real(value: &Value) -> Option<f64> {
-    match value.as_str() {
-        Some("NaN") => Some(f64::NAN),
-        Some("Infinity") => Some(f64::INFINITY),
-        Some("-Infinity") => Some(f64::NEG_INFINITY),
-        Some(_) => None,
-        None => value.as_f64(),
-    }
-}
-
-/// As [`real`], rounded to single precision where it does not become infinite by that.
-fn single(value: &Value) -> Option<f32> {
-    let wide = real(value)?;
-    #[expect(clippy::cast_possible_truncation, reason = "rounding is meant")]
-    let narrow = wide as f32;
-    (narrow.is_infinite() == wide.is_infinite()).then_some(narrow)
 }
 
 /// The start of a value as JSON.
@@ -142,9 +108,11 @@ fn shown(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{Array, FixedSizeListArray, Float32Array, Float64Array};
     use serde_json::json;
 
     use super::*;
+    use crate::define::Item;
 
     #[track_caller]
     fn accepts(value_type: ValueType, value: impl Into<Value>) -> ArrayRef {
@@ -163,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_default_is_a_value_of_its_type() {
-        use ValueType::{Bool, Float32, Float64, Int32, Int64, Timestamp, Utf8};
+        use ValueType::{Binary, Bool, Float32, Float64, Int32, Int64, Timestamp, Utf8};
         accepts(Bool, true);
         accepts(Int32, i32::MIN);
         accepts(Int64, i64::MAX);
@@ -171,6 +139,13 @@ mod tests {
         accepts(Float64, 3);
         accepts(Utf8, "ồ");
         accepts(Timestamp, -1);
+        accepts(Timestamp, "2026-01-01T00:00:00Z");
+        accepts(Binary, "AP8=");
+        accepts(ValueType::List(Item::Int64), json!([]));
+        accepts(ValueType::List(Item::Utf8), json!(["a", "b"]));
+        let array = accepts(ValueType::Vector(2), json!([0.5, -1]));
+        let items = array.as_any().downcast_ref::<FixedSizeListArray>().unwrap().value(0);
+        assert_eq!(items.as_any().downcast_ref::<Float32Array>().unwrap().values(), &[0.5, -1.0]);
         let array = accepts(Float32, "-Infinity");
         assert_eq!(array.as_any().downcast_ref::<Float32Array>().unwrap().value(0), f32::NEG_INFINITY);
         let array = accepts(Float64, "NaN");
@@ -187,9 +162,12 @@ mod tests {
         refuses(Float32, 1e39);
         refuses(Float64, "nan");
         refuses(Utf8, 7);
-        refuses(Timestamp, "2026-01-01");
-        refuses(Binary, "00");
+        refuses(Timestamp, "yesterday");
+        refuses(Binary, "0");
         refuses(Float64, json!([1.0]));
+        refuses(ValueType::List(Item::Float64), 1.0);
+        refuses(ValueType::List(Item::Int64), json!([1, null]));
+        refuses(ValueType::Vector(3), json!([1, 2]));
     }
 
     #[test]

@@ -42,10 +42,7 @@ pub(crate) fn column<'a>(
         DataType::Int64 => {
             Arc::new(read.all(values, "a whole number of 64 bits", Value::as_i64)?.collect::<Int64Array>())
         }
-        DataType::Float32 => {
-            let all = read.all(values, "a number", real)?.map(|value| value.map(|value| value as f32));
-            Arc::new(all.collect::<Float32Array>())
-        }
+        DataType::Float32 => Arc::new(read.all(values, "a number of 32 bits", single)?.collect::<Float32Array>()),
         DataType::Float64 => Arc::new(read.all(values, "a number", real)?.collect::<Float64Array>()),
         DataType::Utf8 => Arc::new(read.all(values, "a text", Value::as_str)?.collect::<StringArray>()),
         DataType::Binary => {
@@ -94,7 +91,7 @@ impl Reading<'_> {
         let expected = format!("an array of {width} numbers");
         let point = |value: &Value| {
             let numbers = value.as_array().filter(|numbers| numbers.len() == *width as usize)?;
-            numbers.iter().map(|number| real(number).map(|number| Some(number as f32))).collect::<Option<Vec<_>>>()
+            numbers.iter().map(|number| single(number).map(Some)).collect::<Option<Vec<_>>>()
         };
         let points = self.all(values, &expected, point)?;
         Ok(Arc::new(FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(points, *width)))
@@ -142,7 +139,7 @@ impl Reading<'_> {
 }
 
 /// A number, or one of those that JSON does not have.
-pub(crate) fn real(value: &Value) -> Option<f64> {
+fn real(value: &Value) -> Option<f64> {
     match value {
         Value::String(text) => match text.as_str() {
             "NaN" => Some(f64::NAN),
@@ -152,6 +149,13 @@ pub(crate) fn real(value: &Value) -> Option<f64> {
         },
         other => other.as_f64(),
     }
+}
+
+/// As [`real`], rounded to single precision where it does not become infinite by that.
+fn single(value: &Value) -> Option<f32> {
+    let wide = real(value)?;
+    let narrow = wide as f32;
+    (narrow.is_infinite() == wide.is_infinite()).then_some(narrow)
 }
 
 /// Microseconds since the epoch.
@@ -209,6 +213,7 @@ mod tests {
             (ValueType::Int32, json!([1, 3_000_000_000_i64])),
             (ValueType::Int64, json!([1, 1.5])),
             (ValueType::Int64, json!([1, u64::MAX])),
+            (ValueType::Float32, json!([1, 1e39])),
             (ValueType::Float64, json!([1, "0912345678"])),
             (ValueType::Utf8, json!(["a", 912345678])),
             (ValueType::Binary, json!(["AA==", "0912345678 "])),

@@ -5,7 +5,8 @@
 //! known at its instant and reports what matched, expired, lay in the future or would have leaked.
 //! [`materialize()`] brings the latest rows to an [`OnlineStore`](online::OnlineStore), from which a [`FeatureServer`]
 //! answers requests with a status and an age per value. A [`FeatureService`] names what one model is fed with, and both
-//! sides read the same definition.
+//! sides read the same definition. An [`OnDemandView`] computes features of others when they are asked for, in requests and
+//! in training rows alike; [`skew::audit`] proves of what was served that the two are the same.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -63,9 +64,11 @@ mod origin;
 mod policy;
 mod serve;
 mod service;
+pub mod skew;
 pub mod stream;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+mod transform;
 mod view;
 mod wait;
 pub mod window;
@@ -80,6 +83,10 @@ pub use materialize::{
 };
 pub use origin::{BatchOrigin, StreamOrigin};
 pub use policy::StatusPolicy;
-pub use serve::{FeatureServer, FeatureServiceHydrator, FeatureVectors, ServingPlan, Status, StatusCounts};
+pub use serve::{
+    FeatureServer, FeatureServiceHydrator, FeatureVectors, Reader, Request, ServiceMetrics, ServingPlan, Status,
+    StatusCounts,
+};
 pub use service::{FeatureService, FeatureServiceBuilder, ViewJoin, ViewUse};
+pub use transform::{Derived, DerivedFeature, DerivedView, Input, InputSource, OnDemandView, OnDemandViewBuilder};
 pub use view::{FEATURES_MAX, FeatureView, FeatureViewBuilder};

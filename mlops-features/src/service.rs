@@ -68,6 +68,21 @@ impl ViewUse {
     pub fn label(&self) -> &Name {
         self.alias.as_ref().unwrap_or(&self.view)
     }
+
+    /// The view.
+    pub fn view(&self) -> &Name {
+        &self.view
+    }
+
+    /// The features that are selected, in order; empty for all.
+    pub fn features(&self) -> &[Name] {
+        &self.features
+    }
+
+    /// From key column to column of the caller, where the two have different names.
+    pub fn keys(&self) -> &BTreeMap<Name, Name> {
+        &self.keys
+    }
 }
 
 /// A [`ViewUse`] with its view at hand: what offline joins and online reads run on.
@@ -115,6 +130,11 @@ impl ViewJoin {
         }
         let keys = whole.keys.iter().map(|key| used.keys.get(key).unwrap_or(key).clone()).collect();
         Ok(Self { view: whole.view, label: used.label().clone(), features, keys })
+    }
+
+    /// These features (positions in `view`), keys from these columns in the entity's order.
+    pub(crate) fn selecting(view: &FeatureView, label: Name, features: Vec<usize>, keys: Vec<Name>) -> Self {
+        Self { view: view.clone(), label, features: features.into(), keys: keys.into() }
     }
 
     /// The view.

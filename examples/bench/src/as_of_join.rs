@@ -27,16 +27,20 @@ fn view(name: &str, features: usize, ttl_s: u64) -> mlops_features::Result<Featu
     (0..features).fold(view, |view, i| view.feature(format!("{name}_f{i}"), ValueType::Float64)).build()
 }
 
-/// Joins the files in `folder`; the checksum is the number and the sum of all features that are not null.
-pub(crate) fn run(folder: &Path) -> Result<Outcome, Box<dyn std::error::Error>> {
+/// Joins the files in `folder`, in at most `memory_mb` MiB where that is said; the checksum is the number and the sum of
+/// all features that are not null.
+pub(crate) fn run(folder: &Path, memory_mb: Option<u64>) -> Result<Outcome, Box<dyn std::error::Error>> {
     let mut joins = Vec::new();
     for (name, features, ttl_s) in VIEWS {
         joins.push((ViewJoin::new(&view(name, features, ttl_s)?), table(folder, name)?));
     }
-    let joined = as_of_join(&table(folder, "entity")?, &joins, &AsOfOptions::new())?;
-    let (mut nonnull, mut sum) = (0_usize, 0.0);
+    let options = memory_mb.map_or_else(AsOfOptions::new, |mb| AsOfOptions::new().memory_bytes(mb << 20));
+    let joined = as_of_join(&table(folder, "entity")?, &joins, &options)?;
+    drop(joins);
+    let (mut rows, mut nonnull, mut sum) = (0, 0_usize, 0.0);
     for batch in joined.dataset.batches()? {
         let batch = batch?;
+        rows += batch.num_rows() as u64;
         for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
             if field.name().starts_with("fv_") {
                 let values = column.as_primitive::<Float64Type>();
@@ -50,5 +54,6 @@ pub(crate) fn run(folder: &Path) -> Result<Outcome, Box<dyn std::error::Error>> 
     figures.insert("sum".into(), json!((sum * 1_000.0).round() / 1_000.0));
     let matched: u64 = joined.reports.iter().map(|report| report.matched).sum();
     figures.insert("matched".into(), json!(matched));
-    Ok(Outcome { rows: joined.dataset.num_rows()?, figures })
+    figures.insert("held".into(), json!(joined.dataset.is_held()));
+    Ok(Outcome { rows, figures })
 }

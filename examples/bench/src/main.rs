@@ -7,6 +7,7 @@ mod as_of_join;
 mod clean;
 mod csv;
 mod drift;
+mod online_read;
 mod pii;
 mod profile;
 mod usage;
@@ -32,6 +33,9 @@ struct Options {
     /// Prints one line of JSON instead of a table.
     #[arg(long)]
     json: bool,
+    /// Memory that the join may hold, in MiB. Default that of the library.
+    #[arg(long, value_name = "MIB")]
+    memory_mb: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -44,6 +48,8 @@ enum Job {
     Csv,
     /// Drift of every column from drift_ref.parquet to drift_cur.parquet.
     Drift,
+    /// Reads of 20 features in 3 views from stores in this process; DIR is only where the durable one has its file.
+    OnlineRead,
     /// Personal data in pii_text.txt and pii_col.parquet.
     Pii,
     /// Profile of profile.parquet, with all relations.
@@ -64,10 +70,11 @@ struct Outcome {
 fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
     let start = Usage::now()?;
     let outcome = match options.name {
-        Job::AsOfJoin => as_of_join::run(&options.data)?,
+        Job::AsOfJoin => as_of_join::run(&options.data, options.memory_mb)?,
         Job::Clean => clean::run(&options.data)?,
         Job::Csv => csv::run(&options.data)?,
         Job::Drift => drift::run(&options.data)?,
+        Job::OnlineRead => online_read::run(&options.data)?,
         Job::Pii => pii::run(&options.data)?,
         Job::Profile => profile::run(&options.data)?,
         Job::ProfileRows => profile::run_rows(&options.data)?,

@@ -7,23 +7,22 @@
 //!     00000001.json                 its entry as it was put first
 //!     00000002.json                 … and what it was changed to
 //! ```
-//! A put is one file that appears, whole and on disk, under a name that must not be taken yet. So of two writers one wins
-//! without a lock that could be left behind, a kill at any point leaves either the change or nothing, a reader never
-//! waits, and two branches that change the same entry meet in a merge conflict. Documents are never written again:
-//! history is all of them. A name is data: no path is made of one.
+//! Documents are [`RevisionFiles`]: never written again, history is all of them. A name is data: no path is made of one.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io::{self, Write};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Catalog, Entry, KIND, Revision, document, ensure_unchanged, not_found};
-use crate::file::{AtomicFile, create_dir_all_synced, sync_dir, write_bytes};
+use crate::document::open_folder;
+use crate::file::{RevisionFiles, create_dir_all_synced, sync_dir, visible};
 use crate::{Digest, Error, Name, Result};
 
 const MARKER: &str = "catalog.json";
 const ENTRIES: &str = "entries";
+const MARKER_KIND: &str = "mlops catalog";
+/// Layout of the folder.
+const LAYOUT: u64 = 1;
 /// Letters of a name that its folder shows.
 const LABEL_CHARS: usize = 40;
 /// Hex digits of the digest of a name in its folder: no two names meet in one.
@@ -75,14 +74,7 @@ impl FileCatalog {
     /// `catalog.json` is damaged, [`Error::Io`] when it cannot be made or read.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         let root = root.into();
-        create_dir_all_synced(&root)?;
-        let marker = root.join(MARKER);
-        if !marker.exists() {
-            ensure_unused(&root)?;
-            write_bytes(root.join(".gitignore"), b".mlops-*.tmp\n")?;
-            write_bytes(&marker, document::marker().as_bytes())?;
-        }
-        document::check_marker(&marker)?;
+        open_folder(&root, MARKER, MARKER_KIND, LAYOUT)?;
         create_dir_all_synced(&root.join(ENTRIES))?;
         Ok(Self { root, known: Arc::default() })
     }
@@ -92,8 +84,8 @@ impl FileCatalog {
         &self.root
     }
 
-    fn folder(&self, key: &str) -> PathBuf {
-        self.root.join(ENTRIES).join(key)
+    fn revisions(&self, key: &str) -> RevisionFiles {
+        RevisionFiles::new(self.root.join(ENTRIES).join(key))
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -103,7 +95,7 @@ impl FileCatalog {
 
     /// Reads revision `number` of the data set in folder `key`.
     fn read(&self, key: &str, number: u64) -> Result<Entry> {
-        let path = self.folder(key).join(file_name(number));
+        let path = self.revisions(key).path(number);
         let (found, entry) = document::read_file(&path)?;
         if found != number {
             return Err(Error::corrupt(path.display().to_string(), format!("it holds revision {found}")));
@@ -121,7 +113,7 @@ impl FileCatalog {
     }
 
     fn name_of(&self, key: &str) -> Result<Option<Name>> {
-        let last = last_revision(&self.folder(key))?;
+        let last = self.revisions(key).last()?;
         if last == 0 {
             return Ok(None); // a process was killed before its first document was there
         }
@@ -139,7 +131,7 @@ impl FileCatalog {
         let mut trouble = Ok(());
         for key in self.keys()? {
             let mut covered = self.lock().covered.get(&key).copied().unwrap_or(0);
-            let last = match last_revision(&self.folder(&key)) {
+            let last = match self.revisions(&key).last() {
                 Ok(last) => last,
                 Err(error) => {
                     trouble = Err(error);
@@ -171,30 +163,24 @@ impl FileCatalog {
 
 impl Catalog for FileCatalog {
     fn put(&self, entry: &Entry, expected: Revision) -> Result<Revision> {
-        let folder = self.folder(&key_of(&entry.name));
+        let revisions = self.revisions(&key_of(&entry.name));
         let text = document::write(entry, expected.next())?;
-        ensure_unchanged(&entry.name, expected, Revision(last_revision(&folder)?))?;
+        ensure_unchanged(&entry.name, expected, Revision(revisions.last()?))?;
         if expected == Revision(0) {
-            create_dir_all_synced(&folder)?;
+            create_dir_all_synced(revisions.folder())?;
             // Where another process has just made the folder, it may not have come to this yet.
             sync_dir(&self.root.join(ENTRIES))?;
         }
-        let path = folder.join(file_name(expected.next().0));
-        let mut file = AtomicFile::create(&path)?;
-        file.write_all(text.as_bytes()).map_err(|e| Error::io(&path, e))?;
-        match file.commit_new() {
-            Ok(_) => Ok(expected.next()),
-            Err(Error::AlreadyExists { .. }) => {
-                let found = Revision(last_revision(&folder)?.max(expected.next().0));
-                ensure_unchanged(&entry.name, expected, found).map(|()| found)
-            }
-            Err(error) => Err(error),
+        if revisions.add(expected.next().0, text.as_bytes())? {
+            return Ok(expected.next());
         }
+        let found = Revision(revisions.last()?.max(expected.next().0));
+        ensure_unchanged(&entry.name, expected, found).map(|()| found)
     }
 
     fn get(&self, name: &Name) -> Result<(Entry, Revision)> {
         let key = key_of(name);
-        match last_revision(&self.folder(&key))? {
+        match self.revisions(&key).last()? {
             0 => Err(not_found(name)),
             last => Ok((self.read(&key, last)?, Revision(last))),
         }
@@ -202,7 +188,7 @@ impl Catalog for FileCatalog {
 
     fn history(&self, name: &Name) -> Result<Vec<Entry>> {
         let key = key_of(name);
-        match last_revision(&self.folder(&key))? {
+        match self.revisions(&key).last()? {
             0 => Err(not_found(name)),
             last => (1..=last).map(|number| self.read(&key, number)).collect(),
         }
@@ -246,62 +232,4 @@ fn is_key(folder: &str) -> bool {
         let hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
         !label.is_empty() && digits.len() == KEY_DIGITS && digits.bytes().all(hex)
     })
-}
-
-fn file_name(revision: u64) -> String {
-    format!("{revision:08}.json")
-}
-
-fn number_of(file: &str) -> Option<u64> {
-    let number = file.strip_suffix(".json")?.parse().ok().filter(|number| *number > 0)?;
-    (file_name(number) == file).then_some(number)
-}
-
-/// The number of revisions in `folder`, which are 1, 2, 3 … without gaps; 0 where there is no folder.
-fn last_revision(folder: &Path) -> Result<u64> {
-    let numbers: BTreeSet<u64> = match visible(folder, number_of) {
-        Ok(numbers) => numbers.into_iter().collect(),
-        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(error),
-    };
-    let last = numbers.last().copied().unwrap_or(0);
-    if numbers.len() as u64 == last {
-        return Ok(last);
-    }
-    for number in (1..last).filter(|number| !numbers.contains(number)) {
-        // A listing may leave out what appeared while it was made, so look again.
-        let path = folder.join(file_name(number));
-        if !path.exists() {
-            return Err(Error::corrupt(path.display().to_string(), "it is missing, but later revisions are there"));
-        }
-    }
-    Ok(last)
-}
-
-/// What `of` makes of the names in `folder`, hidden ones apart.
-///
-/// # Errors
-/// [`Error::InvalidData`] for a name that it makes nothing of.
-fn visible<T>(folder: &Path, of: impl Fn(&str) -> Option<T>) -> Result<Vec<T>> {
-    let failed = |e| Error::io(folder, e);
-    let mut found = Vec::new();
-    for item in fs::read_dir(folder).map_err(failed)? {
-        let name = item.map_err(failed)?.file_name();
-        let text = name.to_str().unwrap_or_default();
-        if text.starts_with('.') {
-            continue;
-        }
-        let foreign = || Error::invalid_data(folder.join(&name).display().to_string(), "no part of a catalog");
-        found.push(of(text).ok_or_else(foreign)?);
-    }
-    Ok(found)
-}
-
-/// Checks that a folder without a marker is free to become a catalog.
-fn ensure_unused(root: &Path) -> Result<()> {
-    // Another process may be making the catalog right now; its marker comes before anything else.
-    if visible(root, |_| Some(()))?.is_empty() || root.join(MARKER).exists() {
-        return Ok(());
-    }
-    Err(Error::invalid_data(root.display().to_string(), "a folder with other things in it, not a catalog"))
 }

@@ -4,7 +4,7 @@ mod cycles;
 mod draw;
 mod trace;
 
-pub use draw::{DRAWN_EDGES_MAX, DRAWN_NODES_MAX};
+pub use draw::{DRAWN_EDGES_MAX, DRAWN_NODES_MAX, mermaid_text};
 pub use trace::{Reached, Trace};
 
 use std::collections::{BTreeMap, BTreeSet};

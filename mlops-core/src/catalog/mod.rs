@@ -19,6 +19,7 @@ mod search;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod statistics;
+mod words;
 
 pub use access::{Readers, Seen, guarded};
 pub use document::ENTRY_BYTES_MAX;
@@ -27,13 +28,14 @@ pub use ext::{CONFLICT_TRIES_MAX, CatalogExt};
 pub use file::FileCatalog;
 pub use freshness::{Freshness, Refresh};
 pub use lineage::{
-    DRAWN_EDGES_MAX, DRAWN_NODES_MAX, LINEAGE_SIZE_MAX, Lineage, LineageEdge, LineageNode, Reached, Trace,
+    DRAWN_EDGES_MAX, DRAWN_NODES_MAX, LINEAGE_SIZE_MAX, Lineage, LineageEdge, LineageNode, Reached, Trace, mermaid_text,
 };
 pub use memory::MemoryCatalog;
-pub use search::{HITS_DEFAULT, HITS_MAX, Hit, QUERY_BYTES_MAX, Query};
+pub use search::{HITS_DEFAULT, HITS_MAX, Hit, Query};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteCatalog;
 pub use statistics::{ColumnStatistics, Statistics};
+pub use words::{QUERY_BYTES_MAX, Words};
 
 use std::fmt::{self, Debug};
 

@@ -2,17 +2,15 @@
 
 use std::cmp::Reverse;
 
-use super::{Catalog, Entry, Freshness, Seen};
+use super::{Catalog, Entry, Freshness, Seen, Words};
+use crate::Result;
 use crate::schema::Sensitivity;
 use crate::time::EventTime;
-use crate::{Error, Result};
 
 /// Hits of one search, where nothing was said.
 pub const HITS_DEFAULT: usize = 50;
 /// Hits of one search at the most.
 pub const HITS_MAX: usize = 1_000;
-/// Bytes of the words of a query at the most.
-pub const QUERY_BYTES_MAX: usize = 1_024;
 
 /// What to look for. Everything that is set must hold.
 ///
@@ -32,7 +30,7 @@ pub const QUERY_BYTES_MAX: usize = 1_024;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Query {
-    words: Vec<String>,
+    words: Words,
     tags: Vec<String>,
     owner: Option<String>,
     column: Option<String>,
@@ -55,15 +53,9 @@ impl Query {
     /// of another word, whatever its case. No words: all entries.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the text is longer than [`QUERY_BYTES_MAX`].
+    /// [`Error::Invalid`](crate::Error::Invalid) when the text is longer than [`QUERY_BYTES_MAX`](super::QUERY_BYTES_MAX).
     pub fn new(text: &str) -> Result<Self> {
-        if text.len() > QUERY_BYTES_MAX {
-            return Err(Error::invalid("bytes of the query", text.len(), "at most 1024"));
-        }
-        let mut words: Vec<String> = words(text).collect();
-        words.sort_unstable();
-        words.dedup();
-        Ok(Self { words, ..Self::default() })
+        Ok(Self { words: Words::new(text)?, ..Self::default() })
     }
 
     /// Only those with this tag, to the letter; several calls demand several tags.
@@ -119,7 +111,7 @@ impl Query {
         if asks_inside || self.owner.as_ref().is_some_and(|wanted| wanted != owner) {
             return None;
         }
-        self.score_words(&[(name.as_str(), NAME), (owner, OWNER)])
+        self.words.score(&[(name.as_str(), NAME), (owner, OWNER)])
     }
 
     fn score_whole(&self, entry: &Entry) -> Option<u32> {
@@ -140,20 +132,7 @@ impl Query {
         let mut fields = vec![(entry.name.as_str(), NAME), (&entry.owner, OWNER), (&entry.description, DESCRIPTION)];
         fields.extend(entry.tags.iter().map(|tag| (tag.as_str(), TAG)));
         fields.extend(entry.columns.iter().map(|column| (column.name.as_str(), COLUMN)));
-        self.score_words(&fields)
-    }
-
-    /// The sum over the words of the query of the best place that each has; none where one has no place.
-    fn score_words(&self, fields: &[(&str, u32)]) -> Option<u32> {
-        let mut best = vec![0; self.words.len()];
-        for (text, weight) in fields {
-            for word in words(text) {
-                for (score, wanted) in best.iter_mut().zip(&self.words) {
-                    *score = (*score).max(weight * fit(&word, wanted));
-                }
-            }
-        }
-        best.iter().all(|score| *score > 0).then(|| best.iter().sum())
+        self.words.score(&fields)
     }
 }
 
@@ -163,21 +142,6 @@ const TAG: u32 = 4;
 const COLUMN: u32 = 3;
 const OWNER: u32 = 2;
 const DESCRIPTION: u32 = 1;
-
-/// What a word is worth by how much of it was asked for.
-fn fit(word: &str, wanted: &str) -> u32 {
-    match word.find(wanted) {
-        Some(0) if word.len() == wanted.len() => 4,
-        Some(0) => 2,
-        Some(_) => 1,
-        None => 0,
-    }
-}
-
-/// Lower-case runs of letters and digits.
-fn words(text: &str) -> impl Iterator<Item = String> {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
-}
 
 /// Looks at the latest revision of every entry of `catalog`, holding at most twice the limit of them.
 pub(super) fn run<C: Catalog + ?Sized>(catalog: &C, query: &Query, reader: &str) -> Result<Vec<Hit>> {

@@ -24,6 +24,7 @@ pub(super) fn compute(function: Function, args: &[Value], len: usize) -> ArrayRe
         F::Weekday => part(|us| weekday(us.div_euclid(DAY_US)) + 1),
         F::Hour => part(|us| us.rem_euclid(DAY_US) / HOUR_US),
         F::Minute => part(|us| us.rem_euclid(HOUR_US) / MINUTE_US),
+        F::Second => part(|us| us.rem_euclid(MINUTE_US) / 1_000_000),
         F::SecondsBetween => {
             let (later, earlier) = (args[0].numbers::<Int64Type>(), args[1].numbers::<Int64Type>());
             let seconds = |row| {

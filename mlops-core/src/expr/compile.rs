@@ -100,6 +100,8 @@ pub(super) enum Aid {
     Whole(Set<i64>),
     Floats(Set<u64>),
     Texts(Set<Box<str>>),
+    WholeBounds(Arc<[i64]>),
+    FloatBounds(Arc<[f64]>),
 }
 
 impl Program {
@@ -193,12 +195,15 @@ impl Compiler<'_> {
             F::Min | F::Max => call.same(&[Int, Float, Time], None),
             F::Divide | F::Sqrt | F::Ln | F::Exp | F::Pow => call.all(Float, Float),
             F::IsNan => call.all(Float, Bool),
-            F::Coalesce => call.same(&ANY, None),
+            F::Coalesce | F::NullIf => call.same(&ANY, None),
+            F::Bucket => call.bucketed(),
+            F::GeoDistance => call.all(Float, Float),
             F::Case => call.case(),
             F::Length => call.all(Text, Int),
-            F::Lower | F::Upper | F::Trim | F::Concat => call.all(Text, Text),
+            F::Lower | F::Upper | F::Trim | F::Concat | F::Replace => call.all(Text, Text),
+            F::Substring => call.each(&[Text, Int, Int], Text),
             F::Contains | F::StartsWith | F::EndsWith | F::Matches => call.all(Text, Bool),
-            F::Year | F::Month | F::Day | F::Weekday | F::Hour | F::Minute => call.all(Time, Int),
+            F::Year | F::Month | F::Day | F::Weekday | F::Hour | F::Minute | F::Second => call.all(Time, Int),
             F::SecondsBetween => call.all(Time, Float),
             F::AddSeconds => call.each(&[Time, Float], Time),
             F::Int => call.same(&ANY, Some(Int)),
@@ -288,6 +293,27 @@ impl Open<'_> {
         self.all(operand, Bool)
     }
 
+    /// A number among ascending constants.
+    fn bucketed(mut self) -> Result<Typed> {
+        let operand = self.unified(0..self.args.len(), &NUMBERS)?.unwrap_or(Float);
+        let bound = |expr: &Expr| match expr {
+            Expr::Literal(Some(value)) => Some(value.clone()),
+            Expr::Call { function: Function::Negate, args } => match args.as_slice() {
+                [Expr::Literal(Some(Scalar::Int(value)))] => value.checked_neg().map(Scalar::Int),
+                [Expr::Literal(Some(Scalar::Float(value)))] => Some(Scalar::Float(-value)),
+                _ => None,
+            },
+            _ => None,
+        };
+        let bounds: Option<Vec<Scalar>> = self.args[1..].iter().map(bound).collect();
+        self.aid = bounds.as_deref().and_then(|bounds| ascending(bounds, operand)).ok_or_else(|| {
+            Error::invalid("expression", "`bucket`", "a number and bounds that are constants in ascending order")
+        })?;
+        self.args = &self.args[..1];
+        self.typed.truncate(1);
+        self.all(operand, Int)
+    }
+
     fn refuse(&self, position: usize, expected: &str) -> Error {
         let arg = &self.args[position];
         let column = arg.columns().into_iter().next().or_else(|| self.expr.columns().into_iter().next());
@@ -339,4 +365,20 @@ fn set(values: &[Scalar], operand: Type) -> Aid {
         })),
         Text => Aid::Texts(pick(values, |v| if let Scalar::Text(v) = v { Some(v.as_str().into()) } else { None })),
     }
+}
+
+/// The bounds of `bucket`; none where they do not ascend.
+fn ascending(bounds: &[Scalar], operand: Type) -> Option<Aid> {
+    let float = |bound: &Scalar| match bound {
+        Scalar::Int(value) => Some(*value as f64),
+        Scalar::Float(value) => Some(*value),
+        _ => None,
+    };
+    if operand == Int {
+        let whole = |bound: &Scalar| if let Scalar::Int(value) = bound { Some(*value) } else { None };
+        let whole: Arc<[i64]> = bounds.iter().map(whole).collect::<Option<_>>()?;
+        return whole.windows(2).all(|pair| pair[0] < pair[1]).then_some(Aid::WholeBounds(whole));
+    }
+    let floats: Arc<[f64]> = bounds.iter().map(float).collect::<Option<_>>()?;
+    floats.windows(2).all(|pair| pair[0] < pair[1]).then_some(Aid::FloatBounds(floats))
 }

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::kernels::zip::zip;
-use arrow::compute::{and_kleene, cast, not, or_kleene};
+use arrow::compute::{and_kleene, cast, not, nullif, or_kleene};
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
 use super::compile::{Aid, Call, Node};
 use super::value::Value;
-use super::{Function, Program, Type, calendar, number, text};
+use super::{Function, Program, Type, calendar, geo, number, text};
 use crate::time::EventTime;
 use crate::{Error, Result};
 
@@ -81,7 +81,7 @@ impl Run<'_> {
 
     fn call(&self, call: &Call, args: &[Value]) -> Result<Value> {
         use Function as F;
-        let takes_null = matches!(call.function, F::And | F::Or | F::IsNull | F::Coalesce | F::Case);
+        let takes_null = matches!(call.function, F::And | F::Or | F::IsNull | F::Coalesce | F::Case | F::NullIf);
         if !takes_null && args.iter().any(Value::is_null_constant) {
             return Ok(Value::null(call.output));
         }
@@ -115,10 +115,25 @@ fn compute(call: &Call, args: &[Value], len: usize) -> Result<ArrayRef> {
         }
         F::Coalesce => coalesce(args, len)?,
         F::Case => case(args, len)?,
-        F::Year | F::Month | F::Day | F::Weekday | F::Hour | F::Minute | F::SecondsBetween | F::AddSeconds => {
-            calendar::compute(call.function, args, len)
+        F::Year
+        | F::Month
+        | F::Day
+        | F::Weekday
+        | F::Hour
+        | F::Minute
+        | F::Second
+        | F::SecondsBetween
+        | F::AddSeconds => calendar::compute(call.function, args, len),
+        F::Length | F::Lower | F::Upper | F::Trim | F::Concat | F::Substring | F::Replace | F::Text => {
+            text::compute(call, args, len)?
         }
-        F::Length | F::Lower | F::Upper | F::Trim | F::Concat | F::Text => text::compute(call, args, len)?,
+        F::NullIf if args[1].is_null_constant() => args[0].spread(len)?,
+        F::NullIf => {
+            let same = compare(F::Eq, call.operand, &args[0], &args[1], len);
+            nullif(&args[0].spread(len)?, &same)?
+        }
+        F::Bucket => Arc::new(bucket(&call.aid, &args[0])),
+        F::GeoDistance => Arc::new(geo::distance(args, len)),
         F::Contains | F::StartsWith | F::EndsWith | F::Matches => Arc::new(text::test(call, args, len)),
         F::Bool => truth(call.operand, &args[0], len),
         F::Time => calendar::from(call.operand, &args[0], len),
@@ -195,9 +210,26 @@ fn listed(aid: &Aid, value: &Value) -> BooleanArray {
             let texts = value.texts();
             BooleanBuffer::collect_bool(len, |row| set.contains(texts.value(row)))
         }
-        Aid::None | Aid::Regex(_) => unreachable!("`in` is compiled with a set"),
+        Aid::None | Aid::Regex(_) | Aid::WholeBounds(_) | Aid::FloatBounds(_) => {
+            unreachable!("`in` is compiled with a set")
+        }
     };
     BooleanArray::new(marks, value.array.nulls().cloned())
+}
+
+/// Number of bounds at or below each value.
+fn bucket(aid: &Aid, value: &Value) -> Int64Array {
+    match aid {
+        Aid::WholeBounds(bounds) => {
+            let at = |value| bounds.partition_point(|bound| *bound <= value) as i64;
+            value.numbers::<Int64Type>().unary(at)
+        }
+        Aid::FloatBounds(bounds) => {
+            let at = |value: f64| (!value.is_nan()).then(|| bounds.partition_point(|bound| *bound <= value) as i64);
+            value.numbers::<Float64Type>().unary_opt(at)
+        }
+        _ => unreachable!("`bucket` is compiled with bounds"),
+    }
 }
 
 /// `then` where `mask` is set, else `other`.

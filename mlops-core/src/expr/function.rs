@@ -87,6 +87,11 @@ functions! {
     Matches "matches" 2..2,
     /// `concat(text, text, …)`.
     Concat "concat" 1..10_000,
+    /// `substring(text, start, count)`: `count` Unicode scalar values from number `start` on, the first being 1; fewer where
+    /// the text ends, null where `start` is below 1 or `count` below 0.
+    Substring "substring" 3..3,
+    /// `replace(text, part, other)`: every `part`, from left to right, by `other`; an empty `part` is nowhere.
+    Replace "replace" 3..3,
     /// `year(time)` in UTC, as the others.
     Year "year" 1..1,
     /// `month(time)`, 1 to 12.
@@ -99,6 +104,8 @@ functions! {
     Hour "hour" 1..1,
     /// `minute(time)`, 0 to 59.
     Minute "minute" 1..1,
+    /// `second(time)`, 0 to 59.
+    Second "second" 1..1,
     /// `seconds_between(later, earlier)` as a float, negative where the first is before the second.
     SecondsBetween "seconds_between" 2..2,
     /// `add_seconds(time, seconds)`, to the microsecond below.
@@ -127,6 +134,14 @@ functions! {
     Pow "pow" 2..2,
     /// `is_nan(a)`.
     IsNan "is_nan" 1..1,
+    /// `null_if(a, b)`: null where `a = b`, else `a`.
+    NullIf "null_if" 2..2,
+    /// `bucket(a, b1, b2, …)`: how many of the constants `b1 < b2 < …` are at or below `a`, so 0 below `b1`; null for NaN.
+    Bucket "bucket" 2..10_000,
+    /// `geo_distance(latitude, longitude, latitude, longitude)` of two places in degrees: metres along the great circle of a
+    /// sphere of radius 6 371 008.8 m (the mean of IUGG), by the haversine formula; up to 0.6 % off the ellipsoid. Null where a
+    /// latitude is beyond ±90 or a longitude beyond ±180.
+    GeoDistance "geo_distance" 4..4,
     /// `int(a)` of a number (cut towards zero), a boolean, a text, or the microseconds of a time.
     Int "int" 1..1,
     /// `float(a)` of a number, a boolean or a text.

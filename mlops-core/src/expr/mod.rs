@@ -6,8 +6,8 @@
 //! * **Types**: [`Type`]. Columns of integers, floats, decimals, booleans, text, dates and timestamps are taken as one of these;
 //!   an integer beside a float counts as a float (exact up to 2^53). Decimals and unsigned integers above 2^63 − 1 are read as
 //!   floats and as null.
-//! * **Null**: an operation on a null gives null, save for `and`, `or` (three-valued, as in SQL), `is null`, `coalesce` and
-//!   `case`. Also null: division by zero, an integer that overflows, `sqrt` and `ln` outside of their domain, a cast that does
+//! * **Null**: an operation on a null gives null, save for `and`, `or` (three-valued, as in SQL), `is null`, `coalesce`,
+//!   `case` and `null_if`. Also null: division by zero, an integer that overflows, `sqrt` and `ln` outside of their domain, a cast that does
 //!   not fit, a text built of more than [`TEXT_RESULT_BYTES_MAX`] bytes, a time outside of ±292 000 years.
 //! * **NaN**: comes only from columns; it compares false with everything and differs from everything, as in IEEE 754.
 //! * **Row = table**: a value depends on its row and on `now`, never on other rows.
@@ -40,6 +40,7 @@ mod calendar;
 mod compile;
 mod eval;
 mod function;
+mod geo;
 mod lex;
 mod number;
 mod parse;

@@ -132,6 +132,47 @@ fn text_is_counted_and_cut_by_characters() {
 }
 
 #[test]
+fn text_is_cut_and_replaced_without_a_panic() {
+    gives("substring(t, 3, 2)", ["Hà", "1", "null"]);
+    gives("substring(l, j, 100)", ["2", "null", "-02-29"]);
+    gives("substring(l, 1, -1)", ["null"; 3]);
+    gives("replace(trim(t), 'à', 'a')", ["Ha Nội", "x-1", "null"]);
+    gives("replace(l, '', 'y')", ["12", "x-1", "2024-02-29"]);
+    gives("replace(l, '2', '22')", ["122", "x-1", "220224-022-229"]);
+}
+
+#[test]
+fn buckets_are_counted_from_below() {
+    gives("bucket(i, 0, 7, 9)", ["2", "0", "null"]);
+    gives("bucket(f, -1.5, 1.5)", ["2", "null", "null"]);
+    gives("bucket(least, 0)", ["0"; 3]);
+    gives("bucket(j, 0.5, 2)", ["2", "0", "2"]);
+    for mistake in ["bucket(i, 2, 1)", "bucket(i, 1, 1)", "bucket(i, j)", "bucket(i, null)"] {
+        assert!(matches!(program(mistake), Err(Error::Invalid { .. })), "{mistake}");
+    }
+    assert!(matches!(program("bucket(t, 1)"), Err(Error::Schema { .. })));
+}
+
+#[test]
+fn a_value_can_be_taken_as_unknown() {
+    gives("null_if(j, 0)", ["2", "null", "5"]);
+    gives("null_if(f, f)", ["null", "NaN", "null"]);
+    gives("null_if(t, 'x-1')", ["  Hà Nội ", "null", "null"]);
+    gives("null_if(null, 1)", ["null"; 3]);
+    gives("null_if(j, i)", ["2", "0", "5"]);
+    gives("null_if(j, null)", ["2", "0", "5"]);
+}
+
+#[test]
+fn distances_are_in_metres() {
+    // A degree of latitude on a sphere of 6 371 008.8 m: π r / 180.
+    gives("round(geo_distance(0, 0, 1, 0))", ["111195.0"; 3]);
+    gives("geo_distance(0, j, 0, j)", ["0.0"; 3]);
+    gives("geo_distance(91, 0, 0, 0)", ["null"; 3]);
+    gives("geo_distance(f, 0, 0, 0) is null", ["false", "false", "true"]);
+}
+
+#[test]
 fn times_are_read_in_utc_whatever_their_unit() {
     // -1 ns is 1969-12-31T23:59:59.999999999Z, a Wednesday; 19 782 days after 1970 is 2024-02-29.
     gives("year(at)", ["1969", "2024", "null"]);
@@ -140,6 +181,7 @@ fn times_are_read_in_utc_whatever_their_unit() {
     gives("weekday(at)", ["3", "4", "null"]);
     gives("hour(at)", ["23", "12", "null"]);
     gives("minute(at)", ["59", "34", "null"]);
+    gives("second(at)", ["59", "56", "null"]);
     gives("seconds_between(now(), at)", ["1709210096.000001", "0.0", "null"]);
     gives("at <= now()", ["true", "true", "null"]);
     gives("add_seconds(day, 0.5) = time '1970-01-01T00:00:00.5Z'", ["true", "false", "null"]);

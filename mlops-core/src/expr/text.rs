@@ -9,7 +9,7 @@ use arrow::datatypes::{Float64Type, Int64Type};
 
 use super::compile::{Aid, Call};
 use super::eval::nulls_of;
-use super::value::Value;
+use super::value::{Texts, Value};
 use super::{Function, Type};
 use crate::time::EventTime;
 use crate::{Error, Result};
@@ -26,6 +26,9 @@ pub(super) fn compute(call: &Call, args: &[Value], len: usize) -> Result<ArrayRe
         let lengths: Vec<i64> = (0..len).map(|row| characters(texts.value(row)) as i64).collect();
         return Ok(Arc::new(Int64Array::new(lengths.into(), args[0].array.nulls().cloned())));
     }
+    if call.function == Function::Substring {
+        return substring(args, len);
+    }
     let texts: Vec<_> = if call.operand == Type::Text { args.iter().map(Value::texts).collect() } else { Vec::new() };
     let at = |arg: usize, row: usize| if args[arg].constant { 0 } else { row };
     build(args, len, |row, out| match call.function {
@@ -39,8 +42,49 @@ pub(super) fn compute(call: &Call, args: &[Value], len: usize) -> Result<ArrayRe
                 }
             }
         }
+        Function::Replace => replace(&texts, |arg| at(arg, row), out),
         _ => written(call.operand, &args[0], row, out),
     })
+}
+
+/// Stops once the result is too long, which makes it null.
+fn replace(texts: &[Texts<'_>], at: impl Fn(usize) -> usize, out: &mut String) {
+    let [text, part, other] = std::array::from_fn(|arg| texts[arg].value(at(arg)));
+    if part.is_empty() {
+        out.push_str(text);
+        return;
+    }
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(part) {
+        if out.len() > TEXT_RESULT_BYTES_MAX {
+            return;
+        }
+        out.push_str(before);
+        out.push_str(other);
+        rest = after;
+    }
+    out.push_str(rest);
+}
+
+fn substring(args: &[Value], len: usize) -> Result<ArrayRef> {
+    let texts = args[0].texts();
+    let (starts, counts) = (args[1].numbers::<Int64Type>(), args[2].numbers::<Int64Type>());
+    let at = |arg: usize, row: usize| if args[arg].constant { 0 } else { row };
+    let cut = |row: usize| {
+        let start = usize::try_from(starts.value(at(1, row))).ok()?.checked_sub(1)?;
+        let count = usize::try_from(counts.value(at(2, row))).ok()?;
+        let text = texts.value(at(0, row));
+        let place = |text: &str, nth: usize| text.char_indices().nth(nth).map_or(text.len(), |(place, _)| place);
+        let rest = &text[place(text, start)..];
+        Some(&rest[..place(rest, count)])
+    };
+    let nulls = nulls_of(args, len);
+    let mut builder = StringViewBuilder::with_capacity(len);
+    for row in 0..len {
+        let known = nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+        builder.append_option(known.then(|| cut(row)).flatten());
+    }
+    Ok(Arc::new(builder.finish()))
 }
 
 /// Unicode scalar values: the bytes that do not continue one.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::gate::Gate;
 use crate::error::{Core, Result};
 use crate::key::Keys;
-use crate::offline::{OfflineStore, Watermark};
+use crate::offline::{AppendOnce, Once, Watermark};
 use crate::online::{OnlineStore, WriteSummary};
 use crate::view::FeatureView;
 use crate::wait::block_on;
@@ -46,7 +46,7 @@ pub struct PushReport {
 /// Takes rows of one view from callers and brings them to history, online or both.
 ///
 /// A push that returned has survived: history and the store have both acknowledged its rows. One that failed may have
-/// reached history and not the online store: push it again. A row that stands twice in history changes no join.
+/// reached history and not the online store: push it again. The same rows are the same append: they stand in history once.
 ///
 /// # Examples
 /// ```
@@ -70,7 +70,7 @@ pub struct PushReport {
 #[derive(Clone)]
 pub struct Push {
     view: FeatureView,
-    offline: Option<Arc<dyn OfflineStore>>,
+    offline: Option<Arc<dyn AppendOnce>>,
     online: Option<Arc<dyn OnlineStore>>,
     gate: Gate,
 }
@@ -116,7 +116,9 @@ impl Push {
         }
         if let Some(offline) = offline {
             let data = Dataset::held(self.view.schema().clone(), [rows.clone()])?;
-            report.history = offline.append(&self.view, &data)?.end;
+            report.history = match offline.append_once(&self.view, &data.digest()?, &data)? {
+                Once::Now(appended) | Once::Before(appended) => appended.end,
+            };
         }
         if let Some(online) = online {
             report.online = block_on(online.write(&self.view, &rows, None))?;
@@ -150,7 +152,7 @@ pub struct PushBuilder(Push);
 
 impl PushBuilder {
     /// Where history is kept. Default nowhere.
-    pub fn offline(mut self, store: Arc<dyn OfflineStore>) -> Self {
+    pub fn offline(mut self, store: Arc<dyn AppendOnce>) -> Self {
         self.0.offline = Some(store);
         self
     }

@@ -4,15 +4,27 @@
 //! points: [`OfflineStore`], [`ParquetStore`], and [`as_of_join`] for data that is in no store.
 
 pub mod asof;
+mod backfill;
+mod once;
 mod parquet;
+mod request;
+mod retrieve;
+mod spool;
 
-pub use asof::{AgeQuantiles, AsOfOptions, JoinReport, TrainingSet, as_of_join};
+pub use asof::{
+    AgeQuantiles, AsOfEngine, AsOfOptions, JoinReport, NativeEngine, SaveOptions, SavedTrainingSet, ServiceLineage,
+    TrainingLineage, TrainingSet, ViewLineage, as_of_join,
+};
+pub use backfill::{Backfill, BackfillBuilder, BackfillReport, BackfillStep, CHUNKS_MAX, Chunk};
+pub use once::{AppendOnce, Once};
 pub use parquet::{ParquetStore, ViewHistory};
+pub use request::{HistoryRequest, KeyFilter};
+pub use retrieve::{latest_as_of, range, stored_history};
 
 use std::fmt::{self, Debug};
 
 use arrow::array::RecordBatch;
-use mlops_core::{Dataset, Schema, Window};
+use mlops_core::{Dataset, Schema};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -55,7 +67,8 @@ pub struct Appended {
 ///   seen. Appends are numbered in ascending order; a later one is later in source order.
 /// * `scan` gives rows in source order: by append, then as they stood in it. Two scans of unchanged history are equal.
 ///   Memory is bounded by a few batches.
-/// * Every scanned batch says up to where the stream has come; a scan after that position gives exactly the rest.
+/// * Every scanned batch says up to where the stream has come; a scan after that position gives exactly the rest, and one
+///   until that position exactly what came before. Windows and keys only leave rows out.
 /// * A feature that was added later is null in rows before. A feature whose type changed, or a key that did, is
 ///   [`Error::Changed`](crate::Error::Changed).
 /// * `as_of` obeys the law of the as-of join (see [`as_of_join`]); a view without history is no error.
@@ -80,72 +93,6 @@ pub trait OfflineStore: Debug + Send + Sync + 'static {
     /// # Errors
     /// As [`as_of_join`]; whatever keeps the store from reading.
     fn as_of(&self, spine: &Dataset, joins: &[ViewJoin], options: &AsOfOptions) -> Result<TrainingSet>;
-}
-
-/// What is read of a view's history.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct HistoryRequest {
-    pub(crate) window: Option<Window>,
-    pub(crate) after: Option<Watermark>,
-    pub(crate) features: Option<Vec<usize>>,
-    pub(crate) batch_rows: Option<usize>,
-}
-
-/// Rows per batch where nothing was said.
-const BATCH_ROWS_DEFAULT: usize = 16_384;
-
-/// Most rows that a caller may ask for per batch.
-const BATCH_ROWS_MAX: usize = 1 << 24;
-
-impl HistoryRequest {
-    /// All rows with all features.
-    pub fn all() -> Self {
-        Self::default()
-    }
-
-    /// Only rows whose event time lies in `window`.
-    pub fn window(mut self, window: Window) -> Self {
-        self.window = Some(window);
-        self
-    }
-
-    /// Only rows that came in after `watermark`.
-    pub fn after(mut self, watermark: Watermark) -> Self {
-        self.after = Some(watermark);
-        self
-    }
-
-    /// Only these features (positions in the view), in this order. Keys and times always come along.
-    pub fn features(mut self, features: impl IntoIterator<Item = usize>) -> Self {
-        self.features = Some(features.into_iter().collect());
-        self
-    }
-
-    /// At most `rows` rows in one batch; clamped to 1..=2^24. Default 16384.
-    pub fn batch_rows(mut self, rows: usize) -> Self {
-        self.batch_rows = Some(rows);
-        self
-    }
-
-    /// The window asked for.
-    pub fn event_window(&self) -> Option<Window> {
-        self.window
-    }
-
-    /// The position after which to read.
-    pub fn start(&self) -> Option<Watermark> {
-        self.after
-    }
-
-    /// The features asked for; `None` for all.
-    pub fn projection(&self) -> Option<&[usize]> {
-        self.features.as_deref()
-    }
-
-    /// The most rows in one batch.
-    pub fn rows_per_batch(&self) -> usize {
-        self.batch_rows.unwrap_or(BATCH_ROWS_DEFAULT).clamp(1, BATCH_ROWS_MAX)
-    }
 }
 
 /// Rows of a view's history, and up to where they reach.

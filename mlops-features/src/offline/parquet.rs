@@ -7,21 +7,29 @@
 //! paths. The order of the file names is the order of the appends, so no other file needs to be kept in step.
 
 mod files;
+mod ids;
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use mlops_core::file::{create_dir_all_synced, sync_dir};
+use mlops_core::file::{FileLock, create_dir_all_synced, sync_dir};
 use mlops_core::{Dataset, Digest};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use tempfile::NamedTempFile;
 
 pub use self::files::ViewHistory;
-use super::{Appended, AsOfOptions, HistoryRequest, HistoryStream, OfflineStore, TrainingSet, Watermark, as_of_join};
+use self::ids::{ID_KEY, Ids};
+use super::asof::Origin;
+use super::{
+    AppendOnce, Appended, AsOfEngine, AsOfOptions, HistoryRequest, HistoryStream, NativeEngine, OfflineStore, Once,
+    TrainingSet, Watermark,
+};
 use crate::error::{Core, Result};
 use crate::service::ViewJoin;
 use crate::view::FeatureView;
@@ -32,6 +40,10 @@ const ROW_GROUP_ROWS: usize = 262_144;
 /// How often an append looks for a free number before it gives up: each time another process took it.
 const NUMBER_TRIES: usize = 1_000;
 
+/// How long an append that happens once waits for others of its kind.
+const LOCK_WAIT: Duration = Duration::from_mins(1);
+
+const LOCK: &str = ".once.lock";
 const SUFFIX: &str = ".parquet";
 const DIGITS: usize = 20;
 
@@ -50,8 +62,10 @@ const DIGITS: usize = 20;
 #[derive(Debug)]
 pub struct ParquetStore {
     root: PathBuf,
+    engine: Arc<dyn AsOfEngine>,
     /// Appends of one process take numbers one after the other.
     publishing: Mutex<()>,
+    ids: Ids,
 }
 
 impl ParquetStore {
@@ -62,7 +76,13 @@ impl ParquetStore {
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         let root = root.into();
         create_dir_all_synced(&root)?;
-        Ok(Self { root, publishing: Mutex::default() })
+        Ok(Self { root, engine: Arc::new(NativeEngine), publishing: Mutex::default(), ids: Ids::default() })
+    }
+
+    /// The same store, whose joins are run by `engine`. Default [`NativeEngine`].
+    pub fn with_engine(mut self, engine: Arc<dyn AsOfEngine>) -> Self {
+        self.engine = engine;
+        self
     }
 
     /// The folder.
@@ -83,7 +103,7 @@ impl ParquetStore {
     }
 
     /// Writes `rows` to `file`; returns how many there were.
-    fn fill(view: &FeatureView, rows: &Dataset, file: &File, path: &Path) -> Result<u64> {
+    fn fill(view: &FeatureView, rows: &Dataset, id: Option<&Digest>, file: &File, path: &Path) -> Result<u64> {
         let failed = |e: parquet::errors::ParquetError| match e {
             parquet::errors::ParquetError::External(cause) => match cause.downcast::<std::io::Error>() {
                 Ok(io) => Core::io(path, *io),
@@ -94,6 +114,7 @@ impl ParquetStore {
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_key_value_metadata(id.map(|id| vec![KeyValue::new(ID_KEY.to_owned(), id.to_string())]))
             .build();
         let mut writer = ArrowWriter::try_new(file, view.schema().arrow().clone(), Some(properties)).map_err(failed)?;
         let mut count = 0;
@@ -127,19 +148,38 @@ impl ParquetStore {
     }
 }
 
-impl OfflineStore for ParquetStore {
-    fn append(&self, view: &FeatureView, rows: &Dataset) -> Result<Appended> {
+impl ParquetStore {
+    /// Writes `rows` to a file that has no number yet; `None` when there are none.
+    fn prepare(&self, view: &FeatureView, rows: &Dataset, id: Option<&Digest>) -> Result<Option<Prepared>> {
         let folder = self.folder(view);
         create_dir_all_synced(&folder)?;
         sync_dir(&self.root)?; // another process may have made it just now
         let io = |e| Core::io(&folder, e);
         let file = tempfile::Builder::new().prefix(".append-").tempfile_in(&folder).map_err(io)?;
-        let count = Self::fill(view, rows, file.as_file(), file.path())?;
-        if count == 0 {
-            return Ok(Appended { rows: 0, end: None });
-        }
+        let count = Self::fill(view, rows, id, file.as_file(), file.path())?;
+        Ok((count > 0).then_some(Prepared { file, folder, count }))
+    }
+
+    fn publish_prepared(&self, prepared: Prepared) -> Result<Appended> {
+        let Prepared { file, folder, count } = prepared;
         let sequence = self.publish(file, &folder)?;
         Ok(Appended { rows: count, end: Some(Watermark { sequence, rows: count }) })
+    }
+}
+
+/// A whole append that nobody sees yet.
+struct Prepared {
+    file: NamedTempFile,
+    folder: PathBuf,
+    count: u64,
+}
+
+impl OfflineStore for ParquetStore {
+    fn append(&self, view: &FeatureView, rows: &Dataset) -> Result<Appended> {
+        match self.prepare(view, rows, None)? {
+            Some(prepared) => self.publish_prepared(prepared),
+            None => Ok(Appended { rows: 0, end: None }),
+        }
     }
 
     fn scan(&self, view: &FeatureView, request: &HistoryRequest) -> Result<HistoryStream> {
@@ -147,12 +187,36 @@ impl OfflineStore for ParquetStore {
     }
 
     fn as_of(&self, spine: &Dataset, joins: &[ViewJoin], options: &AsOfOptions) -> Result<TrainingSet> {
-        let with_history = |join: &ViewJoin| {
-            let history = self.history(join.view())?;
-            Ok((join.clone(), Dataset::from_source(std::sync::Arc::new(history))?))
+        let histories = joins.iter().map(|join| self.history(join.view())).collect::<Result<Vec<_>>>()?;
+        let with_history = |(join, history): (&ViewJoin, &ViewHistory)| {
+            Ok((join.clone(), Dataset::from_source(Arc::new(history.clone()))?))
         };
-        let views = joins.iter().map(with_history).collect::<Result<Vec<_>>>()?;
-        as_of_join(spine, &views, options)
+        let views = joins.iter().zip(&histories).map(with_history).collect::<Result<Vec<_>>>()?;
+        let set = self.engine.join(spine, &views, options)?;
+        let origins = joins.iter().zip(&histories).map(|(join, history)| Origin::stored(join, history));
+        Ok(set.with_origins(spine, origins.collect(), options))
+    }
+}
+
+impl AppendOnce for ParquetStore {
+    fn appended(&self, view: &FeatureView, id: &Digest) -> Result<Option<Appended>> {
+        let folder = self.folder(view);
+        self.ids.find(&folder, &list(&folder)?, id)
+    }
+
+    fn append_once(&self, view: &FeatureView, id: &Digest, rows: &Dataset) -> Result<Once> {
+        if let Some(before) = self.appended(view, id)? {
+            return Ok(Once::Before(before));
+        }
+        let Some(prepared) = self.prepare(view, rows, Some(id))? else {
+            return Ok(Once::Now(Appended { rows: 0, end: None }));
+        };
+        // Others may have done the same work meanwhile; who is first is decided under the lock.
+        let _lock = FileLock::acquire(&prepared.folder.join(LOCK), LOCK_WAIT)?;
+        if let Some(before) = self.appended(view, id)? {
+            return Ok(Once::Before(before));
+        }
+        Ok(Once::Now(self.publish_prepared(prepared)?))
     }
 }
 

@@ -61,16 +61,16 @@ impl Batch {
     }
 
     /// Calls `store` with key, times and bytes of each winner, by ascending key.
-    pub(super) fn for_each(
+    pub(super) fn for_each<E: From<Core>>(
         &self,
         view: &FeatureView,
-        mut store: impl FnMut(&[u8], Stamp, &mut Vec<u8>) -> Result<()>,
-    ) -> Result<()> {
+        mut store: impl FnMut(&[u8], Stamp, &mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let writer = self.writer(view);
         let mut bytes = Vec::new();
         for row in &self.winners {
             bytes.clear();
-            writer.encode(*row, &mut bytes)?;
+            writer.encode(*row, &mut bytes).map_err(Core::from)?;
             store(self.key(*row), writer.stamp(*row), &mut bytes)?;
         }
         Ok(())

@@ -1,32 +1,29 @@
 //! Rows in this process: for services that load their features at start, and for tests.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use foldhash::fast::RandomState;
 use mlops_core::Name;
+use papaya::{HashMap, Operation};
 
 use super::batch::Batch;
 use super::registered::{Reader, Registered};
-use super::row::RowBytes;
+use super::row::{RowBytes, Stamp};
 use super::{OnlineRead, OnlineRows, OnlineStore, WriteSummary};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::key::Keys;
 use crate::offline::Watermark;
 use crate::view::FeatureView;
 
-/// Shards per view: writers of different keys rarely meet.
-const SHARDS: usize = 64;
-
 /// Online store in memory; nothing survives the process.
 ///
-/// Readers hold a shared lock on one of 64 shards while they decode one row, so they only ever wait for the writer of a row of
-/// the same shard.
+/// Readers take no lock and never wait: a row is written aside and then put in the place of the one before, which is freed
+/// once no reader looks at it.
 #[derive(Default)]
 pub struct MemoryStore {
     tables: ArcSwap<BTreeMap<Name, Arc<Table>>>,
@@ -34,36 +31,61 @@ pub struct MemoryStore {
     registering: Mutex<()>,
 }
 
-#[derive(Debug)]
 struct Table {
     registered: ArcSwap<Registered>,
-    hasher: RandomState,
-    shards: Vec<RwLock<Shard>>,
+    rows: HashMap<Box<[u8]>, Box<[u8]>, RandomState>,
     watermark: Mutex<Option<Watermark>>,
 }
-
-type Shard = HashMap<Box<[u8]>, Box<[u8]>, RandomState>;
 
 impl Table {
     fn new(registered: Registered) -> Self {
         Self {
             registered: ArcSwap::from_pointee(registered),
-            hasher: RandomState::default(),
-            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            rows: HashMap::with_hasher(RandomState::default()),
             watermark: Mutex::default(),
         }
     }
 
-    fn shard(&self, key: &[u8]) -> &RwLock<Shard> {
-        &self.shards[(self.hasher.hash_one(key) >> 58) as usize % SHARDS]
+    /// Puts `bytes` in the place of an older row, in one step; says whether it did.
+    fn put(&self, key: &[u8], stamp: Stamp, bytes: &[u8]) -> bool {
+        let newer = |stored: &[u8]| RowBytes::parse(stored).is_some_and(|row| row.stamp > stamp);
+        let rows = self.rows.pin();
+        if rows.get(key).is_some_and(|stored| newer(stored)) {
+            return false;
+        }
+        let put = rows.compute(key.into(), |stored| match stored {
+            Some((_, stored)) if newer(stored) => Operation::Abort(()),
+            _ => Operation::Insert(bytes.into()),
+        });
+        !matches!(put, papaya::Compute::Aborted(()))
+    }
+}
+
+/// Keys as bytes; those of one entity are encoded once for all of its views.
+#[derive(Default)]
+struct Encoded<'a> {
+    keys: Option<&'a Keys>,
+    bytes: Vec<u8>,
+    /// Start and end of each key; none for a null one.
+    places: Vec<Option<(usize, usize)>>,
+}
+
+impl<'a> Encoded<'a> {
+    fn read(&mut self, keys: &'a Keys) {
+        if self.keys.is_some_and(|known| std::ptr::eq(known, keys)) {
+            return;
+        }
+        self.keys = Some(keys);
+        self.bytes.clear();
+        self.places.clear();
+        self.places.extend((0..keys.len()).map(|position| {
+            let start = self.bytes.len();
+            keys.encode(position, &mut self.bytes).then_some((start, self.bytes.len()))
+        }));
     }
 
-    fn read(&self, key: &[u8]) -> RwLockReadGuard<'_, Shard> {
-        self.shard(key).read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self, key: &[u8]) -> RwLockWriteGuard<'_, Shard> {
-        self.shard(key).write().unwrap_or_else(PoisonError::into_inner)
+    fn get(&self, position: usize) -> Option<&[u8]> {
+        self.places[position].map(|(start, end)| &self.bytes[start..end])
     }
 }
 
@@ -77,7 +99,7 @@ impl MemoryStore {
     pub fn len(&self, view: &FeatureView) -> usize {
         let tables = self.tables.load();
         let Some(table) = tables.get(view.name()) else { return 0 };
-        table.shards.iter().map(|shard| shard.read().unwrap_or_else(PoisonError::into_inner).len()).sum()
+        table.rows.len()
     }
 
     /// Whether there is no key of `view`.
@@ -116,14 +138,8 @@ impl MemoryStore {
         let table = self.admit(view)?;
         let mut written = 0;
         batch.for_each(view, |key, stamp, bytes| {
-            let mut shard = table.write(key);
-            match shard.get_mut(key) {
-                Some(stored) if RowBytes::parse(stored).is_some_and(|row| row.stamp > stamp) => return Ok(()),
-                Some(stored) => *stored = bytes.as_slice().into(),
-                None => drop(shard.insert(key.into(), bytes.as_slice().into())),
-            }
-            written += 1;
-            Ok(())
+            written += u64::from(table.put(key, stamp, bytes));
+            Ok::<_, Error>(())
         })?;
         if checkpoint.is_some() {
             let mut watermark = table.watermark.lock().unwrap_or_else(PoisonError::into_inner);
@@ -136,17 +152,18 @@ impl MemoryStore {
     ///
     /// # Errors
     /// As there.
-    pub fn read_sync(&self, reads: &[OnlineRead<'_>]) -> Result<Vec<OnlineRows>> {
+    pub fn read_sync<'a>(&self, reads: &[OnlineRead<'a>]) -> Result<Vec<OnlineRows>> {
         let tables = self.tables.load();
-        let mut key = Vec::with_capacity(64);
-        let read_one = |read: &OnlineRead<'_>| {
+        let mut encoded = Encoded::default();
+        let read_one = |read: &OnlineRead<'a>| {
             let table = tables.get(read.view.name());
             let registered = table.map(|table| table.registered.load());
             let mut reader = Reader::new(read, registered.as_deref().map(AsRef::as_ref))?;
+            encoded.read(read.keys);
+            let rows = table.map(|table| table.rows.pin());
             for position in 0..read.keys.len() {
-                key.clear();
-                let shard = table.filter(|_| read.keys.encode(position, &mut key)).map(|table| table.read(&key));
-                match shard.as_ref().and_then(|shard| shard.get(key.as_slice())) {
+                let key = rows.as_ref().zip(encoded.get(position));
+                match key.and_then(|(rows, key)| rows.get(key)) {
                     Some(row) => reader.push(position, row)?,
                     None => reader.skip(position),
                 }
@@ -168,7 +185,7 @@ impl MemoryStore {
         let mut forgotten = 0;
         for position in 0..keys.len() {
             key.clear();
-            if keys.encode(position, &mut key) && table.write(&key).remove(key.as_slice()).is_some() {
+            if keys.encode(position, &mut key) && table.rows.pin().remove(key.as_slice()).is_some() {
                 forgotten += 1;
             }
         }
@@ -216,5 +233,66 @@ impl fmt::Debug for MemoryStore {
         f.debug_struct("MemoryStore")
             .field("views", &self.tables.load().keys().collect::<Vec<_>>())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampMicrosecondArray};
+    use arrow::datatypes::Int64Type;
+
+    use super::*;
+    use crate::{Entity, KeyType, ValueType};
+
+    /// 16 keys, each with the value `turn` in four features, true from `turn` on.
+    fn rows(turn: i64) -> RecordBatch {
+        let all = |value: i64| Arc::new(Int64Array::from(vec![value; 16])) as ArrayRef;
+        let keys = Arc::new(Int64Array::from_iter_values(0..16)) as ArrayRef;
+        let times = Arc::new(TimestampMicrosecondArray::from(vec![turn; 16]).with_timezone("UTC")) as ArrayRef;
+        let values = ["a", "b", "c", "d"].map(|name| (name, all(turn)));
+        RecordBatch::try_from_iter([("id", keys), ("event_timestamp", times)].into_iter().chain(values)).unwrap()
+    }
+
+    #[test]
+    fn readers_beside_writers_see_whole_rows_that_never_go_back() {
+        let entity = Entity::builder("thing").key("id", KeyType::Int64).build().unwrap();
+        let view = ["a", "b", "c", "d"]
+            .into_iter()
+            .fold(FeatureView::builder("v", entity), |view, name| view.feature(name, ValueType::Int64))
+            .build()
+            .unwrap();
+        let store = MemoryStore::new();
+        store.write_sync(&view, &rows(0), None).unwrap();
+        let keys = Keys::of(view.entity(), &rows(0)).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for writer in 0..2 {
+                let (store, view, done) = (&store, &view, &done);
+                scope.spawn(move || {
+                    // The two come in each other's way: every row is written in an order of its own.
+                    for turn in 1..400 {
+                        store.write_sync(view, &rows(turn * 2 - writer), None).unwrap();
+                    }
+                    done.store(true, Ordering::Release);
+                });
+            }
+            let mut before = [0; 16];
+            while !done.load(Ordering::Acquire) {
+                let read = OnlineRead { view: &view, features: &[0, 1, 2, 3], keys: &keys };
+                let answer = store.read_sync(&[read]).unwrap().swap_remove(0);
+                for (row, before) in before.iter_mut().enumerate() {
+                    let values: Vec<i64> =
+                        answer.columns.iter().map(|column| column.as_primitive::<Int64Type>().value(row)).collect();
+                    assert!(values.iter().all(|value| *value == values[0] && answer.event_time.value(row) == *value));
+                    assert!(values[0] >= *before, "{} after {before}", values[0]);
+                    *before = values[0];
+                }
+            }
+        });
+        let last = store.read_sync(&[OnlineRead { view: &view, features: &[0], keys: &keys }]).unwrap();
+        assert_eq!(last[0].columns[0].as_primitive::<Int64Type>().values(), &[798; 16]);
+        assert_eq!((last[0].columns[0].null_count(), store.len(&view)), (0, 16));
     }
 }

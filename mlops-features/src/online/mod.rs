@@ -1,18 +1,35 @@
 //! Latest feature rows by entity key, read on the request path.
 //!
 //! History lives in the offline store; this one keeps a single row per key and view. Entry point:
-//! [`OnlineStore::read`]. Implementations: [`MemoryStore`], [`RedbStore`].
+//! [`OnlineStore::read`]. Implementations: [`MemoryStore`], [`RedbStore`] and, behind features, `SqliteStore` for several
+//! processes of one machine, `RedisStore` and `PostgresStore` for many machines.
 
 mod batch;
+#[cfg(feature = "redis")]
+mod crew;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "redb")]
 mod redb;
+#[cfg(feature = "redis")]
+mod redis;
 mod registered;
 pub(crate) mod row;
+#[cfg(any(feature = "redb", feature = "sqlite", feature = "redis", feature = "postgres"))]
+mod sealed;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redb")]
 pub use redb::{RedbStore, RedbStoreBuilder};
+#[cfg(feature = "redis")]
+pub use redis::{FeastRedisStore, RedisStore, RedisStoreBuilder};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteStore, SqliteStoreBuilder};
 
 use std::fmt::Debug;
 

@@ -25,7 +25,7 @@ use redb::{
 use super::batch::Batch;
 use super::registered::{Reader, Registered};
 use super::row::RowBytes;
-use super::{OnlineRead, OnlineRows, OnlineStore, WriteSummary};
+use super::{OnlineRead, OnlineRows, OnlineStore, WriteSummary, sealed};
 use crate::error::{Core, Error, Result};
 use crate::key::Keys;
 use crate::offline::Watermark;
@@ -34,9 +34,6 @@ use crate::view::FeatureView;
 const VIEWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("views");
 const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
 const WATERMARKS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("watermarks");
-
-/// Format of the values of `views` and `watermarks`.
-const FORMAT: u8 = 1;
 
 /// How often an open is tried again while another process holds the file.
 const RETRY_EVERY: Duration = Duration::from_millis(20);
@@ -209,8 +206,7 @@ impl Snapshot {
         let mut watermarks = BTreeMap::new();
         for entry in open(WATERMARKS)?.iter().map_err(|e| storage(path, e))? {
             let (name, value) = entry.map_err(|e| storage(path, e))?;
-            let bytes = unseal(path, name.value(), value.value())?;
-            let stored = parse_watermark(bytes).ok_or_else(|| corrupt(path, "a watermark of an unknown format"))?;
+            let stored = sealed::watermark(name.value(), value.value()).map_err(|reason| corrupt(path, reason))?;
             watermarks.insert(view_name(path, name.value())?, stored);
         }
         Ok(Self { views, rows: open(ROWS)?, watermarks })
@@ -221,10 +217,8 @@ fn views_of(path: &Path, table: &ReadOnlyTable<&'static [u8], &'static [u8]>) ->
     let mut views = BTreeMap::new();
     for entry in table.iter().map_err(|e| storage(path, e))? {
         let (name, value) = entry.map_err(|e| storage(path, e))?;
-        let bytes = unseal(path, name.value(), value.value())?;
-        let body = bytes.split_first().filter(|(format, _)| **format == FORMAT);
-        let (_, body) = body.ok_or_else(|| corrupt(path, "a view of an unknown format"))?;
-        views.insert(view_name(path, name.value())?, Registered::from_bytes(body)?);
+        let view = sealed::view(name.value(), value.value()).map_err(|reason| corrupt(path, reason))?;
+        views.insert(view_name(path, name.value())?, view);
     }
     Ok(views)
 }
@@ -232,37 +226,6 @@ fn views_of(path: &Path, table: &ReadOnlyTable<&'static [u8], &'static [u8]>) ->
 fn view_name(path: &Path, bytes: &[u8]) -> Result<Name> {
     let text = std::str::from_utf8(bytes).map_err(|e| corrupt(path, e))?;
     Name::new(text).map_err(|e| corrupt(path, e))
-}
-
-fn watermark_bytes(watermark: Watermark) -> Vec<u8> {
-    let mut bytes = vec![FORMAT];
-    bytes.extend_from_slice(&watermark.sequence.to_le_bytes());
-    bytes.extend_from_slice(&watermark.rows.to_le_bytes());
-    bytes
-}
-
-fn parse_watermark(bytes: &[u8]) -> Option<Watermark> {
-    let (format, rest) = bytes.split_first()?;
-    let (sequence, rows) = rest.split_at_checked(8)?;
-    let number = |bytes: &[u8]| Some(u64::from_le_bytes(bytes.try_into().ok()?));
-    (*format == FORMAT).then_some(Watermark { sequence: number(sequence)?, rows: number(rows)? })
-}
-
-/// Appends the checksum of `key` and `bytes`.
-fn seal(key: &[u8], bytes: &mut Vec<u8>) {
-    let checksum = crc32c::crc32c_append(crc32c::crc32c(key), bytes);
-    bytes.extend_from_slice(&checksum.to_le_bytes());
-}
-
-/// What was sealed, when the checksum fits.
-fn checked<'a>(key: &[u8], sealed: &'a [u8]) -> Option<&'a [u8]> {
-    let (bytes, checksum) = sealed.split_at_checked(sealed.len().checked_sub(4)?)?;
-    let expected = crc32c::crc32c_append(crc32c::crc32c(key), bytes);
-    (checksum == expected.to_le_bytes()).then_some(bytes)
-}
-
-fn unseal<'a>(path: &Path, key: &[u8], sealed: &'a [u8]) -> Result<&'a [u8]> {
-    checked(key, sealed).ok_or_else(|| corrupt(path, "a checksum does not fit"))
 }
 
 fn corrupt(path: &Path, reason: impl fmt::Display) -> Error {
@@ -338,9 +301,7 @@ impl RedbStore {
             Registered::new(free, view)
         };
         let name = view.name().as_str().as_bytes();
-        let mut bytes = vec![FORMAT];
-        bytes.extend(next.to_bytes()?);
-        seal(name, &mut bytes);
+        let bytes = sealed::view_bytes(name, &next)?;
         let mut views = write.open_table(VIEWS).map_err(|e| storage(&self.path, e))?;
         views.insert(name, bytes.as_slice()).map_err(|e| storage(&self.path, e))?;
         Ok((next.id, true))
@@ -360,15 +321,15 @@ impl RedbStore {
             full_key.extend_from_slice(key);
             if let Some(stored) = rows.get(full_key.as_slice()).map_err(|e: StorageError| storage(&self.path, e))? {
                 // A damaged row is replaced: the row at hand is the best that is known.
-                let row = checked(&full_key, stored.value()).and_then(RowBytes::parse);
+                let row = sealed::open(&full_key, stored.value()).and_then(RowBytes::parse);
                 if row.is_some_and(|row| row.stamp > stamp) {
                     return Ok(());
                 }
             }
-            seal(&full_key, bytes);
+            sealed::seal(&full_key, bytes);
             rows.insert(full_key.as_slice(), bytes.as_slice()).map_err(|e| storage(&self.path, e))?;
             written += 1;
-            Ok(())
+            Ok::<_, Error>(())
         })?;
         Ok(written)
     }
@@ -394,8 +355,7 @@ impl RedbStore {
             let written = self.upsert(&mut table, id, view, &batch)?;
             if let Some(next) = checkpoint {
                 let name = view.name().as_str().as_bytes();
-                let mut bytes = watermark_bytes(next);
-                seal(name, &mut bytes);
+                let bytes = sealed::watermark_bytes(name, next);
                 let mut watermarks = write.open_table(WATERMARKS).map_err(|e| storage(&self.path, e))?;
                 watermarks.insert(name, bytes.as_slice()).map_err(|e| storage(&self.path, e))?;
             }
@@ -426,7 +386,7 @@ impl RedbStore {
             match snapshot.rows.get(key.as_slice()).map_err(|e| storage(&self.path, e))? {
                 None => reader.skip(position),
                 Some(stored) => {
-                    let row = checked(&key, stored.value());
+                    let row = sealed::open(&key, stored.value());
                     reader.push(position, row.ok_or_else(|| reader.corrupt("the checksum does not fit"))?)?;
                 }
             }

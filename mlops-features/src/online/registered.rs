@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+#[cfg(any(feature = "sqlite", feature = "redis", feature = "postgres"))]
+use mlops_core::Name;
 use serde::{Deserialize, Serialize};
 
 use super::row::{ColumnsBuilder, RowBytes, RowLayout, StoredFields};
@@ -74,14 +76,14 @@ impl Registered {
         })
     }
 
-    #[cfg_attr(not(feature = "redb"), expect(dead_code, reason = "only stores on disk write it down"))]
+    #[cfg(any(feature = "redb", feature = "sqlite", feature = "redis", feature = "postgres"))]
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
         let schemas = self.layouts.values().map(|layout| layout.stored()).collect();
         let form = Form { id: self.id, keys: self.keys.clone(), schemas };
         Ok(serde_json::to_vec(&form).map_err(|e| Core::invalid_data("view to store", e))?)
     }
 
-    #[cfg_attr(not(feature = "redb"), expect(dead_code, reason = "only stores on disk write it down"))]
+    #[cfg(any(feature = "redb", feature = "sqlite", feature = "redis", feature = "postgres"))]
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let form: Form = serde_json::from_slice(bytes).map_err(|e| Core::corrupt("stored view", e))?;
         let layouts = form.schemas.into_iter().map(|fields| {
@@ -90,6 +92,51 @@ impl Registered {
         });
         Ok(Self { id: form.id, keys: form.keys, layouts: layouts.collect() })
     }
+}
+
+/// Views that a store which others change, too, was found to hold. What is here is there, but more may be there.
+#[cfg(any(feature = "sqlite", feature = "redis", feature = "postgres"))]
+#[derive(Debug)]
+pub(super) struct KnownViews<T>(arc_swap::ArcSwap<BTreeMap<Name, T>>);
+
+#[cfg(any(feature = "sqlite", feature = "redis", feature = "postgres"))]
+impl<T> Default for KnownViews<T> {
+    fn default() -> Self {
+        Self(arc_swap::ArcSwap::default())
+    }
+}
+
+#[cfg(any(feature = "sqlite", feature = "redis", feature = "postgres"))]
+impl<T: Clone> KnownViews<T> {
+    pub(super) fn get(&self, view: &Name) -> Option<T> {
+        self.0.load().get(view).cloned()
+    }
+
+    pub(super) fn learn(&self, view: &Name, found: &T) {
+        self.change(|known| drop(known.insert(view.clone(), found.clone())));
+    }
+
+    #[cfg(feature = "redis")]
+    pub(super) fn forget(&self, view: &Name) {
+        self.change(|known| drop(known.remove(view)));
+    }
+
+    fn change(&self, change: impl Fn(&mut BTreeMap<Name, T>)) {
+        self.0.rcu(|known| {
+            let mut known = BTreeMap::clone(known);
+            change(&mut known);
+            known
+        });
+    }
+}
+
+/// Whether the schema of the row `bytes` of `view` is known; one that another process wrote lately may not be.
+#[cfg(any(feature = "sqlite", feature = "redis", feature = "postgres"))]
+pub(super) fn knows(registered: Option<&Registered>, view: &FeatureView, bytes: &[u8]) -> bool {
+    RowBytes::parse(bytes).is_none_or(|row| {
+        row.schema_id == view.layout().schema_id()
+            || registered.is_some_and(|registered| registered.layouts.contains_key(&row.schema_id))
+    })
 }
 
 /// Puts stored rows into the columns of one read.
@@ -112,6 +159,14 @@ impl<'a> Reader<'a> {
         }
         let builder = ColumnsBuilder::new(read.view.layout(), read.features, read.keys.len());
         Ok(Self { read, registered, builder, older: None })
+    }
+
+    /// Goes on with what the store says of the view by now.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn learn(&mut self, registered: &'a Registered) -> Result<()> {
+        registered.ensure_keys(self.read.view)?;
+        self.registered = Some(registered);
+        Ok(())
     }
 
     pub(super) fn skip(&mut self, position: usize) {

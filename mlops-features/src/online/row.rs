@@ -83,6 +83,54 @@ impl RowLayout {
         StoredFields(self.fields.clone())
     }
 
+    /// Appends a row of nulls; says where it begins.
+    fn begin(&self, stamp: Stamp, out: &mut Vec<u8>) -> usize {
+        let start = out.len();
+        out.push(FORMAT);
+        out.extend_from_slice(&self.schema_id.to_le_bytes());
+        out.extend_from_slice(&stamp.event_time.to_le_bytes());
+        out.extend_from_slice(&stamp.created.unwrap_or_default().to_le_bytes());
+        out.resize(start + self.tail, 0);
+        out[start + HEADER] |= u8::from(stamp.created.is_some());
+        start
+    }
+
+    /// Notes in `slot` where the tail of the row at `start` ends by now.
+    fn end_value(&self, start: usize, slot: usize, out: &mut [u8]) -> Result<()> {
+        let tail = out.len() - start - self.tail;
+        let end = u32::try_from(tail).map_err(|_| Core::invalid("bytes of one row", tail, "at most 4 GiB"))?;
+        out[slot..slot + END].copy_from_slice(&end.to_le_bytes());
+        Ok(())
+    }
+
+    /// Appends a row of `values`, each as [`RowBytes::value`] gives it.
+    ///
+    /// # Errors
+    /// `Core(Invalid)` when its tail exceeds 4 GiB.
+    #[cfg(feature = "redis")]
+    pub(crate) fn assemble<'v>(
+        &self,
+        stamp: Stamp,
+        values: impl Iterator<Item = Option<&'v [u8]>>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let start = self.begin(stamp, out);
+        for (index, value) in values.take(self.fields.len()).enumerate() {
+            let slot = start + self.slots[index];
+            if let Some(value) = value {
+                out[start + HEADER + (index + 1) / 8] |= 1 << ((index + 1) % 8);
+                match self.fields[index].1.width() {
+                    Some(_) => out[slot..slot + value.len()].copy_from_slice(value),
+                    None => out.extend_from_slice(value),
+                }
+            }
+            if self.fields[index].1.width().is_none() {
+                self.end_value(start, slot, out)?;
+            }
+        }
+        Ok(())
+    }
+
     /// For each feature of `wanted`, its position here; `None` where rows of this layout do not have it.
     ///
     /// # Errors
@@ -137,15 +185,8 @@ impl<'a> RowWriter<'a> {
     /// # Errors
     /// `Core(Invalid)` when text and binary values of one row exceed 4 GiB.
     pub(crate) fn encode(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
-        let start = out.len();
-        let stamp = self.stamp(row);
-        out.push(FORMAT);
-        out.extend_from_slice(&self.layout.schema_id.to_le_bytes());
-        out.extend_from_slice(&stamp.event_time.to_le_bytes());
-        out.extend_from_slice(&stamp.created.unwrap_or_default().to_le_bytes());
-        out.resize(start + self.layout.tail, 0);
+        let start = self.layout.begin(self.stamp(row), out);
         let bits = start + HEADER;
-        out[bits] |= u8::from(stamp.created.is_some());
         for (index, column) in self.columns.iter().enumerate() {
             let slot = start + self.layout.slots[index];
             let value_type = self.layout.fields[index].1;
@@ -154,9 +195,7 @@ impl<'a> RowWriter<'a> {
                 put(value_type, column, row, slot, out);
             }
             if value_type.width().is_none() {
-                let tail = out.len() - start - self.layout.tail;
-                let end = u32::try_from(tail).map_err(|_| Core::invalid("bytes of one row", tail, "at most 4 GiB"))?;
-                out[slot..slot + END].copy_from_slice(&end.to_le_bytes());
+                self.layout.end_value(start, slot, out)?;
             }
         }
         Ok(())
@@ -216,7 +255,7 @@ impl<'a> RowBytes<'a> {
 
     /// The bytes of the value of feature `index`, empty for a text or binary value that is; `None` when it is null.
     /// Fails when the row is cut off.
-    fn value(&self, layout: &RowLayout, index: usize) -> std::result::Result<Option<&'a [u8]>, Torn> {
+    pub(crate) fn value(&self, layout: &RowLayout, index: usize) -> std::result::Result<Option<&'a [u8]>, Torn> {
         let bit = index + 1;
         let flags = *self.bytes.get(HEADER + bit / 8).ok_or(Torn)?;
         if flags >> (bit % 8) & 1 == 0 {

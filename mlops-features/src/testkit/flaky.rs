@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
-use mlops_core::Dataset;
 use mlops_core::testkit::{Faults, Injector};
+use mlops_core::{Dataset, Digest};
 
 use crate::Result;
-use crate::offline::{Appended, AsOfOptions, HistoryRequest, HistoryStream, OfflineStore, TrainingSet, Watermark};
+use crate::offline::{
+    AppendOnce, Appended, AsOfOptions, HistoryRequest, HistoryStream, OfflineStore, Once, TrainingSet, Watermark,
+};
 use crate::online::{OnlineRead, OnlineRows, OnlineStore, WriteSummary};
 use crate::{FeatureView, Keys, ViewJoin};
 
@@ -98,5 +100,15 @@ impl<S: OfflineStore> OfflineStore for FlakyOfflineStore<S> {
 
     fn as_of(&self, spine: &Dataset, joins: &[ViewJoin], options: &AsOfOptions) -> Result<TrainingSet> {
         self.injector.run(|| self.inner.as_of(spine, joins, options))
+    }
+}
+
+impl<S: AppendOnce> AppendOnce for FlakyOfflineStore<S> {
+    fn appended(&self, view: &FeatureView, id: &Digest) -> Result<Option<Appended>> {
+        self.injector.run(|| self.inner.appended(view, id))
+    }
+
+    fn append_once(&self, view: &FeatureView, id: &Digest, rows: &Dataset) -> Result<Once> {
+        self.injector.run(|| self.inner.append_once(view, id, rows))
     }
 }

@@ -3,14 +3,16 @@
 //! Kits panic with the sentence that does not hold, so that they can be called from any test. Every `Flaky…` wrapper
 //! injects failures and delays around an implementation, for tests of compositions.
 
+mod as_of;
 mod flaky;
 mod offline;
 mod online;
 mod stream;
 
+pub use as_of::{NestedLoopEngine, as_of_engine};
 pub use flaky::{FlakyOfflineStore, FlakyOnlineStore};
 pub use mlops_core::testkit::Faults;
-pub use offline::offline_store;
+pub use offline::{append_once, offline_store};
 pub use online::online_store;
 pub use stream::stream_source;
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
-use mlops_core::{Dataset, EventTime, Window};
+use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
+use mlops_core::{Dataset, Digest, EventTime, Window};
 
 use super::{Row, batch, entity, row, times, view};
-use crate::offline::{Appended, AsOfOptions, HistoryRequest, OfflineStore, Watermark};
-use crate::{Error, FeatureView, ValueType, ViewJoin};
+use crate::offline::{AppendOnce, Appended, AsOfOptions, HistoryRequest, OfflineStore, Once, Watermark};
+use crate::{Error, FeatureView, Keys, ValueType, ViewJoin};
 
 /// Checks the contract of [`OfflineStore`] on fresh, empty stores made by `make`.
 ///
@@ -18,7 +18,9 @@ use crate::{Error, FeatureView, ValueType, ViewJoin};
 pub fn offline_store<S: OfflineStore>(make: impl Fn() -> S) {
     rows_come_back_in_source_order(&make());
     a_scan_after_any_position_gives_the_rest(&make());
+    a_scan_until_any_position_gives_what_came_before(&make());
     only_rows_of_the_window_come(&make());
+    only_rows_of_the_keys_come(&make());
     features_come_in_the_order_wanted(&make());
     an_append_that_fails_leaves_nothing(&make());
     an_append_of_no_rows_is_no_append(&make());
@@ -27,6 +29,53 @@ pub fn offline_store<S: OfflineStore>(make: impl Fn() -> S) {
     what_changed_its_type_is_refused(&make());
     of_equal_rows_the_last_append_wins_the_join(&make());
     no_entity_row_is_lost(&make());
+}
+
+/// Checks the contract of [`AppendOnce`] on fresh, empty stores made by `make`.
+///
+/// # Panics
+/// With the sentence of the contract that does not hold.
+pub fn append_once<S: AppendOnce>(make: impl Fn() -> S) {
+    of_many_tries_one_adds_its_rows(&make());
+    what_has_no_rows_or_fails_leaves_no_id(&make());
+    ids_of_one_view_say_nothing_of_another(&make());
+}
+
+fn of_many_tries_one_adds_its_rows<S: AppendOnce>(store: &S) {
+    let (view, id) = (view("stats"), Digest::of("chunk 1"));
+    append(store, &many(0, 2));
+    assert_eq!(store.appended(&view, &id).expect("no error"), None, "what was never tried did not happen");
+    let tries: Vec<Once> = std::thread::scope(|scope| {
+        let run = || store.append_once(&view, &id, &data(&many(2, 5))).expect("an append of good rows succeeds");
+        let tries: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
+        tries.into_iter().map(|run| run.join().expect("no panic")).collect()
+    });
+    let did = store.appended(&view, &id).expect("no error").expect("what happened is known");
+    assert_eq!(did.rows, 3);
+    let now = tries.iter().filter(|once| **once == Once::Now(did)).count();
+    let before = tries.iter().filter(|once| **once == Once::Before(did)).count();
+    assert_eq!((now, before), (1, 3), "one adds its rows, the others say what it did");
+    let (rows, _) = scan(store, &view, &HistoryRequest::all());
+    assert_eq!(scores(&rows), (0..5).map(|i| Some(f64::from(i))).collect::<Vec<_>>());
+}
+
+fn what_has_no_rows_or_fails_leaves_no_id<S: AppendOnce>(store: &S) {
+    let (view, id) = (view("stats"), Digest::of("chunk 1"));
+    let none = store.append_once(&view, &id, &data(&[])).expect("no error");
+    assert_eq!(none, Once::Now(Appended { rows: 0, end: None }), "an append of no rows is no append");
+    let narrow = Dataset::from_batches([batch(&many(0, 3)).project(&[0, 1]).expect("columns")]).expect("one batch");
+    assert!(store.append_once(&view, &id, &narrow).is_err(), "a missing column is refused");
+    assert_eq!(store.appended(&view, &id).expect("no error"), None, "neither leaves an id");
+    let once = store.append_once(&view, &id, &data(&many(0, 3))).expect("an append of good rows succeeds");
+    assert!(matches!(once, Once::Now(Appended { rows: 3, .. })));
+}
+
+fn ids_of_one_view_say_nothing_of_another<S: AppendOnce>(store: &S) {
+    let id = Digest::of("chunk 1");
+    store.append_once(&view("stats"), &id, &data(&many(0, 3))).expect("an append of good rows succeeds");
+    assert_eq!(store.appended(&view("others"), &id).expect("no error"), None);
+    let once = store.append_once(&view("others"), &id, &data(&many(0, 2))).expect("an append of good rows succeeds");
+    assert!(matches!(once, Once::Now(Appended { rows: 2, .. })));
 }
 
 fn data(rows: &[Row]) -> Dataset {
@@ -85,6 +134,40 @@ fn a_scan_after_any_position_gives_the_rest<S: OfflineStore>(store: &S) {
     append(store, &[row(1, -50, None, 99.0)]);
     let (rows, _) = scan(store, &view("stats"), &HistoryRequest::all().after(last));
     assert_eq!(scores(&rows), [Some(99.0)], "a row that is late by event time comes after the position all the same");
+}
+
+fn a_scan_until_any_position_gives_what_came_before<S: OfflineStore>(store: &S) {
+    append(store, &many(0, 10));
+    append(store, &many(10, 13));
+    let (all, ends) = scan(store, &view("stats"), &HistoryRequest::all().batch_rows(2));
+    let nothing = scan(store, &view("stats"), &HistoryRequest::all().until(Watermark::default())).0;
+    assert_eq!(nothing.num_rows(), 0, "nothing came before the beginning");
+    for end in ends {
+        for batch_rows in [1, 3, 100] {
+            let request = HistoryRequest::all().batch_rows(batch_rows);
+            let before = scan(store, &view("stats"), &request.clone().until(end)).0;
+            let rest = scan(store, &view("stats"), &request.clone().after(end)).0;
+            let both = concat_batches(&all.schema(), [&before, &rest]).expect("batches of one schema");
+            assert_eq!(both, all, "a scan until {end} and one after it give everything once");
+            let between = scan(store, &view("stats"), &request.until(end).after(end)).0;
+            assert_eq!(between.num_rows(), 0, "nothing lies between a position and itself");
+        }
+    }
+}
+
+fn only_rows_of_the_keys_come<S: OfflineStore>(store: &S) {
+    append(store, &many(0, 20));
+    append(store, &[Row { key: None, event_time: 3, created: None, score: None }]);
+    let keys = |keys: Vec<Option<i64>>| {
+        Keys::new(&entity(), &[Arc::new(Int64Array::from(keys)) as ArrayRef]).expect("keys of the entity")
+    };
+    let wanted = keys(vec![Some(1), None, Some(77), Some(1)]);
+    let (rows, ends) = scan(store, &view("stats"), &HistoryRequest::all().keys(&wanted).features([]));
+    let found = rows["customer_id"].as_primitive::<Int64Type>();
+    assert!(found.len() == 7 && found.iter().all(|key| key == Some(1)), "rows of other keys and of none stay away");
+    assert!(!ends.is_empty(), "rows that are left out are passed all the same");
+    let none = scan(store, &view("stats"), &HistoryRequest::all().keys(&keys(vec![]))).0;
+    assert_eq!(none.num_rows(), 0, "no keys have no rows");
 }
 
 /// Where the append number `at` of the view begins.

@@ -1,5 +1,7 @@
 //! The contract of [`OnlineStore`].
 
+mod evolution;
+
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
@@ -30,6 +32,10 @@ pub async fn online_store<S: OnlineStore>(make: impl Fn() -> S) {
     what_changed_its_type_is_refused(&make()).await;
     composite_keys_are_told_apart(&make()).await;
     a_deleted_key_is_unknown_and_can_be_written_anew(&make()).await;
+    evolution::features_come_go_and_change_places(&make()).await;
+    evolution::a_feature_never_changes_its_type(&make()).await;
+    evolution::every_value_of_every_type_comes_back_bit_for_bit(&make()).await;
+    evolution::ten_thousand_features_are_one_row(&make()).await;
 }
 
 async fn write<S: OnlineStore>(store: &S, view: &FeatureView, rows: &[Row]) -> (u64, u64) {

@@ -1,13 +1,22 @@
 //! The public API, as a host uses it.
 
+mod backfilling;
 mod bad_files;
 mod bad_input;
+mod derived;
 mod incoming;
 mod kits;
 mod materializing;
 #[cfg(feature = "nats")]
 mod nats;
+mod on_demand;
+mod policies;
+mod postgres;
+mod redis;
+mod retrieving;
 mod serving;
+mod skew;
+mod sqlite;
 mod streaming;
 
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mlops_features::FeatureView;
-use mlops_features::ingest::statistics::{FileStatistics, StatisticsStore, read_days};
+use mlops_features::ingest::statistics::{FileStatistics, read_days};
 use mlops_features::ingest::{Gate, Push, Target};
 use mlops_features::offline::{HistoryRequest, OfflineStore, ParquetStore};
 use mlops_features::online::RedbStore;

@@ -4,6 +4,8 @@ mod layers;
 mod mermaid;
 mod svg;
 
+pub use mermaid::mermaid_text;
+
 use std::collections::BTreeMap;
 
 use super::{LineageEdge, LineageNode, Trace};

@@ -2,7 +2,7 @@ use super::*;
 use crate::catalog::{CatalogExt, Column, MemoryCatalog, Readers, Refresh, Revision};
 use crate::schema::Role;
 use crate::source::SourceInfo;
-use crate::{Digest, Name};
+use crate::{Digest, Error, Name};
 
 fn entry(name: &str, owner: &str, description: &str, columns: &[(&str, Sensitivity)], tags: &[&str]) -> Entry {
     let column = |(name, sensitivity): &(&str, Sensitivity)| Column {

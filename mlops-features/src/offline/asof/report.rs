@@ -1,7 +1,14 @@
 //! What became of the entity rows of a join.
 
+use std::fmt;
+use std::time::Duration;
+
 use mlops_core::Name;
 use serde::{Deserialize, Serialize};
+
+use super::ages::Ages;
+use super::options::Room;
+use crate::error::Result;
 
 /// What became of the entity rows at one view. `matched`, `expired`, `future_only`, `unknown_key` and `null_key` sum to
 /// `rows`.
@@ -33,6 +40,34 @@ pub struct JoinReport {
     pub history_null_keys: u64,
 }
 
+impl fmt::Display for JoinReport {
+    /// One line for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let share = if self.rows == 0 { 0.0 } else { self.matched as f64 / self.rows as f64 * 100.0 };
+        write!(f, "{}: {} of {} rows matched ({share:.1} %)", self.view, self.matched, self.rows)?;
+        let others = [
+            (self.expired, "expired"),
+            (self.future_only, "only later rows"),
+            (self.unknown_key, "unknown key"),
+            (self.null_key, "null key"),
+            (self.leaked, "would have leaked"),
+        ];
+        for (count, what) in others.iter().filter(|(count, _)| *count > 0) {
+            write!(f, ", {count} {what}")?;
+        }
+        if let Some(age) = &self.age {
+            let times = [age.min_us, age.p50_us, age.p90_us, age.p99_us, age.max_us].map(Duration::from_micros);
+            let [min, p50, p90, p99, max] = times;
+            write!(f, "; age {min:?} to {max:?}, median {p50:?}, 90 % {p90:?}, 99 % {p99:?}")?;
+        }
+        write!(f, "; {} rows of history", self.history_rows)?;
+        if self.history_null_keys > 0 {
+            write!(f, ", {} with a null key", self.history_null_keys)?;
+        }
+        Ok(())
+    }
+}
+
 /// Time from event to entity row, in microseconds: exact order statistics (nearest rank).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,19 +84,8 @@ pub struct AgeQuantiles {
     pub max_us: u64,
 }
 
-impl AgeQuantiles {
-    fn of(ages: &mut [u64]) -> Option<Self> {
-        let rank = |percent: usize| (ages.len() * percent).div_ceil(100).max(1) - 1;
-        let (p50, p90, p99) = (rank(50), rank(90), rank(99));
-        let min_us = *ages.iter().min()?;
-        let max_us = *ages.iter().max()?;
-        let mut nth = |at: usize| *ages.select_nth_unstable(at).1;
-        Some(Self { min_us, p50_us: nth(p50), p90_us: nth(p90), p99_us: nth(p99), max_us })
-    }
-}
-
 /// A report in the making.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tally {
     pub(super) expired: u64,
     pub(super) future_only: u64,
@@ -69,13 +93,28 @@ pub(super) struct Tally {
     pub(super) null_key: u64,
     pub(super) leaked: u64,
     /// One per match.
-    pub(super) ages: Vec<u64>,
+    pub(super) ages: Ages,
+    pub(super) history_rows: u64,
+    pub(super) history_null_keys: u64,
 }
 
 impl Tally {
-    pub(super) fn finish(mut self, view: &Name, history_rows: u64, history_null_keys: u64) -> JoinReport {
-        let matched = self.ages.len() as u64;
-        JoinReport {
+    pub(super) fn new(room: &Room) -> Self {
+        Self {
+            expired: 0,
+            future_only: 0,
+            unknown_key: 0,
+            null_key: 0,
+            leaked: 0,
+            ages: Ages::new(room),
+            history_rows: 0,
+            history_null_keys: 0,
+        }
+    }
+
+    pub(super) fn finish(self, view: &Name) -> Result<JoinReport> {
+        let matched = self.ages.count();
+        Ok(JoinReport {
             view: view.clone(),
             rows: matched + self.expired + self.future_only + self.unknown_key + self.null_key,
             matched,
@@ -84,10 +123,10 @@ impl Tally {
             unknown_key: self.unknown_key,
             null_key: self.null_key,
             leaked: self.leaked,
-            age: AgeQuantiles::of(&mut self.ages),
-            history_rows,
-            history_null_keys,
-        }
+            age: self.ages.quantiles()?,
+            history_rows: self.history_rows,
+            history_null_keys: self.history_null_keys,
+        })
     }
 }
 
@@ -96,11 +135,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_those_of_the_nearest_rank() {
-        let mut ages: Vec<u64> = (1..=200).rev().collect();
-        let expected = AgeQuantiles { min_us: 1, p50_us: 100, p90_us: 180, p99_us: 198, max_us: 200 };
-        assert_eq!(AgeQuantiles::of(&mut ages), Some(expected));
-        assert_eq!(AgeQuantiles::of(&mut [7]).map(|age| (age.min_us, age.p99_us)), Some((7, 7)));
-        assert_eq!(AgeQuantiles::of(&mut []), None);
+    fn a_report_is_a_line_for_people_and_json_for_machines() {
+        let age =
+            AgeQuantiles { min_us: 0, p50_us: 1_500_000, p90_us: 2_000_000, p99_us: 60_000_000, max_us: 3_600_000_000 };
+        let report = JoinReport {
+            view: Name::new("clicks").unwrap(),
+            rows: 8,
+            matched: 5,
+            expired: 1,
+            future_only: 0,
+            unknown_key: 2,
+            null_key: 0,
+            leaked: 3,
+            age: Some(age),
+            history_rows: 9,
+            history_null_keys: 1,
+        };
+        assert_eq!(
+            report.to_string(),
+            "clicks: 5 of 8 rows matched (62.5 %), 1 expired, 2 unknown key, 3 would have leaked; age 0ns to 3600s, \
+             median 1.5s, 90 % 2s, 99 % 60s; 9 rows of history, 1 with a null key"
+        );
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<JoinReport>(&text).unwrap(), report);
     }
 }

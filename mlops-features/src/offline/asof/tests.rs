@@ -6,7 +6,7 @@ use arrow::datatypes::Int64Type;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Entity, Error, FeatureView, ValueType, ViewUse};
+use crate::{Entity, Error, FeatureView, KeyType, ValueType, ViewUse};
 
 fn times(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
     Arc::new(TimestampMicrosecondArray::from_iter(values).with_timezone("UTC"))
@@ -16,7 +16,7 @@ fn ints(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
     Arc::new(Int64Array::from_iter(values))
 }
 
-fn view(ttl: Option<u64>) -> FeatureView {
+pub(super) fn view(ttl: Option<u64>) -> FeatureView {
     let user = Entity::builder("user").key("user_id", KeyType::Int64).build().unwrap();
     let builder = FeatureView::builder("stats", user).feature("value", ValueType::Int64).created("created");
     match ttl {
@@ -30,7 +30,7 @@ fn view(ttl: Option<u64>) -> FeatureView {
 /// One history row: key, event time, created, value.
 type Row = (Option<i64>, i64, Option<i64>, Option<i64>);
 
-fn history(rows: &[Row]) -> Dataset {
+pub(super) fn history(rows: &[Row]) -> Dataset {
     let batch = RecordBatch::try_from_iter_with_nullable([
         ("user_id", ints(rows.iter().map(|r| r.0)), true),
         ("event_timestamp", times(rows.iter().map(|r| Some(r.1))), true),
@@ -40,7 +40,7 @@ fn history(rows: &[Row]) -> Dataset {
     Dataset::from_batches([batch.unwrap()]).unwrap()
 }
 
-fn spine(rows: &[(Option<i64>, i64)]) -> Dataset {
+pub(super) fn spine(rows: &[(Option<i64>, i64)]) -> Dataset {
     let batch = RecordBatch::try_from_iter_with_nullable([
         ("user_id", ints(rows.iter().map(|r| r.0)), true),
         ("event_timestamp", times(rows.iter().map(|r| Some(r.1))), true),
@@ -227,4 +227,120 @@ proptest! {
         let parts = report.matched + report.expired + report.future_only + report.unknown_key + report.null_key;
         prop_assert_eq!(parts, asked.len() as u64);
     }
+}
+
+/// A view of pairs of a text and a number, with a text and a number as features.
+fn pairs() -> FeatureView {
+    let pair = Entity::builder("pair").key("name", KeyType::Utf8).key("user_id", KeyType::Int64).build().unwrap();
+    let builder = FeatureView::builder("pairs", pair).feature("text", ValueType::Utf8);
+    builder.feature("count", ValueType::Int64).ttl(Duration::from_micros(6)).build().unwrap()
+}
+
+fn texts(values: impl Iterator<Item = Option<String>>) -> ArrayRef {
+    Arc::new(values.collect::<StringArray>())
+}
+
+/// Rows with both keys; the same columns serve as entity rows and as history of both views.
+fn both(rows: &[(Option<i64>, i64, Option<i64>, Option<i64>)]) -> RecordBatch {
+    let name = |key: &Option<i64>| key.filter(|key| *key != 1).map(|key| format!("name {}", key.rem_euclid(3)));
+    let dictionary = arrow::compute::cast(
+        &texts(rows.iter().map(|row| name(&row.0))),
+        &DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
+    );
+    RecordBatch::try_from_iter_with_nullable([
+        ("name", dictionary.unwrap(), true),
+        ("user_id", ints(rows.iter().map(|row| row.0)), true),
+        ("event_timestamp", times(rows.iter().map(|row| Some(row.1))), true),
+        ("created", times(rows.iter().map(|row| row.2)), true),
+        ("value", ints(rows.iter().map(|row| row.3)), true),
+        ("text", texts(rows.iter().map(|row| row.3.map(|v| "x".repeat(v as usize)))), true),
+        ("count", ints(rows.iter().enumerate().map(|(at, _)| Some(at as i64))), true),
+    ])
+    .unwrap()
+}
+
+fn cut_into(batch: &RecordBatch, rows: usize, columns: &[usize]) -> Dataset {
+    let batch = batch.project(columns).unwrap();
+    Dataset::from_batches(if batch.num_rows() == 0 { vec![batch] } else { super::spine::cut(&batch, rows) }).unwrap()
+}
+
+/// A source instead of rows in memory.
+fn unheld(data: &Dataset) -> Dataset {
+    Dataset::from_source(Arc::new(data.clone())).unwrap()
+}
+
+fn row() -> impl Strategy<Value = Row> {
+    (key(), instant(), proptest::option::of(instant()), proptest::option::of(0_i64..99))
+}
+
+proptest! {
+    /// From no room at all, over partitions and pieces, to all in memory.
+    #[test]
+    fn memory_changes_nothing(
+        rows in proptest::collection::vec(row(), 0..60),
+        asked in proptest::collection::vec(row(), 0..50),
+        ttl in proptest::option::of(1_u64..9),
+        as_known in any::<bool>(),
+        bytes in prop_oneof![Just(0_u64), 1_u64..20_000, Just(1 << 20)],
+        held in any::<bool>(),
+        cut in 1_usize..20,
+    ) {
+        let source = |data: Dataset| if held { data } else { unheld(&data) };
+        let spine = source(cut_into(&both(&asked), cut, &[1, 0, 2]));
+        let history = both(&rows);
+        let views = [
+            (ViewJoin::new(&view(ttl)), source(cut_into(&history, cut, &[4, 1, 3, 2]))),
+            (ViewJoin::new(&pairs()), source(cut_into(&history, cut + 1, &[0, 1, 2, 5, 6]))),
+        ];
+        let options = AsOfOptions::new().as_known(as_known);
+        let expected = as_of_join(&spine, &views, &options).unwrap();
+        prop_assert!(expected.dataset.is_held() || !held);
+        let small = as_of_join(&spine, &views, &options.memory_bytes(bytes)).unwrap();
+        prop_assert_eq!(&small.reports, &expected.reports);
+        prop_assert_eq!(small.dataset.schema(), expected.dataset.schema());
+        prop_assert_eq!(small.dataset.to_batch().unwrap(), expected.dataset.to_batch().unwrap());
+        prop_assert_eq!(small.dataset.digest().unwrap(), expected.dataset.digest().unwrap(), "a second reading");
+        let request = mlops_core::source::ScanRequest::all().columns(["text", "user_id"]).limit(7);
+        let two = |set: &TrainingSet| Dataset::collect(set.dataset.scan(&request).unwrap()).unwrap().digest().unwrap();
+        prop_assert_eq!(two(&small), two(&expected));
+    }
+}
+
+#[test]
+fn texts_that_are_too_long_for_the_room_are_put_in_place_piece_by_piece() {
+    let rows: Vec<Row> = (0..40).map(|at| (Some(0), at, None, Some(90 + at % 9))).collect();
+    let history = both(&rows);
+    let spine = cut_into(&both(&rows), 7, &[0, 1, 2]);
+    let views = [(ViewJoin::new(&pairs()), cut_into(&history, 5, &[0, 1, 2, 5, 6]))];
+    let set = as_of_join(&spine, &views, &AsOfOptions::new().memory_bytes(8_000)).unwrap();
+    assert!(!set.dataset.is_held());
+    let batch = set.dataset.to_batch().unwrap();
+    let lengths: Vec<_> = batch["text"].as_string::<i32>().iter().map(|text| text.map(str::len)).collect();
+    assert_eq!(lengths, (0..40).map(|at| Some(90 + at % 9)).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_spill_folder_that_cannot_be_written_is_named_and_left_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows: Vec<Row> = (0..40).map(|at| (Some(at), at, None, Some(at))).collect();
+    let views = [(ViewJoin::new(&view(None)), history(&rows))];
+    let asked: Vec<_> = rows.iter().map(|row| (row.0, 50)).collect();
+    let join = |place: &std::path::Path| {
+        as_of_join(&spine(&asked), &views, &AsOfOptions::new().memory_bytes(64).spill_folder(place))
+    };
+    let missing = folder.path().join("missing");
+    let error = join(&missing).unwrap_err();
+    assert!(matches!(&error, Error::Core(Core::Io { path, .. }) if *path == missing), "{error}");
+    let set = join(folder.path()).unwrap();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "files have no names");
+    assert_eq!(set.dataset.num_rows().unwrap(), 40);
+}
+
+#[test]
+fn settings_come_back_from_json_and_unknown_ones_are_refused() {
+    let options = AsOfOptions::new().event_time("at").as_known(true).memory_bytes(5).spill_folder("/tmp");
+    let text = serde_json::to_string(&options).unwrap();
+    assert_eq!(serde_json::from_str::<AsOfOptions>(&text).unwrap(), options);
+    assert_eq!(serde_json::from_str::<AsOfOptions>("{}").unwrap(), AsOfOptions::new());
+    assert!(serde_json::from_str::<AsOfOptions>(r#"{"memory": 5}"#).is_err());
 }

@@ -1,6 +1,8 @@
 //! Reads the files of one view, one after the other.
 
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,15 +11,17 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOpti
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, TimestampMicrosecondType};
 use mlops_core::source::{BatchStream, DataSource, ScanRequest, SourceInfo};
-use mlops_core::{EventTime, Schema, Window};
+use mlops_core::{Digest, EventTime, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
 
 use super::file_name;
 use crate::error::{Core, Error, Result};
+use crate::key::Keys;
 use crate::offline::{HistoryBatch, HistoryRequest, HistoryStream, Watermark};
 use crate::view::FeatureView;
 
@@ -32,6 +36,20 @@ pub struct ViewHistory {
 impl ViewHistory {
     pub(super) fn new(view: FeatureView, folder: PathBuf, appends: Vec<u64>) -> Self {
         Self { view, folder, appends: appends.into() }
+    }
+
+    /// Digest of what is there: of the number and the footer of each append, which says where all its values are and how they
+    /// are spread. Far cheaper than one of the rows, and equal only for the same appends.
+    ///
+    /// # Errors
+    /// `Core(Io)` when an append cannot be read, `Core(Corrupt)` when it is no Parquet file.
+    pub fn version(&self) -> Result<Digest> {
+        let mut parts = vec![self.view.fingerprint()];
+        for number in &*self.appends {
+            parts.push(Digest::of(number.to_le_bytes()));
+            parts.push(footer(&self.folder.join(file_name(*number)))?);
+        }
+        Ok(Digest::of_parts(parts.iter().map(|part| part.as_bytes().as_slice())))
     }
 
     /// The rows that `request` asks for.
@@ -54,24 +72,38 @@ impl ViewHistory {
                 columns.extend(wanted.iter().map(|index| first + index));
             }
         }
-        let reader = self.files(columns, request.rows_per_batch(), request.start(), request.event_window())?;
+        let reader = self.files(columns, request)?;
         let schema = reader.schema.clone();
         Ok(HistoryStream::new(schema, reader))
     }
 
     /// Columns by position in the view's schema.
-    fn files(
-        &self,
-        columns: Vec<usize>,
-        batch_rows: usize,
-        after: Option<Watermark>,
-        window: Option<Window>,
-    ) -> Result<Files> {
+    fn files(&self, columns: Vec<usize>, request: &HistoryRequest) -> Result<Files> {
         let names: Vec<&str> = columns.iter().map(|at| self.view.schema().arrow().field(*at).name().as_str()).collect();
         let schema = self.view.schema().project(&names)?;
+        let after = request.start();
         let from = self.appends.partition_point(|number| after.is_some_and(|after| *number < after.sequence));
-        Ok(Files { history: self.clone(), schema, columns, batch_rows, after, window, next: from, open: None })
+        Ok(Files { history: self.clone(), schema, columns, request: request.clone(), next: from, open: None })
     }
+}
+
+/// Digest of the footer of a file.
+fn footer(path: &Path) -> Result<Digest> {
+    let io = |e| Core::io(path, e);
+    let mut file = File::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    let too_short = || Core::corrupt(path.display().to_string(), "it is too short for its footer");
+    // The last 8 bytes: the length of the footer before them, and a mark.
+    let at = length.checked_sub(8).ok_or_else(too_short)?;
+    file.seek(SeekFrom::Start(at)).map_err(io)?;
+    let mut tail = [0; 8];
+    file.read_exact(&mut tail).map_err(io)?;
+    let [a, b, c, d, ..] = tail;
+    let start = at.checked_sub(u64::from(u32::from_le_bytes([a, b, c, d]))).ok_or_else(too_short)?;
+    file.seek(SeekFrom::Start(start)).map_err(io)?;
+    let mut bytes = vec![0; (at - start) as usize];
+    file.read_exact(&mut bytes).map_err(io)?;
+    Ok(Digest::of(bytes))
 }
 
 impl DataSource for ViewHistory {
@@ -92,21 +124,19 @@ impl DataSource for ViewHistory {
     fn scan(&self, request: &ScanRequest) -> mlops_core::Result<BatchStream> {
         let names = request.columns_to_read(self.view.schema())?;
         let columns = names.iter().map(|name| self.view.schema().index_of(name)).collect::<mlops_core::Result<_>>()?;
-        let files = self.files(columns, request.rows_per_batch(), None, None)?;
+        let files = self.files(columns, &HistoryRequest::all().batch_rows(request.rows_per_batch()))?;
         let schema = files.schema.clone();
         request.finish(BatchStream::new(schema, files.map(|batch| Ok(batch?.rows))))
     }
 }
 
-/// Batches of some columns of all appends after a position.
+/// Batches of some columns of the appends that are asked for.
 struct Files {
     history: ViewHistory,
     schema: Schema,
     /// Positions in the view's schema.
     columns: Vec<usize>,
-    batch_rows: usize,
-    after: Option<Watermark>,
-    window: Option<Window>,
+    request: HistoryRequest,
     /// Position in the list of appends of the file to open next.
     next: usize,
     open: Option<OpenFile>,
@@ -124,6 +154,8 @@ struct OpenFile {
     group: usize,
     /// Rows of the file up to here, read or left out.
     rows: u64,
+    /// Rows of the file that are asked for.
+    rows_max: u64,
     reader: Option<ParquetRecordBatchReader>,
     /// Rows at the end of the current row group.
     group_end: u64,
@@ -146,10 +178,19 @@ impl Files {
     fn step(&mut self) -> Result<Option<HistoryBatch>> {
         loop {
             let Some(open) = &mut self.open else {
-                let Some(sequence) = self.history.appends.get(self.next) else { return Ok(None) };
+                let Some(sequence) = self.history.appends.get(self.next).copied() else { return Ok(None) };
+                if self
+                    .request
+                    .end()
+                    .is_some_and(|end| sequence > end.sequence || end.rows == 0 && sequence == end.sequence)
+                {
+                    return Ok(None);
+                }
                 self.next += 1;
-                let skip = self.after.filter(|after| after.sequence == *sequence).map_or(0, |after| after.rows);
-                self.open = Some(OpenFile::new(&self.history, *sequence, &self.columns, skip)?);
+                let after = self.request.start().filter(|after| after.sequence == sequence);
+                let until = self.request.end().filter(|end| end.sequence == sequence);
+                let range = after.map_or(0, |after| after.rows)..until.map_or(u64::MAX, |until| until.rows);
+                self.open = Some(OpenFile::new(&self.history, sequence, &self.columns, range)?);
                 continue;
             };
             if let Some(read) = open.batch()? {
@@ -157,19 +198,25 @@ impl Files {
                 let rows = shape(&read, open, &self.schema)?;
                 return Ok(Some(HistoryBatch { rows: self.cut(rows)?, end }));
             }
-            if !open.next_group(self.batch_rows, self.window, self.history.view.event_time())? {
+            if !open.next_group(&self.history.view, &self.request)? {
                 self.open = None;
             }
         }
     }
 
-    /// The rows inside of the window.
-    fn cut(&self, rows: RecordBatch) -> Result<RecordBatch> {
-        let Some(window) = self.window else { return Ok(rows) };
-        let at = self.schema.index_of(self.history.view.event_time())?;
-        let times = rows.column(at).as_primitive::<TimestampMicrosecondType>();
-        let inside = times.values().iter().map(|time| Some(window.contains(EventTime::from_micros(*time))));
-        Ok(filter_record_batch(&rows, &inside.collect::<BooleanArray>())?)
+    /// The rows inside of the window, with a key that is asked for.
+    fn cut(&self, mut rows: RecordBatch) -> Result<RecordBatch> {
+        let view = &self.history.view;
+        if let Some(window) = self.request.event_window() {
+            let times =
+                rows.column(self.schema.index_of(view.event_time())?).as_primitive::<TimestampMicrosecondType>();
+            let inside = times.values().iter().map(|time| Some(window.contains(EventTime::from_micros(*time))));
+            rows = filter_record_batch(&rows, &inside.collect::<BooleanArray>())?;
+        }
+        if let Some(keys) = self.request.key_filter() {
+            rows = filter_record_batch(&rows, &keys.mask(&Keys::of(view.entity(), &rows)?))?;
+        }
+        Ok(rows)
     }
 }
 
@@ -187,15 +234,26 @@ fn shape(read: &RecordBatch, open: &OpenFile, schema: &Schema) -> Result<RecordB
 }
 
 impl OpenFile {
-    fn new(history: &ViewHistory, sequence: u64, columns: &[usize], skip: u64) -> Result<Self> {
+    fn new(history: &ViewHistory, sequence: u64, columns: &[usize], wanted: Range<u64>) -> Result<Self> {
         let path = history.folder.join(file_name(sequence));
         let file = File::open(&path).map_err(|e| Core::io(&path, e))?;
         let metadata =
             ArrowReaderMetadata::load(&file, ArrowReaderOptions::default()).map_err(|e| damaged(&path, e))?;
         let (positions, mask) = locate(&history.view, &metadata, columns)?;
-        let mut open =
-            Self { file, path, metadata, sequence, positions, mask, group: 0, rows: 0, reader: None, group_end: 0 };
-        open.skip_groups(skip);
+        let mut open = Self {
+            file,
+            path,
+            metadata,
+            sequence,
+            positions,
+            mask,
+            group: 0,
+            rows: 0,
+            rows_max: wanted.end,
+            reader: None,
+            group_end: 0,
+        };
+        open.skip_groups(wanted.start);
         Ok(open)
     }
 
@@ -218,36 +276,41 @@ impl OpenFile {
         match reader.next() {
             None => {
                 self.reader = None;
-                self.rows = self.group_end;
+                self.rows = self.group_end.min(self.rows_max);
                 Ok(None)
             }
             Some(Ok(batch)) => {
-                self.rows += batch.num_rows() as u64;
-                Ok(Some(batch))
+                let wanted = self.rows_max.saturating_sub(self.rows).min(batch.num_rows() as u64);
+                self.rows += wanted;
+                // What came after the position that was asked for.
+                Ok((wanted > 0).then(|| batch.slice(0, wanted as usize)))
             }
             Some(Err(error)) => Err(damaged(&self.path, error)),
         }
     }
 
-    /// Starts to read the next row group with rows of `window`; false at the end of the file.
-    fn next_group(&mut self, batch_rows: usize, window: Option<Window>, time: &str) -> Result<bool> {
+    /// Starts to read the next row group that may hold rows that are asked for; false at the end of them.
+    fn next_group(&mut self, view: &FeatureView, request: &HistoryRequest) -> Result<bool> {
         loop {
             let at = self.group;
             let metadata = self.metadata.metadata().clone();
             let Some(group) = metadata.row_groups().get(at) else { return Ok(false) };
             let start = self.group_end;
+            if start >= self.rows_max {
+                return Ok(false);
+            }
             self.group += 1;
             self.group_end += u64::try_from(group.num_rows()).unwrap_or(0);
             let offset = self.rows.saturating_sub(start);
-            if window.is_some_and(|window| !may_hold(group, window, time)) {
-                self.rows = self.group_end;
+            if !may_hold(group, view, request) {
+                self.rows = self.group_end.min(self.rows_max);
                 continue;
             }
             let file = self.file.try_clone().map_err(|e| Core::io(&self.path, e))?;
             let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
                 .with_row_groups(vec![at])
                 .with_projection(self.mask.clone())
-                .with_batch_size(batch_rows)
+                .with_batch_size(request.rows_per_batch())
                 .with_offset(offset as usize)
                 .build();
             self.reader = Some(reader.map_err(|e| damaged(&self.path, e))?);
@@ -256,13 +319,22 @@ impl OpenFile {
     }
 }
 
-/// Whether the statistics of `group` leave room for rows of `window`.
-fn may_hold(group: &parquet::file::metadata::RowGroupMetaData, window: Window, time: &str) -> bool {
-    let column = group.columns().iter().find(|column| column.column_path().string() == time);
-    let Some(Statistics::Int64(range)) = column.and_then(|column| column.statistics()) else { return true };
-    let after = range.min_opt().is_some_and(|min| *min >= window.end.as_micros());
-    let before = range.max_opt().is_some_and(|max| *max < window.start.as_micros());
-    !after && !before
+/// Whether the statistics of `group` leave room for rows that are asked for.
+fn may_hold(group: &RowGroupMetaData, view: &FeatureView, request: &HistoryRequest) -> bool {
+    let range = |name: &str| {
+        let column = group.columns().iter().find(|column| column.column_path().string() == name);
+        let Some(Statistics::Int64(range)) = column.and_then(|column| column.statistics()) else { return None };
+        Some((*range.min_opt()?, *range.max_opt()?))
+    };
+    let in_window = request.event_window().is_none_or(|window| {
+        let times = range(view.event_time());
+        times.is_none_or(|(min, max)| min < window.end.as_micros() && max >= window.start.as_micros())
+    });
+    let has_key = request.key_filter().is_none_or(|keys| {
+        let [key] = view.entity().keys() else { return true };
+        range(key.name.as_str()).is_none_or(|(min, max)| keys.meets(min..=max))
+    });
+    in_window && has_key
 }
 
 /// Where the columns of the view are in a file.

@@ -5,9 +5,6 @@ use std::fmt::Write;
 use super::{Drawn, lines, words};
 use crate::catalog::lineage::Trace;
 
-/// Letters of a label's free text.
-const LABEL_CHARS: usize = 40;
-
 impl Trace {
     /// A Mermaid flow chart, from parents to children. The start has a thick border, what is missing a dashed one.
     ///
@@ -21,7 +18,7 @@ impl Trace {
             let _ = writeln!(text, "    n{place}[\"{}\"]", lines(node).join("<br/>"));
         }
         for edge in &drawn.edges {
-            let words = escaped(&words(edge.edge));
+            let words = mermaid_text(&words(edge.edge));
             let _ = writeln!(text, "    n{} -->|\"{}\"| n{}", edge.from, words.trim_end(), edge.to);
         }
         text.push_str("    style n0 stroke-width:3px\n");
@@ -35,8 +32,11 @@ impl Trace {
     }
 }
 
-/// Free text between quotes of Mermaid, which takes entities with `#` for `&`.
-fn escaped(text: &str) -> String {
+/// Letters of a label's free text.
+const LABEL_CHARS: usize = 40;
+
+/// The first 40 letters of `text` as they may stand between quotes of Mermaid, which takes entities with `#` for `&`.
+pub fn mermaid_text(text: &str) -> String {
     let mut shown = String::new();
     for c in text.chars().take(LABEL_CHARS) {
         match c {

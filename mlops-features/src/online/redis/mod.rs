@@ -1,0 +1,621 @@
+//! Rows on a Redis server, written and read by many machines.
+//!
+//! Keys are `PREFIX:view:NAME` (key and features of a view, as JSON), `PREFIX:row:NAME:KEY` (a row) and `PREFIX:mark:NAME`
+//! (a position), with values as stores on disk keep them, checksums included.
+//!
+//! The client is our own: it speaks the five forms of RESP 2 over plain sockets. So a row is decoded where it was received,
+//! without a box per value; a deadline holds against a server that sends a byte a second; what a confused server says is
+//! bounded before it is believed; and no runtime comes along, so a host on any executor, or on none, may use it.
+
+mod address;
+mod cells;
+mod client;
+mod connection;
+mod feast;
+mod script;
+mod wire;
+
+pub use self::feast::FeastRedisStore;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use mlops_core::Name;
+
+use self::address::Address;
+use self::cells::{Cells, SWAPS_MAX};
+use self::client::{Call, Client, Limits, Via};
+use self::script::{Run, Script, WRITE_ROWS};
+use self::wire::{Malformed, Request};
+use super::batch::Batch;
+use super::registered::{KnownViews, Reader, Registered, knows};
+use super::row::Stamp;
+use super::{OnlineRead, OnlineRows, OnlineStore, WriteSummary, sealed};
+use crate::error::{Core, Error, Result};
+use crate::key::Keys;
+use crate::offline::Watermark;
+use crate::view::FeatureView;
+use crate::wait::block_on;
+
+/// Most keys of one command, which keeps the server from everything else while it runs.
+const COMMAND_KEYS_MAX: usize = 10_000;
+
+/// Most rows of one script, for the same reason.
+const SCRIPT_ROWS_MAX: usize = 512;
+
+/// Rows of one script are sent once they have so many bytes.
+const SCRIPT_BYTES: usize = 1 << 20;
+
+/// Bytes that are sent before an answer is waited for.
+const ROUND_BYTES: usize = 8 << 20;
+
+/// Longest wait that may be set.
+const WITHIN_MAX: Duration = Duration::from_hours(24);
+
+/// Online store on a Redis server (6.2 or newer; Valkey too), shared by any number of machines.
+///
+/// Rows are compared and written by a script on the server, so the latest one stays whoever writes at the same time. A read of
+/// several views and keys is one round trip. A connection that breaks is replaced and the call tried again, within its
+/// time: calls may be repeated without harm. Needs the feature `redis`.
+///
+/// * The server must not evict keys on its own account (`maxmemory-policy noeviction`): an evicted row is not known any
+///   more. How much of what was acknowledged survives a crash of the server is what its persistence says.
+/// * Not for servers in cluster mode, and without TLS: reach a server elsewhere through a TLS tunnel.
+/// * Async calls run on threads of the store, which start when they are needed; plain ones on the thread that calls.
+///
+/// # Examples
+/// ```no_run
+/// use std::time::Duration;
+/// use mlops_features::online::RedisStore;
+/// let store = RedisStore::builder("redis://:secret@127.0.0.1:6379/2")
+///     .prefix("shop")
+///     .read_within(Duration::from_millis(50))
+///     .expire_after_ttl(Duration::from_secs(86_400))
+///     .open()?;
+/// # Ok::<(), mlops_features::Error>(())
+/// ```
+pub struct RedisStore {
+    cells: Cells,
+    prefix: String,
+    grace: Option<Duration>,
+    known: KnownViews<Definition>,
+    write_rows: Script,
+}
+
+/// What the server says of a view.
+#[derive(Clone, Debug)]
+struct Definition {
+    registered: Arc<Registered>,
+    /// The end of the stored value, by which writers tell whether it is still this one.
+    checksum: [u8; 4],
+}
+
+/// Collects the settings of a [`RedisStore`]. Neither user nor password show in anything that is printed.
+#[derive(Clone)]
+pub struct RedisStoreBuilder {
+    url: String,
+    user: Option<String>,
+    password: Option<String>,
+    prefix: String,
+    grace: Option<Duration>,
+    limits: Limits,
+}
+
+impl RedisStoreBuilder {
+    /// Who asks, instead of the user of the URL.
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// The password, instead of that of the URL.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// What all keys begin with, by which several stores share a database. Default `mlops`.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Lets the server forget rows of a view with a ttl `grace` after their ttl is over, by the server's clock. Until then
+    /// they read as outside of their maximum age, from then on as not found. Default: rows stay.
+    pub fn expire_after_ttl(mut self, grace: Duration) -> Self {
+        self.grace = Some(grace);
+        self
+    }
+
+    /// How long a connection may take. Default 1 s.
+    pub fn connect_within(mut self, time: Duration) -> Self {
+        self.limits.connect_within = time;
+        self
+    }
+
+    /// How long a read may take, tries included. Default 1 s.
+    pub fn read_within(mut self, time: Duration) -> Self {
+        self.limits.read_within = time;
+        self
+    }
+
+    /// How long a write may take, tries included. Default 30 s.
+    pub fn write_within(mut self, time: Duration) -> Self {
+        self.limits.write_within = time;
+        self
+    }
+
+    /// How often a call is tried again when its connection breaks or the server asks for patience. Default 2.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.limits.retries = retries;
+        self
+    }
+
+    /// How many reads of async callers are under way at once, and how many connections are kept. Default 8.
+    pub fn connections(mut self, connections: usize) -> Self {
+        self.limits.connections = connections;
+        self
+    }
+
+    /// Checks the settings. No connection is made yet: the first call makes it.
+    ///
+    /// # Errors
+    /// `Core(Invalid)` for a URL that is none, a prefix that is empty, longer than 200 bytes or has control characters or braces, a wait that is zero or
+    /// longer than a day, or connections that are not in 1..=256.
+    pub fn open(self) -> Result<RedisStore> {
+        let (prefix, grace) = (self.prefix.clone(), self.grace);
+        Ok(RedisStore {
+            cells: Cells::new(self.client()?),
+            prefix,
+            grace,
+            known: KnownViews::default(),
+            write_rows: Script::new(WRITE_ROWS),
+        })
+    }
+
+    /// A store over the hashes that a Feast project keeps on the server, instead of our own layout. The time after ttl does not apply.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and `Core(Invalid)` for a project that is empty or longer than 200 bytes.
+    pub fn open_feast(self, project: impl Into<String>) -> Result<FeastRedisStore> {
+        let prefix = self.prefix.clone();
+        FeastRedisStore::new(Cells::new(self.client()?), &prefix, project.into())
+    }
+
+    /// Checks the settings.
+    fn client(self) -> Result<Arc<Client>> {
+        let mut address = Address::parse(&self.url)?;
+        address.user = self.user.or(address.user);
+        address.password = self.password.or(address.password);
+        check_prefix(&self.prefix)?;
+        for (setting, time) in [
+            ("connect within", self.limits.connect_within),
+            ("read within", self.limits.read_within),
+            ("write within", self.limits.write_within),
+        ] {
+            if time.is_zero() || time > WITHIN_MAX {
+                return Err(Core::invalid(setting, format!("{time:?}"), "above zero and at most a day").into());
+            }
+        }
+        if !(1..=256).contains(&self.limits.connections) {
+            return Err(Core::invalid("connections", self.limits.connections, "in 1..=256").into());
+        }
+        Ok(Client::new(address, self.limits))
+    }
+}
+
+fn check_prefix(prefix: &str) -> Result<()> {
+    let odd = |c: char| c.is_control() || c == '{' || c == '}';
+    if prefix.is_empty() || prefix.len() > 200 || prefix.contains(odd) {
+        let domain = "1 to 200 bytes without control characters and braces";
+        return Err(Core::invalid("prefix", prefix.escape_debug(), domain).into());
+    }
+    Ok(())
+}
+
+impl fmt::Debug for RedisStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStoreBuilder")
+            .field("prefix", &self.prefix)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RedisStore {
+    /// A store on the server at `redis://[[user][:password]@]host[:port][/database]`, with default settings.
+    ///
+    /// # Errors
+    /// As [`RedisStoreBuilder::open`].
+    pub fn open(url: impl Into<String>) -> Result<Self> {
+        Self::builder(url).open()
+    }
+
+    /// Settings for the store on the server at `url`.
+    pub fn builder(url: impl Into<String>) -> RedisStoreBuilder {
+        RedisStoreBuilder {
+            url: url.into(),
+            user: None,
+            password: None,
+            prefix: "mlops".to_owned(),
+            grace: None,
+            limits: Limits::default(),
+        }
+    }
+
+    fn key(&self, kind: &str, view: &Name) -> Vec<u8> {
+        format!("{}:{kind}:{view}", self.prefix).into_bytes()
+    }
+
+    /// What the key of every row of `view` begins with.
+    fn row_key(&self, view: &Name) -> Vec<u8> {
+        format!("{}:row:{view}:", self.prefix).into_bytes()
+    }
+
+    /// How much of it is not under the row's checksum, so that a copy under another prefix still reads.
+    fn unchecked(&self) -> usize {
+        self.prefix.len() + ":row:".len()
+    }
+
+    fn corrupt(&self, reason: impl fmt::Display) -> Error {
+        Core::corrupt(self.cells.client.address().to_string(), reason).into()
+    }
+
+    fn malformed(&self, malformed: Malformed) -> Error {
+        self.cells.client.malformed(malformed)
+    }
+
+    /// The definition in a stored value.
+    fn parse(&self, view: &Name, stored: &[u8]) -> Result<Definition> {
+        let registered = sealed::view(view.as_str().as_bytes(), stored).map_err(|reason| self.corrupt(reason))?;
+        let checksum = stored.last_chunk().copied().unwrap_or_default();
+        let definition = Definition { registered: Arc::new(registered), checksum };
+        self.known.learn(view, &definition);
+        Ok(definition)
+    }
+
+    /// The definition under which rows of `view` are written, which is stored once this returns.
+    async fn admit(&self, call: Call, view: &FeatureView) -> Result<Definition> {
+        if let Some(known) = self.known.get(view.name())
+            && known.registered.admit(view)?.is_none()
+        {
+            return Ok(known);
+        }
+        let (key, name) = (self.key("view", view.name()), view.name().as_str().as_bytes());
+        for _ in 0..SWAPS_MAX {
+            let stored = self.cells.get(call, &key).await?;
+            let definition = stored.as_deref().map(|stored| self.parse(view.name(), stored)).transpose()?;
+            let next = match definition {
+                None => Registered::new(0, view),
+                Some(definition) => match definition.registered.admit(view)? {
+                    None => return Ok(definition),
+                    Some(next) => next,
+                },
+            };
+            let next = sealed::view_bytes(name, &next)?;
+            if self.cells.swap(call, &key, stored.as_deref(), &next).await? {
+                return self.parse(view.name(), &next);
+            }
+        }
+        Err(self.cells.outrun(view.name()))
+    }
+
+    async fn write_via(
+        &self,
+        via: Via,
+        view: &FeatureView,
+        rows: &RecordBatch,
+        checkpoint: Option<Watermark>,
+    ) -> Result<WriteSummary> {
+        let batch = Batch::new(view, rows)?;
+        if batch.rows() == 0 && checkpoint.is_none() {
+            return Ok(WriteSummary::default());
+        }
+        let call = self.cells.client.writing(via);
+        let mut written = None;
+        for _ in 0..SWAPS_MAX {
+            let definition = self.admit(call, view).await?;
+            written = self.upsert(call, view, &definition, &batch).await?;
+            if written.is_some() {
+                break;
+            }
+            // It was widened by another writer, or the server lost it.
+            self.known.forget(view.name());
+        }
+        let written = written.ok_or_else(|| self.cells.outrun(view.name()))?;
+        if let Some(reached) = checkpoint {
+            let key = self.key("mark", view.name());
+            self.cells.mark(call, &key, view.name(), reached).await?;
+        }
+        Ok(WriteSummary { written, superseded: batch.rows() - written })
+    }
+
+    /// Writes the rows of `batch`; `None` when the definition is not the one that is stored.
+    async fn upsert(
+        &self,
+        call: Call,
+        view: &FeatureView,
+        definition: &Definition,
+        batch: &Batch,
+    ) -> Result<Option<u64>> {
+        let mut written = 0;
+        for round in self.rounds(view, definition, batch)? {
+            let answer = self.write_rows.run(&self.cells.client, call, &round).await?;
+            for rows in answer.integers() {
+                match u64::try_from(rows.map_err(|m| self.malformed(m))?) {
+                    Ok(rows) => written += rows,
+                    Err(_) => return Ok(None),
+                }
+            }
+        }
+        Ok(Some(written))
+    }
+
+    /// Runs of the script that writes, by what is sent at once.
+    fn rounds(&self, view: &FeatureView, definition: &Definition, batch: &Batch) -> Result<Vec<Vec<Run>>> {
+        let ttl = view.ttl().zip(self.grace).map(|(ttl, grace)| ttl.saturating_add(grace));
+        let definition_key = self.key("view", view.name());
+        let begin = || {
+            let mut run = Run::default();
+            run.key(&definition_key);
+            run.argument(&definition.checksum);
+            run.argument(if ttl.is_some() { b"1" } else { b"0" });
+            run
+        };
+        let mut key = self.row_key(view.name());
+        let (head, unchecked) = (key.len(), self.unchecked());
+        let (mut rounds, mut round, mut round_bytes, mut run) = (Vec::new(), Vec::new(), 0, begin());
+        batch.for_each(view, |entity, stamp, bytes| {
+            key.truncate(head);
+            key.extend_from_slice(entity);
+            sealed::seal(&key[unchecked..], bytes);
+            run.key(&key);
+            run.argument(bytes);
+            if let Some(ttl) = ttl {
+                run.argument(expires_ms(stamp, ttl).to_string().as_bytes());
+            }
+            if run.keys() > SCRIPT_ROWS_MAX || run.bytes() >= SCRIPT_BYTES {
+                round_bytes += run.bytes();
+                round.push(std::mem::replace(&mut run, begin()));
+                if round_bytes >= ROUND_BYTES {
+                    round_bytes = 0;
+                    rounds.push(std::mem::take(&mut round));
+                }
+            }
+            Ok::<_, Error>(())
+        })?;
+        if run.keys() > 1 {
+            round.push(run);
+        }
+        if !round.is_empty() {
+            rounds.push(round);
+        }
+        Ok(rounds)
+    }
+
+    async fn read_via(&self, via: Via, reads: &[OnlineRead<'_>]) -> Result<Vec<OnlineRows>> {
+        let call = self.cells.client.reading(via);
+        let mut known: Vec<_> = reads.iter().map(|read| self.known.get(read.view.name())).collect();
+        let question = Question::new(self, reads, &known);
+        let answer = match question.request.commands() {
+            0 => None,
+            _ => Some(self.cells.client.ask(call, &question.request).await?),
+        };
+        let mut values = answer.iter().flat_map(wire::Answer::values);
+        let mut next = || values.next().unwrap_or(Err(Malformed("less than it was asked")));
+        let mut rows = Vec::with_capacity(reads.len());
+        for ((read, known), asked) in reads.iter().zip(&mut known).zip(&question.asked) {
+            if asked.definition {
+                let stored = next().map_err(|m| self.malformed(m))?;
+                *known = stored.map(|stored| self.parse(read.view.name(), stored)).transpose()?;
+            }
+            let found = asked.keys.iter().map(|key| if key.is_some() { next() } else { Ok(None) });
+            rows.push(found.collect::<Result<Vec<_>, _>>().map_err(|m| self.malformed(m))?);
+        }
+        for ((read, known), rows) in reads.iter().zip(&mut known).zip(&rows) {
+            let registered = known.as_ref().map(|known| &*known.registered);
+            if !rows.iter().flatten().all(|row| knows(registered, read.view, row)) {
+                // Somebody widened the view since it was looked at.
+                let stored = self.cells.get(call, &self.key("view", read.view.name())).await?;
+                *known = stored.map(|stored| self.parse(read.view.name(), &stored)).transpose()?;
+            }
+        }
+        let each = reads.iter().zip(&known).zip(&question.asked).zip(&rows);
+        each.map(|(((read, known), asked), rows)| question.columns(read, known.as_ref(), asked, rows)).collect()
+    }
+
+    async fn delete_via(&self, via: Via, view: &FeatureView, keys: &Keys) -> Result<u64> {
+        let call = self.cells.client.writing(via);
+        let known = match self.known.get(view.name()) {
+            Some(known) => Some(known),
+            None => {
+                let stored = self.cells.get(call, &self.key("view", view.name())).await?;
+                stored.map(|stored| self.parse(view.name(), &stored)).transpose()?
+            }
+        };
+        let Some(known) = known else { return Ok(0) };
+        known.registered.ensure_keys(view)?;
+        let read = OnlineRead { view, features: &[], keys };
+        let question = Question::ask(self, b"DEL", &[read], &[Some(known)]);
+        if question.request.commands() == 0 {
+            return Ok(0);
+        }
+        let answer = self.cells.client.ask(call, &question.request).await?;
+        answer.integers().try_fold(0, |sum, deleted| {
+            let deleted = deleted.map_err(|m| self.malformed(m))?;
+            Ok(sum + u64::try_from(deleted).unwrap_or_default())
+        })
+    }
+
+    async fn watermark_via(&self, via: Via, view: &FeatureView) -> Result<Option<Watermark>> {
+        self.cells.watermark(self.cells.client.reading(via), &self.key("mark", view.name()), view.name()).await
+    }
+
+    /// [`OnlineStore::write`] as a plain call.
+    ///
+    /// # Errors
+    /// As there; `Core(Deadline)`, `Core(Busy)`, `Core(Forbidden)` or `Core(External)` when the server does not answer as it
+    /// should. Rows written before stay.
+    pub fn write_sync(
+        &self,
+        view: &FeatureView,
+        rows: &RecordBatch,
+        checkpoint: Option<Watermark>,
+    ) -> Result<WriteSummary> {
+        block_on(self.write_via(Via::Here, view, rows, checkpoint))
+    }
+
+    /// [`OnlineStore::read`] as a plain call, the quickest where a thread may wait.
+    ///
+    /// # Errors
+    /// As [`write_sync`](Self::write_sync), and `Core(Corrupt)`.
+    pub fn read_sync(&self, reads: &[OnlineRead<'_>]) -> Result<Vec<OnlineRows>> {
+        block_on(self.read_via(Via::Here, reads))
+    }
+
+    /// [`OnlineStore::delete`] as a plain call. A call that was tried again may count too few.
+    ///
+    /// # Errors
+    /// As [`write_sync`](Self::write_sync).
+    pub fn delete_sync(&self, view: &FeatureView, keys: &Keys) -> Result<u64> {
+        block_on(self.delete_via(Via::Here, view, keys))
+    }
+
+    /// [`OnlineStore::watermark`] as a plain call.
+    ///
+    /// # Errors
+    /// As [`write_sync`](Self::write_sync), and `Core(Corrupt)`.
+    pub fn watermark_sync(&self, view: &FeatureView) -> Result<Option<Watermark>> {
+        block_on(self.watermark_via(Via::Here, view))
+    }
+
+    /// Asks the server whether it is there.
+    ///
+    /// # Errors
+    /// As [`write_sync`](Self::write_sync).
+    pub async fn ping(&self) -> Result<()> {
+        let mut request = Request::default();
+        request.push(&[b"PING"]);
+        self.cells.client.ask(self.cells.client.reading(Via::Crew), &Arc::new(request)).await.map(drop)
+    }
+}
+
+/// One question about the keys of several views, and where each of them stands in it.
+struct Question {
+    request: Arc<Request>,
+    asked: Vec<Asked>,
+    /// Bytes at the start of every key that are not under its checksum.
+    unchecked: usize,
+}
+
+/// What is asked of one view.
+struct Asked {
+    /// Whether its definition is asked for, before the keys.
+    definition: bool,
+    /// Where each key is sent; `None` for one that is null.
+    keys: Vec<Option<Range<usize>>>,
+}
+
+impl Question {
+    /// Asks for rows, and for the definitions that are not known.
+    fn new(store: &RedisStore, reads: &[OnlineRead<'_>], known: &[Option<Definition>]) -> Self {
+        Self::ask(store, b"MGET", reads, known)
+    }
+
+    fn ask(store: &RedisStore, verb: &[u8], reads: &[OnlineRead<'_>], known: &[Option<Definition>]) -> Self {
+        let whole = |read: &OnlineRead<'_>| (0..read.keys.len()).filter(|row| !read.keys.is_null(*row)).count();
+        let mut left = reads.iter().map(whole).sum::<usize>() + known.iter().filter(|known| known.is_none()).count();
+        let mut room = 0;
+        let mut request = Request::default();
+        let mut put = |key: &[u8]| {
+            if room == 0 {
+                room = left.min(COMMAND_KEYS_MAX);
+                left -= room;
+                request.command(room + 1);
+                request.argument(verb);
+            }
+            room -= 1;
+            request.argument(key)
+        };
+        let mut asked = Vec::with_capacity(reads.len());
+        for (read, known) in reads.iter().zip(known) {
+            if known.is_none() {
+                put(&store.key("view", read.view.name()));
+            }
+            let mut key = store.row_key(read.view.name());
+            let head = key.len();
+            let mut place = |row| {
+                key.truncate(head);
+                read.keys.encode(row, &mut key).then(|| put(&key))
+            };
+            let keys = (0..read.keys.len()).map(&mut place).collect();
+            asked.push(Asked { definition: known.is_none(), keys });
+        }
+        Self { request: Arc::new(request), asked, unchecked: store.unchecked() }
+    }
+
+    /// The columns of one view from its rows as they were received.
+    fn columns(
+        &self,
+        read: &OnlineRead<'_>,
+        known: Option<&Definition>,
+        asked: &Asked,
+        rows: &[Option<&[u8]>],
+    ) -> Result<OnlineRows> {
+        let mut reader = Reader::new(read, known.map(|known| &*known.registered))?;
+        for (position, (key, row)) in asked.keys.iter().zip(rows).enumerate() {
+            let (Some(key), Some(row)) = (key, row) else {
+                reader.skip(position);
+                continue;
+            };
+            let key = &self.request.at(key)[self.unchecked..];
+            let row = sealed::open(key, row).ok_or_else(|| reader.corrupt("the checksum does not fit"))?;
+            reader.push(position, row)?;
+        }
+        reader.finish()
+    }
+}
+
+/// The millisecond at which the server may forget a row, on its own clock.
+fn expires_ms(stamp: Stamp, after: Duration) -> i64 {
+    let after_us = i64::try_from(after.as_micros()).unwrap_or(i64::MAX);
+    // Redis takes none before the epoch; the first millisecond is as long ago as any.
+    (stamp.event_time.saturating_add(after_us) / 1_000).max(1)
+}
+
+#[async_trait]
+impl OnlineStore for RedisStore {
+    async fn write(
+        &self,
+        view: &FeatureView,
+        rows: &RecordBatch,
+        checkpoint: Option<Watermark>,
+    ) -> Result<WriteSummary> {
+        self.write_via(Via::Crew, view, rows, checkpoint).await
+    }
+
+    async fn read(&self, reads: &[OnlineRead<'_>]) -> Result<Vec<OnlineRows>> {
+        self.read_via(Via::Crew, reads).await
+    }
+
+    async fn delete(&self, view: &FeatureView, keys: &Keys) -> Result<u64> {
+        self.delete_via(Via::Crew, view, keys).await
+    }
+
+    async fn watermark(&self, view: &FeatureView) -> Result<Option<Watermark>> {
+        self.watermark_via(Via::Crew, view).await
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("address", self.cells.client.address())
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}

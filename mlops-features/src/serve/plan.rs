@@ -1,0 +1,325 @@
+//! A service, compiled: what is read, what is computed of it, and which of that is returned.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
+use arrow::datatypes::{Field, Schema as ArrowSchema, SchemaRef};
+use mlops_core::schema::{Role, Sensitivity};
+use mlops_core::{Digest, Name};
+
+use super::answer::repeat;
+use super::resolve::Resolver;
+use crate::define::ValueType;
+use crate::entity::Entity;
+use crate::error::{Core, Error, Result};
+use crate::key::{Keys, pick};
+use crate::service::{FeatureService, ViewJoin};
+use crate::transform::{Input, OnDemandView};
+use crate::view::{FeatureView, annotate};
+
+/// A feature service with its views looked up, its computed features in order and its columns named: all that can go wrong
+/// before a request has not. Cloning is cheap.
+///
+/// Features that are only read by computed ones are read along and not returned.
+#[derive(Clone)]
+pub struct ServingPlan(Arc<Plan>);
+
+pub(super) struct Plan {
+    pub(super) service: Name,
+    pub(super) reads: Vec<Read>,
+    pub(super) joins: Vec<ViewJoin>,
+    /// Distinct keys; several reads may share one.
+    pub(super) keys: Vec<KeyColumns>,
+    pub(super) steps: Vec<Step>,
+    /// What the caller brings besides keys.
+    pub(super) columns: Vec<CallerColumn>,
+    pub(super) outputs: Vec<Origin>,
+    /// Columns that are read and computed, returned or not.
+    pub(super) width: usize,
+    pub(super) schema: SchemaRef,
+    /// The strictest of the outputs.
+    sensitivity: Sensitivity,
+    fingerprint: Digest,
+}
+
+/// What is read of one view.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) join: ViewJoin,
+    /// Position in [`Plan::keys`].
+    pub(super) keys: usize,
+    /// `i64::MAX` for ever.
+    pub(super) ttl_us: i64,
+    /// `i64::MAX` where nothing is promised.
+    pub(super) freshness_us: i64,
+    /// Per feature read.
+    pub(super) defaults: Vec<Option<ArrayRef>>,
+}
+
+/// An entity, and the caller's columns with its key.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct KeyColumns {
+    pub(super) entity: Entity,
+    pub(super) columns: Vec<Name>,
+}
+
+/// A column of the caller that computed features read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct CallerColumn {
+    pub(super) name: Name,
+    pub(super) value_type: ValueType,
+}
+
+impl CallerColumn {
+    pub(super) fn missing(&self) -> Error {
+        Core::schema(self.name.as_str(), self.value_type.data_type(), "no such column").into()
+    }
+}
+
+/// Features of one on-demand view, under one naming of the caller's columns.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) label: Name,
+    pub(super) view: OnDemandView,
+    /// Positions of the features that are computed.
+    pub(super) wanted: Vec<usize>,
+    /// Per input of the view; none where no wanted feature reads it.
+    pub(super) inputs: Vec<Option<Origin>>,
+}
+
+impl Step {
+    /// The wanted features, one row per instant. `source` gives the column of an input, and whether it has one value for
+    /// all rows.
+    pub(super) fn run<'a>(
+        &self,
+        source: impl Fn(Origin) -> (&'a ArrayRef, bool),
+        instants: &ArrayRef,
+    ) -> Result<Vec<ArrayRef>> {
+        let rows = instants.len();
+        let input = |(input, origin): (&Input, &Option<Origin>)| match origin {
+            None => Ok(new_null_array(&input.value_type.data_type(), rows)),
+            Some(origin) => match source(*origin) {
+                (array, true) => repeat(array, rows),
+                (array, false) => Ok(array.clone()),
+            },
+        };
+        let inputs = self.view.inputs().iter().zip(&self.inputs).map(input).collect::<Result<Vec<_>>>()?;
+        self.view.run(inputs, instants, &self.wanted)
+    }
+}
+
+/// Where a column comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Origin {
+    /// Of a read, by position of read and column.
+    Read(usize, usize),
+    /// Of a step, by position of step and wanted feature.
+    Step(usize, usize),
+    /// Of the caller, by position in [`Plan::columns`].
+    Caller(usize),
+}
+
+/// One returned column: its name, type and sensitivity, and where it comes from.
+pub(super) struct Output {
+    pub(super) name: String,
+    pub(super) value_type: ValueType,
+    pub(super) sensitivity: Sensitivity,
+    pub(super) origin: Origin,
+}
+
+impl ServingPlan {
+    /// Compiles `service`, whose views are among `views`.
+    ///
+    /// # Errors
+    /// As [`FeatureService::joins`].
+    pub fn compile(service: &FeatureService, views: &[FeatureView]) -> Result<Self> {
+        Self::compile_with(service, views, &[])
+    }
+
+    /// Compiles `service`, whose views are among `views` and `on_demand`.
+    ///
+    /// A use of an on-demand view names the features that are returned; what those read is found by itself, through other
+    /// on-demand views, too. The keys of such a use rename the columns that the caller must have.
+    ///
+    /// # Errors
+    /// As [`FeatureService::joins`]; `Core(AlreadyExists)` when two views have one name, `Core(Schema)` for an input whose
+    /// source is of another type, `Core(Invalid)` for on-demand views that lead back to themselves, that are chained more
+    /// than 64 deep, or that make more than 4096 steps.
+    pub fn compile_with(service: &FeatureService, views: &[FeatureView], on_demand: &[OnDemandView]) -> Result<Self> {
+        let mut resolver = Resolver::new(views, on_demand)?;
+        let outputs = resolver.service(service)?;
+        let field = |output: &Output| {
+            let field = Field::new(&output.name, output.value_type.data_type(), true);
+            annotate(field, Role::Feature, output.sensitivity)
+        };
+        let fields = outputs.iter().map(field).collect::<Result<Vec<_>>>()?;
+        let sensitivity = outputs.iter().map(|output| output.sensitivity).max().unwrap_or(Sensitivity::Public);
+        let (opened, steps, columns) = resolver.finish();
+        let mut keys: Vec<KeyColumns> = Vec::new();
+        let reads = opened.into_iter().map(|join| Read::new(join, &mut keys)).collect::<Result<Vec<_>>>()?;
+        let mut told = vec![Digest::of_json(&(service.name(), service.views(), service.full_names()))?];
+        told.extend(reads.iter().map(|read| read.join.view().fingerprint()));
+        told.extend(steps.iter().map(|step| step.view.fingerprint()));
+        let width = reads.iter().map(|read| read.defaults.len()).sum::<usize>()
+            + steps.iter().map(|step| step.wanted.len()).sum::<usize>();
+        Ok(Self(Arc::new(Plan {
+            width,
+            service: service.name().clone(),
+            joins: reads.iter().map(|read| read.join.clone()).collect(),
+            reads,
+            keys,
+            steps,
+            columns,
+            outputs: outputs.into_iter().map(|output| output.origin).collect(),
+            schema: Arc::new(ArrowSchema::new(fields)),
+            sensitivity,
+            fingerprint: Digest::of_parts(told.iter().map(|digest| digest.as_bytes().as_slice())),
+        })))
+    }
+
+    pub(super) fn plan(&self) -> &Plan {
+        &self.0
+    }
+
+    /// The service.
+    pub fn service(&self) -> &Name {
+        &self.0.service
+    }
+
+    /// What is read of each view: the service's stored views in order, then those that only computed features read. A
+    /// feature that only those read stands behind the ones that are returned.
+    pub fn joins(&self) -> &[ViewJoin] {
+        &self.0.joins
+    }
+
+    /// Columns of a feature vector, annotated.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.0.schema
+    }
+
+    /// Digest of the service and of all that is read and computed: equal digests give equal columns.
+    pub fn fingerprint(&self) -> Digest {
+        self.0.fingerprint
+    }
+
+    /// Columns that a caller must have to be looked up: the keys of all views, each once, in order of first use.
+    pub fn key_columns(&self) -> Vec<&Name> {
+        let mut seen = BTreeSet::new();
+        self.0.keys.iter().flat_map(|keys| &keys.columns).filter(|name| seen.insert(*name)).collect()
+    }
+
+    /// Columns that computed features read from the caller, with their types. Keys may be among them.
+    pub fn request_columns(&self) -> impl ExactSizeIterator<Item = (&Name, ValueType)> {
+        self.0.columns.iter().map(|column| (&column.name, column.value_type))
+    }
+
+    /// All columns of the caller, keys first, each once, as the types that they are read as.
+    pub(crate) fn caller_fields(&self) -> Vec<Field> {
+        let keys = self.0.keys.iter().flat_map(|keys| keys.columns.iter().zip(keys.entity.keys()));
+        let keys = keys.map(|(name, key)| (name, key.key_type.data_type()));
+        let others = self.request_columns().map(|(name, of)| (name, of.data_type()));
+        let mut seen = BTreeSet::new();
+        let fresh = keys.chain(others).filter(|(name, _)| seen.insert(*name));
+        fresh.map(|(name, of)| Field::new(name.as_str(), of, true)).collect()
+    }
+
+    /// The keys of `entities`, one per distinct entity and naming of its columns.
+    pub(crate) fn keys_of(&self, entities: &RecordBatch) -> Result<Vec<Keys>> {
+        self.0.keys.iter().map(|keys| Keys::new(&keys.entity, &pick(entities, &keys.columns)?)).collect()
+    }
+
+    /// Whether a feature depends on the instant of the request beyond its age.
+    pub fn uses_instant(&self) -> bool {
+        let uses = |step: &Step| step.wanted.iter().any(|feature| step.view.features()[*feature].expr.uses_now());
+        self.0.steps.iter().any(uses)
+    }
+
+    /// Checks that `reader` may see every column.
+    ///
+    /// # Errors
+    /// `Core(Forbidden)`, naming the reader and the columns that are too sensitive.
+    pub fn ensure_readable_by(&self, reader: &Reader) -> Result<()> {
+        if self.0.sensitivity <= reader.clearance {
+            return Ok(());
+        }
+        let schema = mlops_core::Schema::new(self.0.schema.clone())?;
+        let hidden = schema.names().filter(|name| schema.sensitivity(name).is_ok_and(|s| s > reader.clearance));
+        let hidden: Vec<String> = hidden.map(|name| format!("`{name}`")).collect();
+        let what = format!("{} of service `{}`", hidden.join(", "), self.0.service);
+        Err(Error::Core(Core::Forbidden { who: format!("`{}`", reader.name), action: "read", what }))
+    }
+}
+
+impl Read {
+    fn new(join: ViewJoin, all: &mut Vec<KeyColumns>) -> Result<Self> {
+        let wanted = KeyColumns { entity: join.view().entity().clone(), columns: join.key_columns().to_vec() };
+        let keys = all.iter().position(|keys| *keys == wanted).unwrap_or_else(|| {
+            all.push(wanted);
+            all.len() - 1
+        });
+        let micros = |time: Option<u64>| time.map_or(i64::MAX, |us| i64::try_from(us).unwrap_or(i64::MAX));
+        let freshness = join.view().freshness().map(|promise| u64::try_from(promise.as_micros()).unwrap_or(u64::MAX));
+        let ttl_us = micros(join.view().ttl_us());
+        let defaults = join.features().map(crate::feature::Feature::default_array).collect::<Result<_>>()?;
+        Ok(Self { keys, ttl_us, freshness_us: micros(freshness), defaults, join })
+    }
+}
+
+impl fmt::Debug for ServingPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let labels: Vec<&Name> = self.0.joins.iter().map(ViewJoin::label).collect();
+        let steps: Vec<&Name> = self.0.steps.iter().map(|step| &step.label).collect();
+        f.debug_struct("ServingPlan")
+            .field("service", &self.0.service)
+            .field("reads", &labels)
+            .field("computes", &steps)
+            .field("columns", &self.0.outputs.len())
+            .finish()
+    }
+}
+
+/// Who asks, and how sensitive a value they may see.
+///
+/// # Examples
+/// ```
+/// use mlops_core::schema::Sensitivity;
+/// use mlops_features::{Entity, FeatureService, FeatureView, KeyType, Reader, ServingPlan, ValueType};
+///
+/// let customer = Entity::builder("customer").key("customer_id", KeyType::Int64).build()?;
+/// let view = FeatureView::builder("person", customer).sensitive("age", ValueType::Int64, Sensitivity::Personal).build()?;
+/// let service = FeatureService::builder("ranker").feature("person:age").build()?;
+/// let plan = ServingPlan::compile(&service, &[view])?;
+/// assert!(plan.ensure_readable_by(&Reader::new("ranking", Sensitivity::Personal)).is_ok());
+/// let refused = plan.ensure_readable_by(&Reader::new("reporting", Sensitivity::Internal)).unwrap_err();
+/// assert_eq!(refused.to_string(), "`reporting` may not read `age` of service `ranker`");
+/// # Ok::<(), mlops_features::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reader {
+    name: String,
+    clearance: Sensitivity,
+}
+
+impl Reader {
+    /// Somebody who may see values up to this sensitivity.
+    pub fn new(name: impl Into<String>, clearance: Sensitivity) -> Self {
+        Self { name: name.into(), clearance }
+    }
+
+    /// The host itself, which sees all but what is secret: that is read by a reader who is cleared for it.
+    pub fn host() -> Self {
+        Self::new("the host", Sensitivity::Personal)
+    }
+
+    /// Who it is.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The most sensitive values that may be seen.
+    pub fn clearance(&self) -> Sensitivity {
+        self.clearance
+    }
+}
