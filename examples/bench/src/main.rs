@@ -12,6 +12,7 @@ mod pii;
 mod profile;
 mod usage;
 mod validate;
+mod windows;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,6 +59,8 @@ enum Job {
     ProfileRows,
     /// Twenty-five rules over valid.parquet.
     Validate,
+    /// Nine aggregates of fv_a.parquet over three sliding windows, per row of entity.parquet.
+    Windows,
 }
 
 /// What a job did.
@@ -79,6 +82,7 @@ fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
         Job::Profile => profile::run(&options.data)?,
         Job::ProfileRows => profile::run_rows(&options.data)?,
         Job::Validate => validate::run(&options.data)?,
+        Job::Windows => windows::run(&options.data)?,
     };
     let used = Usage::now()?.since(&start);
     let mut all = outcome.figures;

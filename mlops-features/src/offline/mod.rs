@@ -9,7 +9,7 @@ mod once;
 mod parquet;
 mod request;
 mod retrieve;
-mod spool;
+pub(crate) mod spool;
 
 pub use asof::{
     AgeQuantiles, AsOfEngine, AsOfOptions, JoinReport, NativeEngine, SaveOptions, SavedTrainingSet, ServiceLineage,

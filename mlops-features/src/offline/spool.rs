@@ -22,7 +22,7 @@ pub(super) fn nameless(folder: &Path) -> Result<File> {
 
 /// Takes batches of one schema, each for one partition.
 #[derive(Debug)]
-pub(super) struct Spool {
+pub(crate) struct Spool {
     folder: PathBuf,
     file: File,
     schema: SchemaRef,
@@ -42,14 +42,14 @@ struct Block {
 impl Spool {
     /// # Errors
     /// `Core(Io)` when no file can be made in `folder`.
-    pub(super) fn create(folder: &Path, schema: SchemaRef, partitions: usize) -> Result<Self> {
+    pub(crate) fn create(folder: &Path, schema: SchemaRef, partitions: usize) -> Result<Self> {
         let blocks = vec![Vec::new(); partitions];
         Ok(Self { folder: folder.to_owned(), file: nameless(folder)?, schema, end: 0, blocks, encoded: Vec::new() })
     }
 
     /// # Errors
     /// `Core(Io)` when the disk is full or fails.
-    pub(super) fn write(&mut self, partition: usize, batch: &RecordBatch) -> Result<()> {
+    pub(crate) fn write(&mut self, partition: usize, batch: &RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -65,7 +65,7 @@ impl Spool {
         Ok(())
     }
 
-    pub(super) fn close(self) -> Spooled {
+    pub(crate) fn close(self) -> Spooled {
         let Self { folder, file, schema, blocks, .. } = self;
         Spooled(Arc::new(Closed { folder, file: Mutex::new(file), schema, blocks }))
     }
@@ -83,7 +83,7 @@ fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
 
 /// A full [`Spool`], to be read as often as wanted. Cloning is cheap.
 #[derive(Clone, Debug)]
-pub(super) struct Spooled(Arc<Closed>);
+pub(crate) struct Spooled(Arc<Closed>);
 
 #[derive(Debug)]
 struct Closed {

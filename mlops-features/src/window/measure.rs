@@ -126,7 +126,9 @@ impl Measure {
             (Partial::Recent(recent), value) => self.add_recent(recent, time, value),
             (Partial::Counts(counts), value) => match counts.get_mut(value) {
                 Some(count) => *count += 1,
-                None => drop(counts.insert(value.clone(), 1)),
+                None => {
+                    counts.insert(value.clone(), 1);
+                }
             },
             (Partial::Sketch(sketch), value) => match value {
                 Value::Int(value) => sketch.update_integer(*value),
@@ -158,7 +160,9 @@ impl Measure {
             (Partial::Spread(spread), value) => value.number().into_iter().for_each(|value| spread.remove(value)),
             (Partial::Counts(counts), value) => match counts.get_mut(value) {
                 Some(count) if *count > 1 => *count -= 1,
-                _ => drop(counts.remove(value)),
+                _ => {
+                    counts.remove(value);
+                }
             },
             (Partial::Bins(bins), value) => {
                 value.number().into_iter().for_each(|value| bins[self.bin(value)] -= 1);

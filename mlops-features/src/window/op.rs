@@ -150,7 +150,9 @@ impl Op {
                 in_list("k", *k)?;
                 FrequentItems::new(*capacity as usize)?;
             }
-            Self::DistinctSketch { precision } => drop(Distinct::new(*precision)?),
+            Self::DistinctSketch { precision } => {
+                Distinct::new(*precision)?;
+            }
             Self::Quantiles { shares, k } => {
                 Quantiles::new(*k)?.quantiles(shares)?;
                 in_list("number of shares", shares.len() as u32)?;

@@ -1,7 +1,10 @@
 //! What features are, by the letter of their definition: filter the events, then fold. For tests.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use mlops_core::stats::{Distinct, Histogram};
 use proptest::prelude::*;
 
@@ -10,6 +13,8 @@ use super::op::Op;
 use super::sliding::Timed;
 use super::span::TimeWindow;
 use super::value::{Cell, Kind, Value};
+use super::view::WindowView;
+use crate::{Entity, KeyType, ValueType};
 
 /// Values in `[start, end)` of `window` at `t`, in the order of time, then value.
 pub(super) fn within(events: &[Timed], window: &TimeWindow, t: i64) -> Vec<Timed> {
@@ -57,7 +62,9 @@ pub(super) fn expected(op: &Op, held: &[Timed]) -> Cell {
         Op::LastN { n } => list(values.into_iter().rev().take(*n as usize).cloned().collect()),
         Op::LastNDistinct { n } => {
             let mut last: BTreeMap<&Value, i64> = BTreeMap::new();
-            held.iter().for_each(|(time, value)| drop(last.insert(value, *time)));
+            for (time, value) in held {
+                last.insert(value, *time);
+            }
             let mut order: Vec<(i64, &Value)> = last.into_iter().map(|(value, time)| (time, value)).collect();
             order.sort();
             list(order.into_iter().rev().take(*n as usize).map(|(_, value)| value.clone()).collect())
@@ -151,4 +158,93 @@ pub(super) fn kind() -> impl Strategy<Value = Kind> {
 /// The measure that `op` reads from a column of `kind`.
 pub(super) fn measure(op: &Op, kind: Kind) -> Measure {
     op.measure(Some(kind))
+}
+
+pub(super) const MINUTE: i64 = 60_000_000;
+
+/// One event: time, an integer, a double (NaN is absent), a text.
+pub(super) type Row = (i64, Option<i64>, Option<f64>, Option<String>);
+
+pub(super) fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(60 * minutes)
+}
+
+pub(super) fn windows() -> Vec<TimeWindow> {
+    let hours = |h: u64| minutes(60 * h);
+    vec![
+        TimeWindow::exact(hours(1)),
+        TimeWindow::exact(minutes(61)).earlier(minutes(7)),
+        TimeWindow::exact(hours(75)),
+        TimeWindow::sawtooth(hours(2)),
+        TimeWindow::sawtooth(hours(13)).earlier(hours(30)),
+        TimeWindow::sawtooth(hours(49)),
+        TimeWindow::sawtooth(hours(12 * 24)),
+        TimeWindow::tumbling(minutes(7)),
+        TimeWindow::tumbling(hours(24)),
+        TimeWindow::tumbling(hours(5)).earlier(minutes(1)),
+        TimeWindow::lifetime(),
+        TimeWindow::lifetime().earlier(hours(26)),
+    ]
+}
+
+pub(super) fn view(windows: impl IntoIterator<Item = TimeWindow>, lateness: Duration, kinds: &[Kind]) -> WindowView {
+    let user = Entity::builder("user").key("user_id", KeyType::Int64).build().unwrap();
+    let mut view = WindowView::builder("events", user)
+        .column("a", ValueType::Int64)
+        .column("b", ValueType::Float64)
+        .column("c", ValueType::Utf8)
+        .event_id("id")
+        .lateness(lateness);
+    for window in windows {
+        view = view.count(window);
+        for kind in kinds {
+            for op in ops(*kind) {
+                let column = match kind {
+                    Kind::Int => "a",
+                    Kind::Real => "b",
+                    Kind::Text => "c",
+                };
+                view = view.aggregate(column, op, window);
+            }
+        }
+    }
+    view.build().unwrap()
+}
+
+pub(super) const ALL: [Kind; 3] = [Kind::Int, Kind::Real, Kind::Text];
+
+/// `rows` as events, each of a key and with its position as id.
+pub(super) fn batch(rows: &[Row], keys: &[Option<i64>]) -> RecordBatch {
+    let times = TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| row.0));
+    let columns = [
+        ("user_id", Arc::new(Int64Array::from(keys.to_vec())) as ArrayRef, true),
+        ("event_timestamp", Arc::new(times), true),
+        ("id", Arc::new(Int64Array::from_iter_values(0..rows.len() as i64)), true),
+        ("a", Arc::new(rows.iter().map(|row| row.1).collect::<Int64Array>()), true),
+        ("b", Arc::new(rows.iter().map(|row| row.2).collect::<Float64Array>()), true),
+        ("c", Arc::new(rows.iter().map(|row| row.3.clone()).collect::<StringArray>()), true),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+}
+
+/// The present values of a column of `rows`.
+pub(super) fn column(rows: &[Row], column: Option<usize>) -> Vec<(i64, Value)> {
+    let value = |row: &Row| match column {
+        None => Some(Value::Int(0)),
+        Some(0) => row.1.map(Value::Int),
+        Some(1) => row.2.and_then(Value::real),
+        Some(_) => row.3.as_deref().map(|text| Value::Text(text.into())),
+    };
+    rows.iter().filter_map(|row| value(row).map(|value| (row.0, value))).collect()
+}
+
+pub(super) fn row() -> impl Strategy<Value = Row> {
+    let time = prop_oneof![-3_000_i64..3_000, 2_900_i64..3_000].prop_map(|m| m * MINUTE);
+    let real = prop_oneof![8 => (-80_i32..80).prop_map(|x| f64::from(x) / 16.0), 1 => Just(f64::NAN), 1 => Just(f64::INFINITY)];
+    (
+        time,
+        prop::option::weighted(0.8, -3_i64..4),
+        prop::option::weighted(0.8, real),
+        prop::option::weighted(0.8, "[a-c]"),
+    )
 }

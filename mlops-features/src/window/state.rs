@@ -2,6 +2,7 @@
 
 mod encode;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -348,8 +349,8 @@ impl SlotState {
                 continue;
             }
             let tile = match self.tiles[level].entry(start) {
-                std::collections::btree_map::Entry::Occupied(held) => held.into_mut(),
-                std::collections::btree_map::Entry::Vacant(room) => room.insert(slot.measure.empty()?),
+                Entry::Occupied(held) => held.into_mut(),
+                Entry::Vacant(room) => room.insert(slot.measure.empty()?),
             };
             slot.measure.add(tile, time, value);
         }
@@ -377,10 +378,12 @@ impl SlotState {
         for (mine, theirs) in self.tiles.iter_mut().zip(other.tiles) {
             for (start, partial) in theirs {
                 match mine.entry(start) {
-                    std::collections::btree_map::Entry::Occupied(mut held) => {
+                    Entry::Occupied(mut held) => {
                         slot.measure.merge(held.get_mut(), &partial)?;
                     }
-                    std::collections::btree_map::Entry::Vacant(room) => drop(room.insert(partial)),
+                    Entry::Vacant(room) => {
+                        room.insert(partial);
+                    }
                 }
             }
         }

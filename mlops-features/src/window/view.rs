@@ -454,3 +454,6 @@ impl WindowViewBuilder {
         .try_into()
     }
 }
+
+#[cfg(test)]
+mod tests;

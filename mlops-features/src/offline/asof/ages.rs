@@ -13,7 +13,7 @@ const SHARE: u64 = 16;
 
 /// Ages in the order in which they came: the first in memory, the others in a file without a name.
 #[derive(Debug)]
-pub(super) struct Ages {
+pub(crate) struct Ages {
     room: Room,
     held: Vec<u64>,
     held_max: usize,
@@ -24,12 +24,12 @@ pub(super) struct Ages {
 }
 
 impl Ages {
-    pub(super) fn new(room: &Room) -> Self {
+    pub(crate) fn new(room: &Room) -> Self {
         let held_max = Room::count(room.bytes / SHARE, 8);
         Self { room: room.clone(), held: Vec::new(), held_max, file: None, count: 0, ends: None }
     }
 
-    pub(super) fn push(&mut self, age: u64) -> Result<()> {
+    pub(crate) fn push(&mut self, age: u64) -> Result<()> {
         self.count += 1;
         self.ends = Some(self.ends.map_or((age, age), |(min, max)| (min.min(age), max.max(age))));
         if self.held.len() < self.held_max {
@@ -43,12 +43,12 @@ impl Ages {
         Ok(file.write_all(&age.to_le_bytes()).map_err(|e| Core::io(self.room.folder(), e))?)
     }
 
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
     /// Nearest-rank quantiles; `None` when there is no age.
-    pub(super) fn quantiles(mut self) -> Result<Option<AgeQuantiles>> {
+    pub(crate) fn quantiles(mut self) -> Result<Option<AgeQuantiles>> {
         let Some((min_us, max_us)) = self.ends else { return Ok(None) };
         let rank = |percent: u64| (u128::from(self.count) * u128::from(percent)).div_ceil(100).max(1) as u64 - 1;
         let ranks = [rank(50), rank(90), rank(99)];

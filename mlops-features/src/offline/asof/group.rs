@@ -11,10 +11,10 @@ use crate::error::Result;
 use crate::key::{KeyColumn, Keys};
 
 /// No group.
-pub(super) const NONE: u32 = u32::MAX;
+pub(crate) const NONE: u32 = u32::MAX;
 
 /// Entity rows by key: groups are numbered from 0 in the order in which their keys first occur.
-pub(super) struct SpineKeys {
+pub(crate) struct SpineKeys {
     interner: Interner,
     /// Start of each group in `rows` and `times`, and the end of the last.
     starts: Vec<u32>,
@@ -29,7 +29,7 @@ pub(super) struct SpineKeys {
 
 impl SpineKeys {
     /// Groups entity rows by their keys; `times` are their instants, cut into the same pieces.
-    pub(super) fn group(keys: &[Keys], times: &[TimestampMicrosecondArray]) -> Result<Self> {
+    pub(crate) fn group(keys: &[Keys], times: &[TimestampMicrosecondArray]) -> Result<Self> {
         let total = keys.iter().map(Keys::len).sum();
         ensure_countable("entity rows", total)?;
         let mut interner = Interner::for_keys(keys, total);
@@ -52,46 +52,46 @@ impl SpineKeys {
         Ok(Self { interner, starts, rows, times: sorted, total, null_keys: (total - matched) as u64 })
     }
 
-    pub(super) fn total(&self) -> usize {
+    pub(crate) fn total(&self) -> usize {
         self.total
     }
 
-    pub(super) fn null_keys(&self) -> u64 {
+    pub(crate) fn null_keys(&self) -> u64 {
         self.null_keys
     }
 
-    pub(super) fn groups(&self) -> usize {
+    pub(crate) fn groups(&self) -> usize {
         self.starts.len() - 1
     }
 
     /// Entity rows without a null in their key.
-    pub(super) fn matched(&self) -> usize {
+    pub(crate) fn matched(&self) -> usize {
         self.rows.len()
     }
 
     /// Where the entity rows of `group` are in [`rows`](Self::rows) and [`times`](Self::times).
-    pub(super) fn range(&self, group: usize) -> Range<usize> {
+    pub(crate) fn range(&self, group: usize) -> Range<usize> {
         self.starts[group] as usize..self.starts[group + 1] as usize
     }
 
     /// Positions of entity rows, by group.
-    pub(super) fn rows(&self) -> &[u32] {
+    pub(crate) fn rows(&self) -> &[u32] {
         &self.rows
     }
 
     /// Their instants.
-    pub(super) fn times(&self) -> &[i64] {
+    pub(crate) fn times(&self) -> &[i64] {
         &self.times
     }
 
     /// Appends, per key, the group of entity rows with it, or [`NONE`]; returns the number of null keys.
-    pub(super) fn find(&self, keys: &Keys, groups: &mut Vec<u32>) -> u64 {
+    pub(crate) fn find(&self, keys: &Keys, groups: &mut Vec<u32>) -> u64 {
         self.interner.find(keys, groups)
     }
 }
 
 /// Start of each of `count` groups, and the end of the last, when rows are put in the order of their groups.
-pub(super) fn starts(groups: &[u32], count: usize) -> Vec<u32> {
+pub(crate) fn starts(groups: &[u32], count: usize) -> Vec<u32> {
     let mut starts = vec![0_u32; count + 1];
     for group in groups.iter().filter(|group| **group != NONE) {
         starts[*group as usize + 1] += 1;
@@ -187,7 +187,7 @@ impl Interner {
 }
 
 /// Calls `take` with each value in turn.
-pub(super) fn each(values: &Int64Array, mut take: impl FnMut(Option<i64>)) {
+pub(crate) fn each(values: &Int64Array, mut take: impl FnMut(Option<i64>)) {
     if values.null_count() == 0 {
         values.values().iter().for_each(|value| take(Some(*value)));
     } else {
@@ -196,7 +196,7 @@ pub(super) fn each(values: &Int64Array, mut take: impl FnMut(Option<i64>)) {
 }
 
 /// Calls `take` with the bytes of each key in turn.
-pub(super) fn each_bytes(keys: &Keys, mut take: impl FnMut(Option<&[u8]>)) {
+pub(crate) fn each_bytes(keys: &Keys, mut take: impl FnMut(Option<&[u8]>)) {
     let mut bytes = Vec::with_capacity(64);
     for row in 0..keys.len() {
         bytes.clear();

@@ -14,7 +14,7 @@ use crate::offline::spool::{Spooled, SpooledBatches, SpooledRows};
 
 /// Features of one view, or some of them.
 #[derive(Clone)]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// One array per feature, as long as there are entity rows.
     Held(Vec<ArrayRef>),
     /// In the order of the entity rows.
@@ -33,7 +33,7 @@ impl Part {
 }
 
 /// The entity rows with `parts` beside them: in memory if all of it is, else as a source.
-pub(super) fn dataset(schema: Schema, spine: Spine, parts: Vec<Part>) -> Result<Dataset> {
+pub(crate) fn dataset(schema: Schema, spine: Spine, parts: Vec<Part>) -> Result<Dataset> {
     if let (Some(batches), Some(columns)) = (spine.held(), held(&parts)) {
         return Ok(side_by_side(schema, batches, &columns)?);
     }

@@ -5,14 +5,14 @@
 mod ages;
 mod engine;
 mod gather;
-mod group;
+pub(crate) mod group;
 mod history;
-mod joined;
-mod native;
-pub(super) mod options;
-pub(super) mod partition;
-mod report;
-mod spine;
+pub(crate) mod joined;
+pub(crate) mod native;
+pub(crate) mod options;
+pub(crate) mod partition;
+pub(crate) mod report;
+pub(crate) mod spine;
 mod training;
 
 pub use engine::{AsOfEngine, NativeEngine};
@@ -74,7 +74,7 @@ pub(crate) fn time_column(schema: &Schema, options: &AsOfOptions) -> Result<Stri
 }
 
 /// Refuses what cannot be numbered in 32 bits.
-fn ensure_countable(what: &'static str, rows: usize) -> Result<()> {
+pub(crate) fn ensure_countable(what: &'static str, rows: usize) -> Result<()> {
     if rows < u32::MAX as usize {
         return Ok(());
     }
@@ -82,7 +82,11 @@ fn ensure_countable(what: &'static str, rows: usize) -> Result<()> {
 }
 
 /// Batches of at most `rows` rows with the columns named, of `data`.
-fn scan(data: &Dataset, columns: &[&str], rows: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+pub(crate) fn scan(
+    data: &Dataset,
+    columns: &[&str],
+    rows: usize,
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
     for column in columns {
         if data.schema().index_of(column).is_err() {
             return Err(Core::schema(*column, "a column", "no such column").into());

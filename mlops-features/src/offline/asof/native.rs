@@ -29,6 +29,7 @@ use super::spine::Spine;
 use super::{AsOfOptions, JoinReport, TrainingSet, scan, time_column};
 use crate::columns;
 use crate::define::KeyType;
+use crate::entity::Entity;
 use crate::error::Result;
 use crate::feature::Feature;
 use crate::key::{Keys, pick};
@@ -43,7 +44,7 @@ const ROW_BYTES: u64 = 64;
 const KEYED_ROW_BYTES: u64 = 24;
 
 /// Key columns of the entity rows, each with its type.
-type KeySet = Vec<(Name, KeyType)>;
+pub(crate) type KeySet = Vec<(Name, KeyType)>;
 
 pub(super) fn join(spine: &Dataset, views: &[(ViewJoin, Dataset)], options: &AsOfOptions) -> Result<TrainingSet> {
     let joins = || views.iter().map(|(join, _)| join);
@@ -59,8 +60,7 @@ pub(super) fn join(spine: &Dataset, views: &[(ViewJoin, Dataset)], options: &AsO
         }
     }
     let schema = Schema::new(ArrowSchema::new(fields))?;
-    let mut joiner = Joiner { held: spine.own_bytes(), partitions: partitions(&spine, views, &room), spine, room };
-    joiner.held += joiner.spine.rows() * KEYED_ROW_BYTES;
+    let mut joiner = Joiner::new(spine, joins(), room);
     let mut sides: BTreeMap<KeySet, Side> = BTreeMap::new();
     let (mut parts, mut reports) = (Vec::new(), Vec::new());
     for (join, history) in views {
@@ -76,28 +76,32 @@ pub(super) fn join(spine: &Dataset, views: &[(ViewJoin, Dataset)], options: &AsO
     Ok(TrainingSet::new(dataset(schema, joiner.spine, parts)?, reports))
 }
 
-fn key_set(join: &ViewJoin) -> KeySet {
+pub(crate) fn key_set(join: &ViewJoin) -> KeySet {
     let types = join.view().entity().keys().iter().map(|key| key.key_type);
     join.key_columns().iter().cloned().zip(types).collect()
 }
 
 /// Into how many partitions entity rows are cut.
-fn partitions(spine: &Spine, views: &[(ViewJoin, Dataset)], room: &Room) -> usize {
-    let mut sets: Vec<_> = views.iter().map(|(join, _)| key_set(join)).collect();
+fn partitions(spine: &Spine, joins: &[&ViewJoin], room: &Room) -> usize {
+    let mut sets: Vec<_> = joins.iter().map(|join| key_set(join)).collect();
     sets.sort_unstable();
     sets.dedup();
     let row_bytes_all = ROW_BYTES + KEYED_ROW_BYTES * sets.len() as u64;
     if spine.rows().saturating_mul(row_bytes_all) <= room.bytes / 2 {
         return 1;
     }
-    let widest = views.iter().map(|(join, _)| row_bytes(join.features())).max().unwrap_or(0);
-    let bytes = spine.rows().saturating_mul(ROW_BYTES + KEYED_ROW_BYTES + widest as u64);
+    let widest = joins.iter().map(|join| row_bytes(join.features())).max().unwrap_or(0);
+    partitions_of(spine.rows().saturating_mul(ROW_BYTES + KEYED_ROW_BYTES + widest as u64), room)
+}
+
+/// Into how many partitions `bytes` are cut.
+pub(crate) fn partitions_of(bytes: u64, room: &Room) -> usize {
     let count = bytes.div_ceil((room.bytes / 4).max(1)).min(PARTITIONS_MAX as u64) as usize;
     count.next_power_of_two().clamp(2, PARTITIONS_MAX)
 }
 
 /// Entity rows under one set of key columns.
-enum Side {
+pub(crate) enum Side {
     /// In memory.
     Whole(SpineKeys),
     /// Keys and instants by partition, and the partition of each row.
@@ -105,19 +109,24 @@ enum Side {
 }
 
 /// What all views have in common.
-struct Joiner {
-    spine: Spine,
-    room: Room,
+pub(crate) struct Joiner {
+    pub(crate) spine: Spine,
+    pub(crate) room: Room,
     partitions: usize,
     /// Bytes that will be held to the end.
-    held: u64,
+    pub(crate) held: u64,
 }
 
 impl Joiner {
+    pub(crate) fn new<'a>(spine: Spine, joins: impl Iterator<Item = &'a ViewJoin>, room: Room) -> Self {
+        let held = spine.own_bytes() + spine.rows() * KEYED_ROW_BYTES;
+        Self { held, partitions: partitions(&spine, &joins.collect::<Vec<_>>(), &room), spine, room }
+    }
+
     /// The entity rows by the key columns of `join`.
-    fn side(&self, join: &ViewJoin) -> Result<Side> {
+    pub(crate) fn side(&self, join: &ViewJoin) -> Result<Side> {
         if self.partitions > 1 {
-            return self.scattered(join);
+            return self.scattered(join, self.partitions);
         }
         if let Some(batches) = self.spine.held() {
             let entity = join.view().entity();
@@ -134,10 +143,11 @@ impl Joiner {
         Ok(Side::Whole(grouped(join, spool.close().read(0).collect::<mlops_core::Result<Vec<_>>>()?.as_slice())?))
     }
 
-    fn scattered(&self, join: &ViewJoin) -> Result<Side> {
-        let partitioner = Partitioner::new(self.partitions);
-        let spool = Spool::create(self.room.folder(), self.narrow_schema(join)?, self.partitions)?;
-        let mut scatter = Scatter::new(spool, self.partitions, &self.room);
+    /// The same by partition.
+    pub(crate) fn scattered(&self, join: &ViewJoin, partitions: usize) -> Result<Side> {
+        let partitioner = Partitioner::new(partitions);
+        let spool = Spool::create(self.room.folder(), self.narrow_schema(join)?, partitions)?;
+        let mut scatter = Scatter::new(spool, partitions, &self.room);
         let schema = Arc::new(ArrowSchema::new(vec![Field::new("partition", DataType::UInt8, false)]));
         let mut all_numbers = Spool::create(self.room.folder(), schema.clone(), 1)?;
         for block in self.spine.blocks() {
@@ -186,8 +196,19 @@ impl Joiner {
         let parts = match side {
             Side::Whole(keys) => self.whole(keys, join, history, &rules, &mut tally)?,
             Side::Parts { partitioner, narrow, numbers } => {
-                let scattered = self.scatter_history(join, history, partitioner, &mut tally)?;
-                let rows = self.by_partition(narrow, &scattered, join, &rules, &mut tally)?;
+                let times: Vec<&str> = std::iter::once(join.view().event_time()).chain(join.view().created()).collect();
+                let others: Vec<&str> = join.features().map(|feature| feature.name.as_str()).collect();
+                let entity = join.view().entity();
+                let scattered = self.scatter_history(entity, (&times, &others), history, partitioner, &mut tally)?;
+                let features: Vec<&Feature> = join.features().collect();
+                let rows = self.by_partition(narrow, &scattered, join, &mut |keys, history, emit| {
+                    let chosen = choose(join, history, &keys, &rules, &mut tally)?;
+                    drop(keys);
+                    let history_rows = chosen.history_rows;
+                    let block_rows = self.room.block_rows();
+                    let values = Values { join, history, history_rows, features: &features, block_rows };
+                    values.place_all(&chosen.rows, (self.room.bytes / 4) as usize, emit)
+                })?;
                 vec![Part::Scattered { rows, numbers: numbers.clone() }]
             }
         };
@@ -249,20 +270,18 @@ impl Joiner {
         Ok(Part::Filed(spool.close()))
     }
 
-    /// Keys, times and features of a view by partition, without rows that never match.
-    fn scatter_history(
+    /// Keys, `times` (that of the event first) and `others` of a history by partition, without rows that never match.
+    pub(crate) fn scatter_history(
         &self,
-        join: &ViewJoin,
+        entity: &Entity,
+        (times, others): (&[&str], &[&str]),
         history: &Dataset,
         partitioner: &Partitioner,
         tally: &mut Tally,
     ) -> Result<Spooled> {
-        let view = join.view();
-        let names: Vec<_> = view.entity().keys().iter().map(|key| key.name.clone()).collect();
-        let mut wanted: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-        wanted.push(view.event_time());
-        wanted.extend(view.created());
-        wanted.extend(join.features().map(|feature| feature.name.as_str()));
+        let names: Vec<_> = entity.keys().iter().map(|key| key.name.clone()).collect();
+        let keys = names.iter().map(AsRef::as_ref);
+        let wanted: Vec<&str> = keys.chain(times.iter().copied()).chain(others.iter().copied()).collect();
         let batches = scan(history, &wanted, self.room.block_rows())?;
         let field = |name: &&str| {
             let found = history.schema().field(name)?;
@@ -273,13 +292,11 @@ impl Joiner {
         let mut scatter = Scatter::new(spool, partitioner.partitions(), &self.room);
         for batch in batches {
             let batch = plain_rows(&batch?, &schema)?;
-            let time = batch.column(names.len());
-            columns::ensure_no_nulls(time, view.event_time())?;
-            columns::micros(time, view.event_time())?;
-            if let Some(column) = view.created() {
-                columns::micros(batch.column(names.len() + 1), column)?;
+            columns::ensure_no_nulls(batch.column(names.len()), times[0])?;
+            for (at, column) in times.iter().enumerate() {
+                columns::micros(batch.column(names.len() + at), column)?;
             }
-            let keys = Keys::new(view.entity(), &pick(&batch, &names)?)?;
+            let keys = Keys::new(entity, &pick(&batch, &names)?)?;
             tally.history_rows += batch.num_rows() as u64;
             let nulls = (0..keys.len()).filter(|row| keys.is_null(*row)).count();
             if nulls == 0 {
@@ -289,20 +306,20 @@ impl Joiner {
             tally.history_null_keys += nulls as u64;
             let whole: BooleanArray = (0..keys.len()).map(|row| Some(!keys.is_null(row))).collect();
             let batch = filter_record_batch(&batch, &whole)?;
-            let keys = Keys::new(view.entity(), &pick(&batch, &names)?)?;
+            let keys = Keys::new(entity, &pick(&batch, &names)?)?;
             scatter.push(&batch, &partitioner.number(&keys))?;
         }
         scatter.close()
     }
 
-    /// Joins partition by partition, and each in as many pieces as there is need of.
-    fn by_partition(
+    /// Calls `compute` for partition by partition, each in as many pieces as there is need of, with entity rows, history, and
+    /// where the columns of the features go.
+    pub(crate) fn by_partition(
         &self,
         narrow: &Spooled,
         history: &Spooled,
         join: &ViewJoin,
-        rules: &Rules,
-        tally: &mut Tally,
+        compute: &mut dyn FnMut(SpineKeys, &Dataset, &mut Emit<'_>) -> Result<()>,
     ) -> Result<Spooled> {
         let features: Vec<&Feature> = join.features().collect();
         let schema = feature_schema(&features);
@@ -321,16 +338,7 @@ impl Joiner {
                 }
                 let keys = grouped(join, &piece)?;
                 drop(piece);
-                let chosen = choose(join, &rows, &keys, rules, tally)?;
-                drop(keys);
-                let values = Values {
-                    join,
-                    history: &rows,
-                    history_rows: chosen.history_rows,
-                    features: &features,
-                    block_rows: self.room.block_rows(),
-                };
-                values.place_all(&chosen.rows, (self.room.bytes / 4) as usize, &mut |columns| {
+                compute(keys, &rows, &mut |columns| {
                     spool.write(partition, &RecordBatch::try_new(schema.clone(), columns)?)
                 })?;
             }
@@ -338,6 +346,9 @@ impl Joiner {
         Ok(spool.close())
     }
 }
+
+/// Takes columns of features of the next entity rows.
+pub(crate) type Emit<'a> = dyn FnMut(Vec<ArrayRef>) -> Result<()> + 'a;
 
 /// Groups narrow rows: keys, then instants.
 fn grouped(join: &ViewJoin, batches: &[RecordBatch]) -> Result<SpineKeys> {
@@ -349,7 +360,7 @@ fn grouped(join: &ViewJoin, batches: &[RecordBatch]) -> Result<SpineKeys> {
     SpineKeys::group(&keys, &times.collect::<Result<Vec<TimestampMicrosecondArray>>>()?)
 }
 
-fn feature_schema(features: &[&Feature]) -> SchemaRef {
+pub(crate) fn feature_schema(features: &[&Feature]) -> SchemaRef {
     let field = |(at, feature): (usize, &&Feature)| Field::new(at.to_string(), feature.value_type.data_type(), true);
     Arc::new(ArrowSchema::new(features.iter().enumerate().map(field).collect::<Vec<_>>()))
 }

@@ -17,7 +17,7 @@ pub(in crate::offline) const PARTITIONS_MAX: usize = 256;
 
 /// Numbers keys from 0 to below the number of partitions; equal keys alike.
 #[derive(Clone, Debug)]
-pub(in crate::offline) struct Partitioner {
+pub(crate) struct Partitioner {
     hasher: RandomState,
     partitions: usize,
 }

@@ -86,20 +86,20 @@ pub struct AgeQuantiles {
 
 /// A report in the making.
 #[derive(Debug)]
-pub(super) struct Tally {
-    pub(super) expired: u64,
-    pub(super) future_only: u64,
-    pub(super) unknown_key: u64,
-    pub(super) null_key: u64,
-    pub(super) leaked: u64,
+pub(crate) struct Tally {
+    pub(crate) expired: u64,
+    pub(crate) future_only: u64,
+    pub(crate) unknown_key: u64,
+    pub(crate) null_key: u64,
+    pub(crate) leaked: u64,
     /// One per match.
-    pub(super) ages: Ages,
-    pub(super) history_rows: u64,
-    pub(super) history_null_keys: u64,
+    pub(crate) ages: Ages,
+    pub(crate) history_rows: u64,
+    pub(crate) history_null_keys: u64,
 }
 
 impl Tally {
-    pub(super) fn new(room: &Room) -> Self {
+    pub(crate) fn new(room: &Room) -> Self {
         Self {
             expired: 0,
             future_only: 0,
@@ -112,7 +112,7 @@ impl Tally {
         }
     }
 
-    pub(super) fn finish(self, view: &Name) -> Result<JoinReport> {
+    pub(crate) fn finish(self, view: &Name) -> Result<JoinReport> {
         let matched = self.ages.count();
         Ok(JoinReport {
             view: view.clone(),

@@ -15,7 +15,7 @@ const SHARE: u64 = 4;
 
 /// All entity rows, each with an instant.
 #[derive(Clone, Debug)]
-pub(super) struct Spine {
+pub(crate) struct Spine {
     schema: Schema,
     /// Position of the instants.
     time: usize,
@@ -34,7 +34,7 @@ enum Content {
 
 impl Spine {
     /// Reads `data` once: into memory, and when there is no more room into a file.
-    pub(super) fn read(data: &Dataset, time: &str, room: &Room) -> Result<Self> {
+    pub(crate) fn read(data: &Dataset, time: &str, room: &Room) -> Result<Self> {
         let schema = data.schema().clone();
         let block_rows = room.block_rows();
         let at = schema.index_of(time)?;
@@ -67,20 +67,20 @@ impl Spine {
         Ok(Self { schema, time: at, rows, block_rows, content, own_bytes })
     }
 
-    pub(super) fn fields(&self) -> Vec<Field> {
+    pub(crate) fn fields(&self) -> Vec<Field> {
         self.schema.arrow().fields().iter().map(|field| field.as_ref().clone()).collect()
     }
 
-    pub(super) fn rows(&self) -> u64 {
+    pub(crate) fn rows(&self) -> u64 {
         self.rows
     }
 
-    pub(super) fn own_bytes(&self) -> u64 {
+    pub(crate) fn own_bytes(&self) -> u64 {
         self.own_bytes
     }
 
     /// All rows in pieces that are handled at once, the same each time.
-    pub(super) fn blocks(&self) -> Box<dyn Iterator<Item = mlops_core::Result<RecordBatch>> + Send> {
+    pub(crate) fn blocks(&self) -> Box<dyn Iterator<Item = mlops_core::Result<RecordBatch>> + Send> {
         let rows = self.block_rows;
         match &self.content {
             Content::Held(batches) => Box::new(batches.clone().into_iter().flat_map(move |b| cut(&b, rows)).map(Ok)),
@@ -89,7 +89,7 @@ impl Spine {
     }
 
     /// The rows in memory, where they are.
-    pub(super) fn held(&self) -> Option<&[RecordBatch]> {
+    pub(crate) fn held(&self) -> Option<&[RecordBatch]> {
         match &self.content {
             Content::Held(batches) => Some(batches),
             Content::Filed(_) => None,
@@ -97,13 +97,13 @@ impl Spine {
     }
 
     /// The instants of some of the rows.
-    pub(super) fn times(&self, rows: &RecordBatch) -> Result<TimestampMicrosecondArray> {
+    pub(crate) fn times(&self, rows: &RecordBatch) -> Result<TimestampMicrosecondArray> {
         columns::micros(rows.column(self.time), self.schema.arrow().field(self.time).name())
     }
 }
 
 /// Slices of at most `rows` rows.
-pub(super) fn cut(batch: &RecordBatch, rows: usize) -> Vec<RecordBatch> {
+pub(crate) fn cut(batch: &RecordBatch, rows: usize) -> Vec<RecordBatch> {
     let starts = (0..batch.num_rows()).step_by(rows);
     starts.map(|start| batch.slice(start, rows.min(batch.num_rows() - start))).collect()
 }

@@ -37,6 +37,8 @@ struct MadeOf {
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
     join: ViewJoin,
+    /// Of the definition that says what the values are.
+    fingerprint: Digest,
     history: History,
 }
 
@@ -48,11 +50,17 @@ enum History {
 
 impl Origin {
     pub(crate) fn data(join: &ViewJoin, history: &Dataset) -> Self {
-        Self { join: join.clone(), history: History::Data(history.clone()) }
+        Self::windows(join, join.view().fingerprint(), history)
+    }
+
+    /// Of a window view, whose definition has this fingerprint.
+    pub(crate) fn windows(join: &ViewJoin, fingerprint: Digest, history: &Dataset) -> Self {
+        Self { join: join.clone(), fingerprint, history: History::Data(history.clone()) }
     }
 
     pub(crate) fn stored(join: &ViewJoin, history: &ViewHistory) -> Self {
-        Self { join: join.clone(), history: History::Stored(history.clone()) }
+        let fingerprint = join.view().fingerprint();
+        Self { join: join.clone(), fingerprint, history: History::Stored(history.clone()) }
     }
 
     fn lineage(&self) -> Result<ViewLineage> {
@@ -60,7 +68,7 @@ impl Origin {
         Ok(ViewLineage {
             label: join.label().clone(),
             view: join.view().name().clone(),
-            fingerprint: join.view().fingerprint(),
+            fingerprint: self.fingerprint,
             features: join.features().map(|feature| feature.name.clone()).collect(),
             keys: join.key_columns().to_vec(),
             history: match &self.history {
@@ -96,7 +104,7 @@ pub struct ViewLineage {
     pub label: Name,
     /// The view.
     pub view: Name,
-    /// Its definition: see [`FeatureView::fingerprint`].
+    /// Its definition: see [`FeatureView::fingerprint`], or that of the window view.
     pub fingerprint: Digest,
     /// Features, in order.
     pub features: Vec<Name>,

@@ -1,93 +1,20 @@
 use std::time::Duration;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
-};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::{Float64Type, Int64Type};
 use proptest::prelude::*;
 
 use super::*;
 use crate::window::op::Op;
-use crate::window::oracle::{ensure_alike, expected, ops, within};
+use crate::window::oracle::{
+    ALL, MINUTE, Row, batch, column, ensure_alike, expected, minutes, row, view, windows, within,
+};
 use crate::window::span::{FIVE_MINUTES_US, HOUR_US};
 use crate::window::value::Kind;
 use crate::{Entity, Error, KeyType, ValueType};
 
-const MINUTE: i64 = 60_000_000;
-
-/// One event: time, an integer, a double (NaN is absent), a text.
-type Row = (i64, Option<i64>, Option<f64>, Option<String>);
-
-fn minutes(minutes: u64) -> Duration {
-    Duration::from_secs(60 * minutes)
-}
-
-fn windows() -> Vec<TimeWindow> {
-    let hours = |h: u64| minutes(60 * h);
-    vec![
-        TimeWindow::exact(hours(1)),
-        TimeWindow::exact(minutes(61)).earlier(minutes(7)),
-        TimeWindow::exact(hours(75)),
-        TimeWindow::sawtooth(hours(2)),
-        TimeWindow::sawtooth(hours(13)).earlier(hours(30)),
-        TimeWindow::sawtooth(hours(49)),
-        TimeWindow::sawtooth(hours(12 * 24)),
-        TimeWindow::tumbling(minutes(7)),
-        TimeWindow::tumbling(hours(24)),
-        TimeWindow::tumbling(hours(5)).earlier(minutes(1)),
-        TimeWindow::lifetime(),
-        TimeWindow::lifetime().earlier(hours(26)),
-    ]
-}
-
-fn view(windows: impl IntoIterator<Item = TimeWindow>, lateness: Duration, kinds: &[Kind]) -> WindowView {
-    let user = Entity::builder("user").key("user_id", KeyType::Int64).build().unwrap();
-    let mut view = WindowView::builder("events", user)
-        .column("a", ValueType::Int64)
-        .column("b", ValueType::Float64)
-        .column("c", ValueType::Utf8)
-        .event_id("id")
-        .lateness(lateness);
-    for window in windows {
-        view = view.count(window);
-        for kind in kinds {
-            for op in ops(*kind) {
-                let column = match kind {
-                    Kind::Int => "a",
-                    Kind::Real => "b",
-                    Kind::Text => "c",
-                };
-                view = view.aggregate(column, op, window);
-            }
-        }
-    }
-    view.build().unwrap()
-}
-
-const ALL: [Kind; 3] = [Kind::Int, Kind::Real, Kind::Text];
-
 fn events(view: &WindowView, rows: &[Row]) -> Events {
-    let times = TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| row.0));
-    let batch = RecordBatch::try_from_iter_with_nullable([
-        ("user_id", Arc::new(Int64Array::from(vec![1; rows.len()])) as ArrayRef, true),
-        ("event_timestamp", Arc::new(times), true),
-        ("id", Arc::new(Int64Array::from_iter_values(0..rows.len() as i64)), true),
-        ("a", Arc::new(rows.iter().map(|row| row.1).collect::<Int64Array>()), true),
-        ("b", Arc::new(rows.iter().map(|row| row.2).collect::<Float64Array>()), true),
-        ("c", Arc::new(rows.iter().map(|row| row.3.clone()).collect::<StringArray>()), true),
-    ]);
-    Events::read(view, &batch.unwrap()).unwrap()
-}
-
-/// The present values of a column of `rows`.
-fn column(rows: &[Row], column: Option<usize>) -> Vec<(i64, Value)> {
-    let value = |row: &Row| match column {
-        None => Some(Value::Int(0)),
-        Some(0) => row.1.map(Value::Int),
-        Some(1) => row.2.and_then(Value::real),
-        Some(_) => row.3.as_deref().map(|text| Value::Text(text.into())),
-    };
-    rows.iter().filter_map(|row| value(row).map(|value| (row.0, value))).collect()
+    Events::read(view, &batch(rows, &vec![Some(1); rows.len()])).unwrap()
 }
 
 /// Compares every feature of `state` at `t` with what the letter of the law says of `rows`.
@@ -107,17 +34,6 @@ fn ensure_law(state: &WindowState, rows: &[Row], t: i64) {
             }
         }
     }
-}
-
-fn row() -> impl Strategy<Value = Row> {
-    let time = prop_oneof![-3_000_i64..3_000, 2_900_i64..3_000].prop_map(|m| m * MINUTE);
-    let real = prop_oneof![8 => (-80_i32..80).prop_map(|x| f64::from(x) / 16.0), 1 => Just(f64::NAN), 1 => Just(f64::INFINITY)];
-    (
-        time,
-        prop::option::weighted(0.8, -3_i64..4),
-        prop::option::weighted(0.8, real),
-        prop::option::weighted(0.8, "[a-c]"),
-    )
 }
 
 proptest! {
@@ -297,7 +213,9 @@ fn damaged_bytes_are_refused_whichever_of_them_it_is() {
     let rows: Vec<Row> = (0..20).map(|i| (i * HOUR_US, Some(i), Some(0.1), Some("x".to_owned()))).collect();
     let events = events(&view, &rows);
     let mut state = WindowState::new(&view);
-    (0..rows.len()).for_each(|at| drop(state.update(&events, at).unwrap()));
+    for at in 0..rows.len() {
+        state.update(&events, at).unwrap();
+    }
     let good = state.to_bytes();
     assert!(WindowState::from_bytes(&view, &good).is_ok());
     let step = good.len() / 400 + 1;
@@ -323,7 +241,9 @@ fn rows_are_those_of_the_feature_view() {
     let rows = [(0, Some(2), Some(0.5), Some("x".to_owned())), (1, None, Some(f64::NAN), None)];
     let events = events(&view, &rows);
     let (mut state, empty) = (WindowState::new(&view), WindowState::new(&view));
-    (0..2).for_each(|at| drop(state.update(&events, at).unwrap()));
+    for at in 0..2 {
+        state.update(&events, at).unwrap();
+    }
     let keys = [Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef];
     let found = view.rows(&keys, &[&state, &empty], EventTime::from_micros(5)).unwrap();
     assert_eq!(found.schema(), *view.feature_view().schema().arrow());
