@@ -49,7 +49,8 @@ impl WindowStates {
     /// Values of the features at positions `features` of the window view's
     /// [`feature_view`](WindowView::feature_view) as of `now`, one per key of `keys`.
     ///
-    /// A key without a state has empty windows: counts are 0, all else is null, and it has no event time. A state that was
+    /// A key without a state has empty windows: counts are 0, all else is null, and it has no event time. A null key has
+    /// nulls only. A state that was
     /// advanced beyond `now`, because clocks differ, is read at the moment that it was advanced to.
     ///
     /// # Errors
@@ -64,7 +65,8 @@ impl WindowStates {
     ) -> Result<OnlineRows> {
         let read = store.read(&[self.read(keys)]).await?;
         let read = read.into_iter().next();
-        self.answer(&read.ok_or_else(|| Core::schema("online store", "one answer per read", "none"))?, features, now)
+        let read = read.ok_or_else(|| Core::schema("online store", "one answer per read", "none"))?;
+        self.answer(&read, keys, features, now)
     }
 
     /// What is read for `keys`.
@@ -73,12 +75,21 @@ impl WindowStates {
     }
 
     /// The features in what was [read](Self::read), as if they had been stored.
-    pub(crate) fn answer(&self, read: &OnlineRows, features: &[usize], now: EventTime) -> Result<OnlineRows> {
+    pub(crate) fn answer(
+        &self,
+        read: &OnlineRows,
+        keys: &Keys,
+        features: &[usize],
+        now: EventTime,
+    ) -> Result<OnlineRows> {
         let view = self.windows.feature_view();
         let mut cells: Vec<Vec<Cell>> = vec![Vec::with_capacity(read.event_time.len()); features.len()];
-        for state in self.parse(read)? {
+        for (row, state) in self.parse(read)?.into_iter().enumerate() {
             let state = state.unwrap_or_else(|| WindowState::new(&self.windows));
-            let values = state.read(now.max(state.latest()).as_micros())?;
+            let values = match keys.is_null(row) {
+                true => Vec::new(),
+                false => state.read(now.max(state.latest()).as_micros())?,
+            };
             for (column, feature) in cells.iter_mut().zip(features) {
                 column.push(values.get(*feature).cloned().unwrap_or(Cell::Null));
             }

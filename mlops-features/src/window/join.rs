@@ -61,6 +61,11 @@ impl WindowJoin {
         Ok(Self { view: view.clone(), join: ViewJoin::of(view.feature_view(), used)? })
     }
 
+    /// What `join` selects of the features of `view`, which is about the same features.
+    pub(crate) fn selecting(view: &WindowView, join: &ViewJoin) -> Self {
+        Self { view: view.clone(), join: join.clone() }
+    }
+
     /// The view.
     pub fn view(&self) -> &WindowView {
         &self.view

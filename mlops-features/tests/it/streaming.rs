@@ -252,3 +252,74 @@ fn events_of_another_shape_are_refused_by_name_and_not_acknowledged() {
         assert!(error.contains("amount") && !error.contains("0912345678"), "{error}");
     }
 }
+
+/// Rows of a service whose windows are live, at several moments, and training rows of the same keys and instants.
+#[test]
+fn a_service_serves_the_windows_of_a_stream_and_trains_on_those_of_history() {
+    use mlops_core::Dataset;
+    use mlops_features::offline::AsOfOptions;
+    use mlops_features::skew::{AuditOptions, ParquetVectorLog, VectorLogger, audit_with};
+    use mlops_features::{FeatureServer, FeatureService, ServingPlan, Status};
+
+    let folder = tempfile::tempdir().unwrap();
+    let history = ParquetStore::open(folder.path()).unwrap();
+    let stored =
+        FeatureView::builder("person", view().entity().clone()).feature("age", ValueType::Int64).build().unwrap();
+    let person = |key: i64| {
+        RecordBatch::try_from_iter([
+            ("customer_id", crate::ints(&[key])),
+            ("event_timestamp", crate::times(&[0])),
+            ("age", crate::ints(&[key + 30])),
+        ])
+    };
+    let people = Dataset::from_batches([person(1).unwrap(), person(2).unwrap()]).unwrap();
+    history.append(&stored, &people).unwrap();
+    let store = Arc::new(MemoryStore::new());
+    store.write_sync(&stored, &people.to_batch().unwrap(), None).unwrap();
+    let service = FeatureService::builder("ranker")
+        .feature("orders:amount_sum_1h")
+        .feature("orders:amount_count_1h")
+        .feature("person:age")
+        .build()
+        .unwrap();
+    let views = [view().feature_view().clone(), stored];
+    let plan = ServingPlan::compile(&service, &views).unwrap().live(&[view()]).unwrap();
+    let log = Arc::new(ParquetVectorLog::open(folder.path().join("log")).unwrap());
+    let logger = Arc::new(VectorLogger::builder(&plan, log.clone()).share(1.0).build().unwrap());
+    let server = FeatureServer::new(plan.clone(), store.clone()).log_to(logger.clone());
+
+    let ingest = StreamIngest::builder("orders").unwrap().windows(&view(), store).unwrap().build().unwrap();
+    let mut all = Vec::new();
+    for step in 0..6_i64 {
+        let events: Vec<_> = (0..5).map(|i| (i % 2 + 1, step * HOUR / 2 + i, step * 5 + i, 10 * step + i)).collect();
+        let (sender, mut source) = channel(100);
+        sender.send(batch(&events)).unwrap();
+        drop(sender);
+        ingest.run(&mut source, &mut |_| true).unwrap();
+        all.push(batch(&events));
+        let asked = RecordBatch::try_from_iter([("customer_id", crate::ints(&[1, 2, 3]))]).unwrap();
+        let vectors = block_on(server.get(&asked, EventTime::from_micros(step * HOUR / 2 + 1_000))).unwrap();
+        let count = vectors.columns()[1].as_primitive::<Int64Type>();
+        assert_eq!(count.values(), &[if step == 0 { 3 } else { 6 }, if step == 0 { 2 } else { 4 }, 0], "step {step}");
+        assert_eq!(vectors.statuses(1), [Status::Present, Status::Present, Status::NotFound]);
+        assert_eq!(vectors.statuses(2)[2], Status::NotFound);
+    }
+    logger.flush().unwrap();
+    let events = [("orders", Dataset::from_batches(all).unwrap())];
+    let report = audit_with(&*log, &history, &plan, &events, &AuditOptions::new()).unwrap();
+    assert_eq!(report.rows, 18);
+    for feature in &report.features {
+        assert_eq!((feature.compared, feature.equal), (18, 18), "{feature:?}");
+    }
+    // What training rows are made of must be said.
+    let spine =
+        RecordBatch::try_from_iter([("customer_id", crate::ints(&[1])), ("at", crate::times(&[HOUR]))]).unwrap();
+    let spine = Dataset::from_batches([spine]).unwrap();
+    let missing = plan.training_set(&history, &spine, &AsOfOptions::new()).unwrap_err().to_string();
+    assert!(missing.contains("events of window view `orders`"), "{missing}");
+    let set = plan.training_set_with(&history, &spine, &events, &AsOfOptions::new()).unwrap();
+    assert_eq!(set.reports.iter().map(|report| report.view.to_string()).collect::<Vec<_>>(), ["orders", "person"]);
+    let other = FeatureView::builder("orders", view().entity().clone()).feature("x", ValueType::Int64).build().unwrap();
+    let service = FeatureService::builder("other").feature("orders:x").build().unwrap();
+    assert!(ServingPlan::compile(&service, &[other]).unwrap().live(&[view()]).is_err());
+}

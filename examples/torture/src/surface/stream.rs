@@ -45,7 +45,7 @@ impl Surface for Streams {
             .lateness(Duration::from_secs(1 << 20))
             .events_max(1 << 20)
             .count(TimeWindow::lifetime())
-            .aggregate("position", Op::Sum, TimeWindow::sawtooth(Duration::from_secs(1 << 30)))
+            .aggregate("position", Op::Sum, TimeWindow::sawtooth(Duration::from_secs(1 << 31)))
             .build()?;
         let ingest = StreamIngest::builder("torture")?.windows(&view, store.clone())?.build()?;
         Ok(Box::new(Open { store, ingest, states: WindowStates::new(&view)? }))
