@@ -63,6 +63,8 @@ pub mod online;
 mod origin;
 mod policy;
 mod serve;
+#[cfg(feature = "server")]
+pub mod server;
 mod service;
 pub mod skew;
 pub mod stream;

@@ -45,6 +45,8 @@ pub(super) struct Plan {
     /// The strictest of the outputs.
     sensitivity: Sensitivity,
     fingerprint: Digest,
+    /// Columns are called `view__feature`.
+    full_names: bool,
 }
 
 /// What is read of one view.
@@ -171,6 +173,7 @@ impl ServingPlan {
             + steps.iter().map(|step| step.wanted.len()).sum::<usize>();
         Ok(Self(Arc::new(Plan {
             width,
+            full_names: service.full_names(),
             service: service.name().clone(),
             joins: reads.iter().map(|read| read.join.clone()).collect(),
             reads,
@@ -255,6 +258,22 @@ impl ServingPlan {
     /// Columns of a feature vector, annotated.
     pub fn schema(&self) -> &SchemaRef {
         &self.0.schema
+    }
+
+    /// Names of the returned columns with their views or aliases before them, `view__feature`; `None` where the service has them
+    /// so already.
+    #[cfg(feature = "server")]
+    pub(crate) fn full_names(&self) -> Option<Vec<String>> {
+        let plan = &self.0;
+        let named = plan.outputs.iter().zip(plan.schema.fields()).map(|(origin, field)| {
+            let label = match origin {
+                Origin::Read(read, _) => plan.reads[*read].join.label(),
+                Origin::Step(step, _) => &plan.steps[*step].label,
+                Origin::Caller(_) => return field.name().clone(),
+            };
+            format!("{label}__{}", field.name())
+        });
+        (!plan.full_names).then(|| named.collect())
     }
 
     /// Digest of the service and of all that is read and computed: equal digests give equal columns.

@@ -4,6 +4,8 @@ mod backfilling;
 mod bad_files;
 mod bad_input;
 mod derived;
+#[cfg(feature = "server")]
+mod http;
 mod incoming;
 mod kits;
 mod materializing;
