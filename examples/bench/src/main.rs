@@ -10,6 +10,7 @@ mod drift;
 mod online_read;
 mod pii;
 mod profile;
+mod serve;
 mod usage;
 mod validate;
 mod windows;
@@ -37,6 +38,9 @@ struct Options {
     /// Memory that the join may hold, in MiB. Default that of the library.
     #[arg(long, value_name = "MIB")]
     memory_mb: Option<u64>,
+    /// Serves on this port of the loopback interface until the end of standard input.
+    #[arg(long)]
+    port: Option<u16>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -59,6 +63,8 @@ enum Job {
     ProfileRows,
     /// Twenty-five rules over valid.parquet.
     Validate,
+    /// Feast's HTTP interface over rows in memory, asked over one connection; with `--port` a server for others to ask.
+    Serve,
     /// Nine aggregates of fv_a.parquet over three sliding windows, per row of entity.parquet.
     Windows,
 }
@@ -81,6 +87,7 @@ fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
         Job::Pii => pii::run(&options.data)?,
         Job::Profile => profile::run(&options.data)?,
         Job::ProfileRows => profile::run_rows(&options.data)?,
+        Job::Serve => serve::run(options.port)?,
         Job::Validate => validate::run(&options.data)?,
         Job::Windows => windows::run(&options.data)?,
     };

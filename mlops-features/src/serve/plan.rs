@@ -255,6 +255,11 @@ impl ServingPlan {
         self.0.reads.iter().map(|read| read.live.as_ref().map(WindowStates::windows))
     }
 
+    /// Whether the returned column at `position` is read from the states of a window view.
+    pub(crate) fn is_live(&self, position: usize) -> bool {
+        matches!(self.0.outputs.get(position), Some(Origin::Read(read, _)) if self.0.reads[*read].live.is_some())
+    }
+
     /// Columns of a feature vector, annotated.
     pub fn schema(&self) -> &SchemaRef {
         &self.0.schema
