@@ -123,14 +123,14 @@ pub(crate) fn run(folder: &Path) -> Result<Outcome, Failure> {
     let batches = views.iter().map(|view| rows(view, 1)).collect::<Result<Vec<_>, _>>()?;
     let done = AtomicBool::new(false);
     let written = std::thread::scope(|scope| {
-        let writer = scope.spawn(|| {
+        let writer = scope.spawn(|| -> mlops_features::Result<u64> {
             let mut written = 0;
             while !done.load(Ordering::Relaxed) {
                 for (view, batch) in views.iter().zip(&batches) {
                     written += memory.write_sync(view, batch, None)?.written;
                 }
             }
-            mlops_features::Result::Ok(written)
+            Ok(written)
         });
         let timed =
             TIMED.into_iter().try_for_each(|(n, reads)| time("memory_written", &server, n, reads, &mut figures));

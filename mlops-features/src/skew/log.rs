@@ -22,8 +22,11 @@ pub(super) const SERVED_AT: &str = "served_at";
 /// Served vectors of one service, in the order of their arrival.
 ///
 /// # Contract
-/// * Rows of an append that returned are read from then on; of one that failed, none are.
-/// * `read` gives rows whose `served_at` lies in the window; others may come along.
+/// * Rows of an append that returned are read from then on, in any order; of one that failed, none are. The very same rows
+///   appended again may be there once.
+/// * `read` gives all rows whose `served_at` lies in the window; others may come along.
+///
+/// `testkit::vector_log` checks these; run it on your own log.
 pub trait VectorLog: Debug + Send + Sync + 'static {
     /// Adds `rows`, all of the schema of the first append.
     ///

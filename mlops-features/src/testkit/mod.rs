@@ -8,6 +8,7 @@ mod flaky;
 mod offline;
 mod online;
 mod stream;
+mod vector_log;
 
 pub use as_of::{NestedLoopEngine, as_of_engine};
 pub use flaky::{FlakyOfflineStore, FlakyOnlineStore};
@@ -15,6 +16,7 @@ pub use mlops_core::testkit::Faults;
 pub use offline::{append_once, offline_store};
 pub use online::online_store;
 pub use stream::stream_source;
+pub use vector_log::vector_log;
 
 /// Runs a future to its end on this thread, for tests of stores that need no runtime.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {

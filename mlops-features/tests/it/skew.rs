@@ -110,6 +110,14 @@ fn told(skew: &FeatureSkew) -> [u64; 6] {
 }
 
 #[test]
+fn logs_in_parquet_keep_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let number = std::sync::atomic::AtomicUsize::new(0);
+    let next = || number.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
+    mlops_features::testkit::vector_log(|| ParquetVectorLog::open(folder.path().join(next())).unwrap());
+}
+
+#[test]
 fn what_was_served_right_is_equal_whatever_a_policy_put_in_its_place() {
     let world = World::new();
     // Key 2 is too old at 100 and key 9 is unknown: both are served the default, and both are null in training.
