@@ -1,13 +1,6 @@
 //! One feature of a view, and what is served where no value is known.
 
-use std::sync::Arc;
-
-use arrow::array::{
-    ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array, Int64Array, ListArray,
-    StringArray, TimestampMicrosecondArray,
-};
-use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field};
+use arrow::array::ArrayRef;
 use mlops_core::Name;
 use mlops_core::schema::Sensitivity;
 use serde::{Deserialize, Serialize};
@@ -15,6 +8,7 @@ use serde_json::Value;
 
 use crate::define::ValueType;
 use crate::error::{Core, Result};
+use crate::json;
 
 /// One feature of a view.
 ///
@@ -43,8 +37,8 @@ pub struct Feature {
     /// What is served under [`StatusPolicy::Default`](crate::StatusPolicy::Default) where no valid row is there; none for null.
     ///
     /// In JSON: `true` or `false` for booleans, a whole number within range for integers, a number or `"NaN"`,
-    /// `"Infinity"`, `"-Infinity"` for real numbers, a text for text, microseconds since the epoch for instants, an array of
-    /// these for lists, one of as many numbers as it has dimensions for a vector. Bytes have no default.
+    /// `"Infinity"`, `"-Infinity"` for real numbers, a text for text, RFC 3339 text or microseconds since the epoch for
+    /// instants, base 64 for bytes, an array of these for lists, one of as many numbers as it has dimensions for a vector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
     /// What it is, for people.
@@ -97,71 +91,14 @@ impl Feature {
     /// `Core(Schema)` naming the feature when the default is no value of its type, which that of a built view never is.
     pub fn default_array(&self) -> Result<Option<ArrayRef>> {
         let Some(value) = &self.default else { return Ok(None) };
-        let made = column(self.value_type, std::slice::from_ref(value));
+        let made = json::column(self.name.as_str(), &self.value_type.data_type(), std::iter::once(Some(value)));
         let found = || match self.sensitivity {
             Sensitivity::Public | Sensitivity::Internal => shown(value),
             _ => "another value, which is not shown".to_owned(),
         };
         let refused = || Core::schema(self.name.as_str(), format!("a default of type {}", self.value_type), found());
-        Ok(Some(made.ok_or_else(refused)?))
+        Ok(Some(made.map_err(|_| refused())?))
     }
-}
-
-/// `values` as a column of this type; `None` when one of them is none of it.
-fn column(value_type: ValueType, values: &[Value]) -> Option<ArrayRef> {
-    fn all<'a, T>(values: &'a [Value], of: impl Fn(&'a Value) -> Option<T>) -> Option<Vec<T>> {
-        values.iter().map(of).collect()
-    }
-    Some(match value_type {
-        ValueType::Bool => Arc::new(BooleanArray::from(all(values, Value::as_bool)?)),
-        ValueType::Int32 => {
-            let whole = |value: &Value| value.as_i64().and_then(|v| i32::try_from(v).ok());
-            Arc::new(Int32Array::from(all(values, whole)?))
-        }
-        ValueType::Int64 => Arc::new(Int64Array::from(all(values, Value::as_i64)?)),
-        ValueType::Float32 => Arc::new(Float32Array::from(all(values, single)?)),
-        ValueType::Float64 => Arc::new(Float64Array::from(all(values, real)?)),
-        ValueType::Utf8 => Arc::new(StringArray::from(all(values, Value::as_str)?)),
-        ValueType::Timestamp => {
-            Arc::new(TimestampMicrosecondArray::from(all(values, Value::as_i64)?).with_timezone("UTC"))
-        }
-        ValueType::Binary => return None,
-        ValueType::List(item) => {
-            let lists = all(values, Value::as_array)?;
-            let lengths: Vec<usize> = lists.iter().map(|list| list.len()).collect();
-            let field = Arc::new(Field::new_list_field(item.data_type(), true));
-            let items = column(
-                ValueType::of("item", &item.data_type()).ok()?,
-                &lists.into_iter().flatten().cloned().collect::<Vec<_>>(),
-            )?;
-            Arc::new(ListArray::try_new(field, OffsetBuffer::from_lengths(lengths), items, None).ok()?)
-        }
-        ValueType::Vector(dimensions) => {
-            let vectors = all(values, |value| value.as_array().filter(|v| v.len() == usize::from(dimensions)))?;
-            let field = Arc::new(Field::new_list_field(DataType::Float32, true));
-            let items = column(ValueType::Float32, &vectors.into_iter().flatten().cloned().collect::<Vec<_>>())?;
-            Arc::new(FixedSizeListArray::try_new(field, i32::from(dimensions), items, None).ok()?)
-        }
-    })
-}
-
-/// A number, or one of those that JSON does not have.
-fn real(value: &Value) -> Option<f64> {
-    match value.as_str() {
-        Some("NaN") => Some(f64::NAN),
-        Some("Infinity") => Some(f64::INFINITY),
-        Some("-Infinity") => Some(f64::NEG_INFINITY),
-        Some(_) => None,
-        None => value.as_f64(),
-    }
-}
-
-/// As [`real`], rounded to single precision where it does not become infinite by that.
-fn single(value: &Value) -> Option<f32> {
-    let wide = real(value)?;
-    #[expect(clippy::cast_possible_truncation, reason = "rounding is meant")]
-    let narrow = wide as f32;
-    (narrow.is_infinite() == wide.is_infinite()).then_some(narrow)
 }
 
 /// The start of a value as JSON.
@@ -171,6 +108,7 @@ fn shown(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{Array, FixedSizeListArray, Float32Array, Float64Array};
     use serde_json::json;
 
     use super::*;
@@ -193,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_default_is_a_value_of_its_type() {
-        use ValueType::{Bool, Float32, Float64, Int32, Int64, Timestamp, Utf8};
+        use ValueType::{Binary, Bool, Float32, Float64, Int32, Int64, Timestamp, Utf8};
         accepts(Bool, true);
         accepts(Int32, i32::MIN);
         accepts(Int64, i64::MAX);
@@ -201,6 +139,8 @@ mod tests {
         accepts(Float64, 3);
         accepts(Utf8, "ồ");
         accepts(Timestamp, -1);
+        accepts(Timestamp, "2026-01-01T00:00:00Z");
+        accepts(Binary, "AP8=");
         accepts(ValueType::List(Item::Int64), json!([]));
         accepts(ValueType::List(Item::Utf8), json!(["a", "b"]));
         let array = accepts(ValueType::Vector(2), json!([0.5, -1]));
@@ -222,8 +162,8 @@ mod tests {
         refuses(Float32, 1e39);
         refuses(Float64, "nan");
         refuses(Utf8, 7);
-        refuses(Timestamp, "2026-01-01");
-        refuses(Binary, "00");
+        refuses(Timestamp, "yesterday");
+        refuses(Binary, "0");
         refuses(Float64, json!([1.0]));
         refuses(ValueType::List(Item::Float64), 1.0);
         refuses(ValueType::List(Item::Int64), json!([1, null]));

@@ -56,6 +56,8 @@ pub mod definitions;
 mod entity;
 mod error;
 mod feature;
+pub mod ingest;
+mod json;
 mod key;
 mod materialize;
 pub mod offline;
@@ -65,8 +67,11 @@ mod origin;
 mod polars;
 mod policy;
 mod serve;
+#[cfg(feature = "server")]
+pub mod server;
 mod service;
 pub mod skew;
+pub mod stream;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod transform;
@@ -81,7 +86,7 @@ pub use error::{Error, Result};
 pub use feature::Feature;
 pub use key::Keys;
 pub use materialize::{
-    MaterializeOptions, MaterializeOptionsBuilder, MaterializeReport, MaterializeStep, Range, materialize,
+    MaterializeOptions, MaterializeOptionsBuilder, MaterializeReport, MaterializeStep, Materializer, Range, materialize,
 };
 pub use origin::{BatchOrigin, StreamOrigin};
 #[cfg(feature = "polars")]

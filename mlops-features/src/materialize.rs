@@ -10,6 +10,7 @@ use mlops_core::{Digest, Name, Window};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Core, Result};
+use crate::ingest::Gate;
 use crate::key::Keys;
 use crate::offline::{HistoryRequest, OfflineStore, Watermark};
 use crate::online::{OnlineStore, WriteSummary};
@@ -109,6 +110,9 @@ pub struct MaterializeReport {
     pub rows: u64,
     /// Rows with a null in their key, which were left out.
     pub null_keys: u64,
+    /// Rows that failed a check and were set aside.
+    #[serde(default)]
+    pub set_aside: u64,
     /// What became of the others.
     pub online: WriteSummary,
     /// Writes.
@@ -119,17 +123,10 @@ pub struct MaterializeReport {
     pub to: Option<Watermark>,
 }
 
-/// Brings rows of `view` from `offline` to `online`; calls `progress` after each chunk, which may answer false to stop there.
-///
-/// Rows are read in the order in which they came in and written a chunk at a time, each with the position that it reaches.
-/// A run that was cut off at any point goes on from there the next time, and running again changes nothing: the online
-/// store keeps the latest row per key whatever the order. Rows with late event times are not missed, for the position
-/// is one of arrival. Memory is bounded by one chunk.
-///
-/// This is a plain call that waits for the store: on an async runtime, run it on a thread for blocking work.
+/// Brings rows of `view` from `offline` to `online`; see [`Materializer`], whose defaults this is.
 ///
 /// # Errors
-/// Whatever keeps either store from its work; chunks before the failure stay. `Core(Cancelled)` when `progress` said so.
+/// As [`Materializer::run`].
 pub fn materialize(
     offline: &dyn OfflineStore,
     online: &dyn OnlineStore,
@@ -137,46 +134,108 @@ pub fn materialize(
     options: &MaterializeOptions,
     progress: &mut dyn FnMut(&MaterializeReport) -> bool,
 ) -> Result<MaterializeReport> {
-    let OptionsForm { range, chunk_rows } = options.0;
-    let mut request = HistoryRequest::all().batch_rows(chunk_rows);
-    let mut report = MaterializeReport::default();
-    match range {
-        Range::New => {
-            report.from = block_on(online.watermark(view))?;
-            request = report.from.map_or(request.clone(), |from| request.after(from));
-        }
-        Range::Window(window) => request = request.window(window),
+    Materializer::new(offline, online, view).options(options.clone()).run(progress)
+}
+
+/// Brings rows of a view from history to the online store.
+///
+/// Rows are read in the order in which they came in and written a chunk at a time, each with the position that it reaches.
+/// A run that was cut off at any point goes on from there the next time, and running again changes nothing: the online
+/// store keeps the latest row per key whatever the order. Rows with late event times are not missed, for the position
+/// is one of arrival. Memory is bounded by one chunk.
+#[derive(Clone, Debug)]
+pub struct Materializer<'a> {
+    offline: &'a dyn OfflineStore,
+    online: &'a dyn OnlineStore,
+    view: &'a FeatureView,
+    options: MaterializeOptions,
+    gate: Gate,
+}
+
+/// A chunk in the making.
+#[derive(Default)]
+struct Chunk {
+    batches: Vec<RecordBatch>,
+    /// Rows that were read for it, those with null keys, too.
+    read: usize,
+}
+
+impl<'a> Materializer<'a> {
+    /// From `offline` to `online`, with default options and an open gate.
+    pub fn new(offline: &'a dyn OfflineStore, online: &'a dyn OnlineStore, view: &'a FeatureView) -> Self {
+        Self { offline, online, view, options: MaterializeOptions::default(), gate: Gate::new() }
     }
-    let mut chunk: Vec<RecordBatch> = Vec::new();
-    let mut held = 0;
-    let mut flush = |chunk: &mut Vec<RecordBatch>, report: &mut MaterializeReport| -> Result<()> {
-        let Some(first) = chunk.first() else { return Ok(()) };
-        let rows = concat_batches(&first.schema(), chunk.iter())?;
-        chunk.clear();
-        let checkpoint = report.to.filter(|_| range == Range::New);
-        report.online += block_on(online.write(view, &rows, checkpoint))?;
+
+    /// Which rows, and how many at a time.
+    pub fn options(mut self, options: MaterializeOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// What rows pass on their way online. Default an open gate.
+    pub fn gate(mut self, gate: Gate) -> Self {
+        self.gate = gate;
+        self
+    }
+
+    /// Runs to the end; calls `progress` after each chunk, which may answer false to stop there.
+    ///
+    /// This is a plain call that waits for the store: on an async runtime, run it on a thread for blocking work.
+    ///
+    /// # Errors
+    /// Whatever keeps either store from its work, `Core(Rejected)` when rows fail the checks of the gate and are not set
+    /// aside; chunks before the failure stay. `Core(Cancelled)` when `progress` said so.
+    pub fn run(&self, progress: &mut dyn FnMut(&MaterializeReport) -> bool) -> Result<MaterializeReport> {
+        let OptionsForm { range, chunk_rows } = self.options.0;
+        let mut request = HistoryRequest::all().batch_rows(chunk_rows);
+        let mut report = MaterializeReport::default();
+        match range {
+            Range::New => {
+                report.from = block_on(self.online.watermark(self.view))?;
+                request = report.from.map_or(request.clone(), |from| request.after(from));
+            }
+            Range::Window(window) => request = request.window(window),
+        }
+        let mut chunk = Chunk::default();
+        for batch in self.offline.scan(self.view, &request)? {
+            let batch = batch?;
+            if chunk.read + batch.rows.num_rows() > chunk_rows {
+                self.flush(&mut chunk, &mut report, progress)?;
+            }
+            let all = batch.rows.num_rows();
+            report.rows += all as u64;
+            report.to = Some(batch.end);
+            let rows = with_keys(self.view, batch.rows)?;
+            report.null_keys += (all - rows.num_rows()) as u64;
+            chunk.read += all;
+            chunk.batches.push(rows);
+        }
+        self.flush(&mut chunk, &mut report, progress)?;
+        Ok(report)
+    }
+
+    /// Writes what `chunk` holds.
+    fn flush(
+        &self,
+        chunk: &mut Chunk,
+        report: &mut MaterializeReport,
+        progress: &mut dyn FnMut(&MaterializeReport) -> bool,
+    ) -> Result<()> {
+        let Chunk { batches, .. } = std::mem::take(chunk);
+        let Some(first) = batches.first() else { return Ok(()) };
+        let rows = concat_batches(&first.schema(), batches.iter())?;
+        drop(batches);
+        let (rows, set_aside) = self.gate.admit(self.view, rows)?;
+        let checkpoint = report.to.filter(|_| self.options.0.range == Range::New);
+        report.online += block_on(self.online.write(self.view, &rows, checkpoint))?;
+        self.gate.came_in(self.view, &rows)?;
+        report.set_aside += set_aside;
         report.chunks += 1;
         if progress(report) {
             return Ok(());
         }
-        Err(Core::Cancelled { stage: format!("materialize `{}`", view.name()) }.into())
-    };
-    for batch in offline.scan(view, &request)? {
-        let batch = batch?;
-        if held + batch.rows.num_rows() > chunk_rows {
-            flush(&mut chunk, &mut report)?;
-            held = 0;
-        }
-        report.rows += batch.rows.num_rows() as u64;
-        report.to = Some(batch.end);
-        let all = batch.rows.num_rows();
-        let rows = with_keys(view, batch.rows)?;
-        report.null_keys += (all - rows.num_rows()) as u64;
-        held += all;
-        chunk.push(rows);
+        Err(Core::Cancelled { stage: format!("materialize `{}`", self.view.name()) }.into())
     }
-    flush(&mut chunk, &mut report)?;
-    Ok(report)
 }
 
 /// The rows without a null in their key.
@@ -199,6 +258,7 @@ pub struct MaterializeStep {
     online: Arc<dyn OnlineStore>,
     view: FeatureView,
     options: MaterializeOptions,
+    gate: Gate,
 }
 
 impl MaterializeStep {
@@ -210,7 +270,13 @@ impl MaterializeStep {
         view: FeatureView,
         options: MaterializeOptions,
     ) -> Self {
-        Self { name, offline, online, view, options }
+        Self { name, offline, online, view, options, gate: Gate::new() }
+    }
+
+    /// What rows pass on their way online. Default an open gate.
+    pub fn gate(mut self, gate: Gate) -> Self {
+        self.gate = gate;
+        self
     }
 }
 
@@ -225,7 +291,8 @@ impl Step for MaterializeStep {
 
     fn run(&self, _inputs: &Inputs, context: &StepContext) -> mlops_core::Result<Artifact> {
         let mut go_on = |_: &MaterializeReport| !(context.cancelled)();
-        let report = materialize(&*self.offline, &*self.online, &self.view, &self.options, &mut go_on)?;
+        let materializer = Materializer::new(&*self.offline, &*self.online, &self.view);
+        let report = materializer.options(self.options.clone()).gate(self.gate.clone()).run(&mut go_on)?;
         (context.progress)(1.0);
         let json = serde_json::to_value(&report).map_err(|e| Core::invalid_data("report of a materialization", e))?;
         Ok(Artifact::Json(json))

@@ -174,10 +174,10 @@ impl From<&FeatureView> for ViewJoin {
 ///
 /// # Errors
 /// [`Error::Collision`] when two have one name, or one has a name of `reserved`.
-pub(crate) fn output_names<'a>(
-    joins: impl IntoIterator<Item = &'a ViewJoin>,
+pub(crate) fn output_names<'j, 'r>(
+    joins: impl IntoIterator<Item = &'j ViewJoin>,
     full_names: bool,
-    reserved: impl IntoIterator<Item = &'a str>,
+    reserved: impl IntoIterator<Item = &'r str>,
 ) -> Result<Vec<Vec<String>>> {
     let mut taken: BTreeMap<String, String> =
         reserved.into_iter().map(|name| (name.to_owned(), "the entity rows".to_owned())).collect();

@@ -126,6 +126,7 @@ impl ViewForm {
             let domain = "at least a microsecond; leave it out where nothing is promised";
             return Err(Core::invalid("freshness", "0", domain).into());
         }
+        self.features.iter().try_for_each(|feature| feature.value_type.ensure_bounded())?;
         let keys = self.entity.keys().iter().map(|key| &key.name);
         let times = std::iter::once(&self.event_time).chain(&self.created);
         let mut seen = BTreeSet::new();

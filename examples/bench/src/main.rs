@@ -8,13 +8,14 @@ mod clean;
 mod csv;
 mod drift;
 mod flat;
-mod orders;
-mod online_read;
 mod materialize;
+mod online_read;
+mod orders;
 mod pii;
 mod postgres;
 mod profile;
 mod redis_read;
+mod serve;
 mod usage;
 mod validate;
 mod windows;
@@ -57,6 +58,9 @@ struct Options {
     /// Memory that the join may hold, in MiB. Default that of the library.
     #[arg(long, value_name = "MIB")]
     memory_mb: Option<u64>,
+    /// Serves on this port of the loopback interface until the end of standard input.
+    #[arg(long)]
+    port: Option<u16>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -89,6 +93,8 @@ enum Job {
     RedisRead,
     /// Twenty-five rules over valid.parquet.
     Validate,
+    /// Feast's HTTP interface over rows in memory, asked over one connection; with `--port` a server for others to ask.
+    Serve,
     /// Nine aggregates of fv_a.parquet over three sliding windows, per row of entity.parquet.
     Windows,
 }
@@ -116,6 +122,7 @@ fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
         Job::Profile => profile::run(&options.data)?,
         Job::ProfileRows => profile::run_rows(&options.data)?,
         Job::RedisRead => redis_read::run(&options.data, &options.redis)?,
+        Job::Serve => serve::run(options.port)?,
         Job::Validate => validate::run(&options.data)?,
         Job::Windows => windows::run(&options.data)?,
     };

@@ -28,7 +28,7 @@ const REQUESTS: i64 = 512;
 /// Reads that are timed, of one and of many entities.
 const TIMED: [(i64, usize); 2] = [(1, 200_000), (100, 20_000)];
 
-fn views() -> mlops_features::Result<Vec<FeatureView>> {
+pub(crate) fn views() -> mlops_features::Result<Vec<FeatureView>> {
     let view = |(name, features): (&str, usize)| {
         let user = Entity::builder("user").key("user_id", KeyType::Int64).build()?;
         let view = FeatureView::builder(name, user);
@@ -38,7 +38,7 @@ fn views() -> mlops_features::Result<Vec<FeatureView>> {
 }
 
 /// One row per key, at the instant `at`; every 20th value is null.
-fn rows(view: &FeatureView, at: i64) -> Result<RecordBatch, Failure> {
+pub(crate) fn rows(view: &FeatureView, at: i64) -> Result<RecordBatch, Failure> {
     let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(0..KEYS));
     let times = TimestampMicrosecondArray::from(vec![at; KEYS as usize]).with_timezone("UTC");
     let mut columns = vec![("user_id".to_owned(), keys), ("event_timestamp".to_owned(), Arc::new(times) as ArrayRef)];
@@ -47,6 +47,13 @@ fn rows(view: &FeatureView, at: i64) -> Result<RecordBatch, Failure> {
         columns.push((feature.name.to_string(), Arc::new((0..KEYS).map(value).collect::<Float64Array>())));
     }
     Ok(RecordBatch::try_from_iter(columns)?)
+}
+
+/// All features of `views`, as the service `all`.
+pub(crate) fn service(views: &[FeatureView]) -> mlops_features::Result<FeatureService> {
+    let used = views.iter().map(|view| ViewUse::all(view.name().as_str()));
+    let used = used.collect::<mlops_features::Result<Vec<_>>>()?.into_iter();
+    used.fold(FeatureService::builder("all"), |all, used| all.using(used)).build()
 }
 
 /// Stores in this process answer at once.
@@ -101,9 +108,7 @@ pub(crate) fn run(folder: &Path) -> Result<Outcome, Failure> {
         memory.write_sync(view, &rows(view, 0)?, None)?;
         redb.write_sync(view, &rows(view, 0)?, None)?;
     }
-    let service = views.iter().map(|view| ViewUse::all(view.name().as_str()));
-    let service = service.collect::<Result<Vec<_>, _>>()?.into_iter();
-    let service = service.fold(FeatureService::builder("all"), |all, used| all.using(used)).build()?;
+    let service = service(&views)?;
     let plan = ServingPlan::compile(&service, &views)?;
     let mut figures = Map::new();
     let stores: [(&str, Arc<dyn OnlineStore>); 2] = [("memory", memory.clone()), ("redb", redb)];

@@ -23,7 +23,7 @@ struct Options {
 enum Job {
     /// Prints `ACK <token>` per write that is promised to last, until it is killed.
     Write {
-        /// online, materialize, offline, compaction, registry, artifact, catalog, definitions, pipeline or sink.
+        /// One of those that `torture surfaces` prints.
         surface: String,
         /// Where to write; may have been written and killed before.
         #[arg(long, value_name = "DIR")]

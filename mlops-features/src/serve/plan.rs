@@ -17,8 +17,10 @@ use crate::entity::Entity;
 use crate::error::{Core, Error, Result};
 use crate::key::{Keys, pick};
 use crate::service::{FeatureService, ViewJoin};
+use crate::stream::WindowStates;
 use crate::transform::{Input, OnDemandView};
 use crate::view::{FeatureView, annotate};
+use crate::window::WindowView;
 
 /// A feature service with its views looked up, its computed features in order and its columns named: all that can go wrong
 /// before a request has not. Cloning is cheap.
@@ -27,6 +29,7 @@ use crate::view::{FeatureView, annotate};
 #[derive(Clone)]
 pub struct ServingPlan(Arc<Plan>);
 
+#[derive(Clone)]
 pub(super) struct Plan {
     pub(super) service: Name,
     pub(super) reads: Vec<Read>,
@@ -43,10 +46,12 @@ pub(super) struct Plan {
     /// The strictest of the outputs.
     sensitivity: Sensitivity,
     fingerprint: Digest,
+    /// Columns are called `view__feature`.
+    full_names: bool,
 }
 
 /// What is read of one view.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Read {
     pub(super) join: ViewJoin,
     /// Position in [`Plan::keys`].
@@ -57,6 +62,8 @@ pub(super) struct Read {
     pub(super) freshness_us: i64,
     /// Per feature read.
     pub(super) defaults: Vec<Option<ArrayRef>>,
+    /// The states that its values are read from, where it is a window view that a stream keeps.
+    pub(super) live: Option<WindowStates>,
 }
 
 /// An entity, and the caller's columns with its key.
@@ -167,6 +174,7 @@ impl ServingPlan {
             + steps.iter().map(|step| step.wanted.len()).sum::<usize>();
         Ok(Self(Arc::new(Plan {
             width,
+            full_names: service.full_names(),
             service: service.name().clone(),
             joins: reads.iter().map(|read| read.join.clone()).collect(),
             reads,
@@ -189,6 +197,54 @@ impl ServingPlan {
         self
     }
 
+    /// The same plan, with the features of `windows` read from the [states](WindowStates) that a stream keeps, at the instant
+    /// of each request, instead of rows that were stored.
+    ///
+    /// A window moves on while nothing comes in: its values are those of the instant, not of the last event. A key of which no
+    /// event came has empty windows: [`NotFound`](crate::Status::NotFound), with counts of 0 and nulls.
+    ///
+    /// # Errors
+    /// `Core(NotFound)` for a window view that the service does not read, `Core(Schema)` when the service was compiled with
+    /// another view of that name than its [`feature_view`](WindowView::feature_view).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use mlops_features::window::{Op, TimeWindow, WindowView};
+    /// use mlops_features::{Entity, FeatureService, KeyType, ServingPlan, ValueType};
+    ///
+    /// let customer = Entity::builder("customer").key("customer_id", KeyType::Int64).build()?;
+    /// let orders = WindowView::builder("orders", customer)
+    ///     .column("amount", ValueType::Float64)
+    ///     .aggregate("amount", Op::Sum, TimeWindow::exact(Duration::from_secs(3_600)))
+    ///     .build()?;
+    /// let service = FeatureService::builder("ranker").feature("orders:amount_sum_1h").build()?;
+    /// let plan = ServingPlan::compile(&service, &[orders.feature_view().clone()])?.live(&[orders])?;
+    /// # Ok::<(), mlops_features::Error>(())
+    /// ```
+    pub fn live(&self, windows: &[WindowView]) -> Result<Self> {
+        let mut plan = Plan::clone(&self.0);
+        let mut told = vec![plan.fingerprint];
+        for view in windows {
+            let mut found = false;
+            for read in plan.reads.iter_mut().filter(|read| read.join.view().name() == view.name()) {
+                if read.join.view().fingerprint() != view.feature_view().fingerprint() {
+                    let found = "another view of that name";
+                    return Err(Core::schema(view.name().as_str(), "the features of the window view", found).into());
+                }
+                read.live = Some(WindowStates::new(view)?);
+                found = true;
+            }
+            if !found {
+                let name = format!("{}` of service `{}", view.name(), plan.service);
+                return Err(Core::not_found("window view", name).into());
+            }
+            told.push(view.fingerprint());
+        }
+        plan.fingerprint = Digest::of_parts(told.iter().map(|digest| digest.as_bytes().as_slice()));
+        Ok(Self(Arc::new(plan)))
+    }
+
     pub(super) fn plan(&self) -> &Plan {
         &self.0
     }
@@ -204,9 +260,35 @@ impl ServingPlan {
         &self.0.joins
     }
 
+    /// Per [join](Self::joins), the window view that it is read from live.
+    pub(crate) fn windows(&self) -> impl Iterator<Item = Option<&WindowView>> {
+        self.0.reads.iter().map(|read| read.live.as_ref().map(WindowStates::windows))
+    }
+
+    /// Whether the returned column at `position` is read from the states of a window view.
+    pub(crate) fn is_live(&self, position: usize) -> bool {
+        matches!(self.0.outputs.get(position), Some(Origin::Read(read, _)) if self.0.reads[*read].live.is_some())
+    }
+
     /// Columns of a feature vector, annotated.
     pub fn schema(&self) -> &SchemaRef {
         &self.0.schema
+    }
+
+    /// Names of the returned columns with their views or aliases before them, `view__feature`; `None` where the service has them
+    /// so already.
+    #[cfg(feature = "server")]
+    pub(crate) fn full_names(&self) -> Option<Vec<String>> {
+        let plan = &self.0;
+        let named = plan.outputs.iter().zip(plan.schema.fields()).map(|(origin, field)| {
+            let label = match origin {
+                Origin::Read(read, _) => plan.reads[*read].join.label(),
+                Origin::Step(step, _) => &plan.steps[*step].label,
+                Origin::Caller(_) => return field.name().clone(),
+            };
+            format!("{label}__{}", field.name())
+        });
+        (!plan.full_names).then(|| named.collect())
     }
 
     /// Digest of all that shapes what the service gives; see [`ServiceVersion`](crate::definitions::ServiceVersion).
@@ -273,7 +355,7 @@ impl Read {
         let freshness = join.view().freshness().map(|promise| u64::try_from(promise.as_micros()).unwrap_or(u64::MAX));
         let ttl_us = micros(join.view().ttl_us());
         let defaults = join.features().map(crate::feature::Feature::default_array).collect::<Result<_>>()?;
-        Ok(Self { keys, ttl_us, freshness_us: micros(freshness), defaults, join })
+        Ok(Self { keys, ttl_us, freshness_us: micros(freshness), defaults, join, live: None })
     }
 }
 

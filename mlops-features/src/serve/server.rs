@@ -260,10 +260,10 @@ impl FeatureServer {
     pub(super) async fn read(&self, asked: &[Asked]) -> Result<Vec<Answer>> {
         asked.iter().try_for_each(|asked| asked.ensure_at_most(self.values_max))?;
         let all = || asked.iter().flat_map(|asked| asked.plan().reads.iter().map(move |read| (asked, read)));
-        let reads = all().map(|(asked, read)| OnlineRead {
-            view: read.join.view(),
-            features: read.join.feature_indices(),
-            keys: &asked.keys[read.keys].0,
+        let reads = all().map(|(asked, read)| {
+            let keys = &asked.keys[read.keys].0;
+            let stored = || OnlineRead { view: read.join.view(), features: read.join.feature_indices(), keys };
+            read.live.as_ref().map_or_else(stored, |states| states.read(keys))
         });
         let reads: Vec<OnlineRead<'_>> = reads.collect();
         let answers = self.store.read(&reads).await?;
@@ -275,6 +275,10 @@ impl FeatureServer {
         let answer = |asked: &Asked| {
             let judge = |(read, rows): (&Read, _)| {
                 let (keys, shared) = &asked.keys[read.keys];
+                let rows = match &read.live {
+                    Some(states) => states.answer(&rows, keys, read.join.feature_indices(), asked.now)?,
+                    None => rows,
+                };
                 Part::judge(read, rows, keys.len(), *shared, asked.now)
             };
             let reads = &asked.plan().reads;

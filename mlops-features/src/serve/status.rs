@@ -22,7 +22,7 @@ pub enum Status {
     /// The key is known and its row not too old, but the value is null; a computed value is null.
     NullValue,
     /// There is no row for the key, or the key is null. The value is null, or what the view's
-    /// [policy](StatusPolicy) puts there.
+    /// [policy](StatusPolicy) puts there; of a live window view it is that of an empty window.
     NotFound,
     /// The row is older than the view's ttl. The value is null, as it is in an as-of join, or what the view's
     /// [policy](StatusPolicy) puts there.

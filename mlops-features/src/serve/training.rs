@@ -12,9 +12,10 @@ use mlops_core::source::{BatchStream, DataSource, ScanRequest, SourceInfo};
 use super::ServingPlan;
 use super::plan::{CallerColumn, Origin};
 use crate::columns::{cast_exactly, ensure_no_nulls, micros};
-use crate::error::{Error, Result};
+use crate::error::{Core, Error, Result};
 use crate::offline::asof::time_column;
 use crate::offline::{AsOfOptions, OfflineStore, TrainingSet};
+use crate::window::{WindowJoin, window_join};
 
 impl ServingPlan {
     /// What the service would have answered to each row of `spine` at its instant: the columns of `spine`, then those of
@@ -37,19 +38,67 @@ impl ServingPlan {
         spine: &Dataset,
         options: &AsOfOptions,
     ) -> Result<TrainingSet> {
-        let service = self.service();
-        for field in self.schema().fields() {
-            if spine.schema().index_of(field.name()).is_ok() {
-                let (first, second) = ("the entity rows".to_owned(), format!("service `{service}`"));
-                return Err(Error::Collision { column: field.name().clone(), first, second });
-            }
-        }
-        let mut set = offline.as_of(spine, self.joins(), &options.clone().full_names(true))?;
+        self.training_set_with(offline, spine, &[], options)
+    }
+
+    /// As [`training_set`](Self::training_set), for a plan with [live](Self::live) window views: their features are joined
+    /// from `events` by [`window_join`].
+    ///
+    /// * `events`: the raw events of each window view, by its name.
+    ///
+    /// # Errors
+    /// As [`training_set`](Self::training_set) and [`window_join`]; `Core(NotFound)` for a window view without events.
+    pub fn training_set_with(
+        &self,
+        offline: &dyn OfflineStore,
+        spine: &Dataset,
+        events: &[(&str, Dataset)],
+        options: &AsOfOptions,
+    ) -> Result<TrainingSet> {
+        self.ensure_free(spine.schema())?;
+        let mut set = self.joined(offline, spine, events, options)?;
         set.dataset = self.completed(spine.schema(), set.dataset, options)?;
         Ok(set)
     }
 
-    /// The columns of `spine` and of the plan, over `joined`: those of `spine`, then all that the joins read.
+    /// The columns of `spine`, then of the stored reads, then of the live ones; reports in the order of the reads.
+    fn joined(
+        &self,
+        offline: &dyn OfflineStore,
+        spine: &Dataset,
+        events: &[(&str, Dataset)],
+        options: &AsOfOptions,
+    ) -> Result<TrainingSet> {
+        let options = options.clone().full_names(true).event_time(time_column(spine.schema(), options)?);
+        let reads = &self.plan().reads;
+        let stored = reads.iter().filter(|read| read.live.is_none()).map(|read| read.join.clone());
+        let set = offline.as_of(spine, &stored.collect::<Vec<_>>(), &options)?;
+        let windows = reads.iter().filter_map(|read| {
+            let view = read.live.as_ref()?.windows();
+            let given = events.iter().find(|(name, _)| *name == view.name().as_str());
+            let missing = || Core::not_found("events of window view", view.name().as_str());
+            Some(given.ok_or_else(missing).map(|(_, data)| (WindowJoin::selecting(view, &read.join), data.clone())))
+        });
+        let windows = windows.collect::<Result<Vec<_>, _>>()?;
+        if windows.is_empty() {
+            return Ok(set);
+        }
+        // Events are known when they happen.
+        let mut live = window_join(&set.dataset, &windows, &options.as_known(false))?;
+        let (mut from_store, mut from_events) = (set.reports.into_iter(), live.reports.into_iter());
+        let reports = reads.iter().map(|read| if read.live.is_some() { from_events.next() } else { from_store.next() });
+        live.reports = reports.flatten().collect();
+        Ok(live)
+    }
+
+    fn ensure_free(&self, spine: &Schema) -> Result<()> {
+        let taken = self.schema().fields().iter().find(|field| spine.index_of(field.name()).is_ok());
+        let Some(field) = taken else { return Ok(()) };
+        let (first, second) = ("the entity rows".to_owned(), format!("service `{}`", self.service()));
+        Err(Error::Collision { column: field.name().clone(), first, second })
+    }
+
+    /// The columns of `spine` and of the plan, over `joined`: those of `spine`, of the stored reads, then of the live ones.
     pub(crate) fn completed(&self, spine: &Schema, joined: Dataset, options: &AsOfOptions) -> Result<Dataset> {
         let rows = TrainingRows::new(self, spine, joined, options)?;
         Ok(Dataset::from_source(Arc::new(rows))?)
@@ -60,7 +109,7 @@ impl ServingPlan {
 #[derive(Clone)]
 struct TrainingRows {
     plan: ServingPlan,
-    /// The columns of the entity rows, then those of the joins of the plan.
+    /// The columns of the entity rows, then those of the stored reads of the plan, then of its live ones.
     joined: Dataset,
     /// The columns of the entity rows, then those of the plan.
     schema: Schema,
@@ -76,12 +125,14 @@ impl TrainingRows {
     fn new(plan: &ServingPlan, spine: &Schema, joined: Dataset, options: &AsOfOptions) -> Result<Self> {
         let instant = spine.index_of(&time_column(spine, options)?)?;
         let mut next = spine.len();
-        let starts = plan.plan().reads.iter().map(|read| {
-            let start = next;
-            next += read.defaults.len();
-            start
-        });
-        let starts = starts.collect();
+        let reads = &plan.plan().reads;
+        let mut starts = vec![0; reads.len()];
+        for is_live in [false, true] {
+            for (at, read) in reads.iter().enumerate().filter(|(_, read)| read.live.is_some() == is_live) {
+                starts[at] = next;
+                next += read.defaults.len();
+            }
+        }
         let place = |column: &CallerColumn| spine.index_of(column.name.as_str()).map_err(|_| column.missing());
         let brought = plan.plan().columns.iter().map(place).collect::<Result<_>>()?;
         let fields = joined.schema().arrow().fields().iter().take(spine.len());

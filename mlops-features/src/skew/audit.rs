@@ -19,6 +19,7 @@ use crate::columns::cast_exactly;
 use crate::error::{Core, Result};
 use crate::offline::{AsOfOptions, OfflineStore};
 use crate::serve::ServingPlan;
+use crate::window::{WindowJoin, window_join};
 
 /// Settings of an [`audit`].
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -105,6 +106,21 @@ pub fn audit(
     plan: &ServingPlan,
     options: &AuditOptions,
 ) -> Result<SkewReport> {
+    audit_with(log, offline, plan, &[], options)
+}
+
+/// As [`audit`], for a plan with [live](ServingPlan::live) window views, whose features are joined from `events`: the raw
+/// events of each of them, by its name. What had not come in when a request was served is counted as differing.
+///
+/// # Errors
+/// As [`audit`] and [`ServingPlan::training_set_with`].
+pub fn audit_with(
+    log: &dyn VectorLog,
+    offline: &dyn OfflineStore,
+    plan: &ServingPlan,
+    events: &[(&str, Dataset)],
+    options: &AuditOptions,
+) -> Result<SkewReport> {
     let columns = LogSchema::new(plan, options.sensitivity_max)?;
     let named = |position: &usize| plan.schema().field(*position).name().clone();
     let feature = |position| FeatureSkew { feature: named(position), ..FeatureSkew::default() };
@@ -116,7 +132,7 @@ pub fn audit(
         features: columns.kept.iter().map(feature).collect(),
         masked: columns.masked.clone(),
     };
-    let auditor = Auditor { offline, plan, options, columns: &columns };
+    let auditor = Auditor { offline, plan, events, options, columns: &columns };
     let mut waiting = Vec::new();
     let mut rows = 0;
     for batch in log.read(options.window)? {
@@ -135,6 +151,7 @@ pub fn audit(
 struct Auditor<'a> {
     offline: &'a dyn OfflineStore,
     plan: &'a ServingPlan,
+    events: &'a [(&'a str, Dataset)],
     options: &'a AuditOptions,
     columns: &'a LogSchema,
 }
@@ -211,7 +228,7 @@ impl Auditor<'_> {
     fn training(&self, asked: &RecordBatch, as_known: bool) -> Result<RecordBatch> {
         let options = AsOfOptions::new().event_time(SERVED_AT).as_known(as_known);
         let spine = Dataset::from_batches([asked.clone()])?;
-        let set = self.plan.training_set(self.offline, &spine, &options)?;
+        let set = self.plan.training_set_with(self.offline, &spine, self.events, &options)?;
         self.returned(&set.dataset)
     }
 
@@ -251,16 +268,27 @@ impl Auditor<'_> {
     fn as_served(&self, rows: &RecordBatch, asked: &RecordBatch) -> Result<RecordBatch> {
         let mut fields: Vec<Arc<Field>> = asked.schema().fields().iter().cloned().collect();
         let mut columns: Vec<ArrayRef> = asked.columns().to_vec();
-        for (join, times) in self.plan.joins().iter().zip(self.event_times(rows)?) {
+        let mut add = |joined: RecordBatch| {
+            fields.extend(joined.schema().fields().iter().skip(asked.num_columns()).cloned());
+            columns.extend(joined.columns().iter().skip(asked.num_columns()).cloned());
+        };
+        let options = AsOfOptions::new().event_time(SERVED_AT).full_names(true);
+        let reads = || self.plan.joins().iter().zip(self.plan.windows());
+        for ((join, _), times) in reads().zip(self.event_times(rows)?).filter(|((_, windows), _)| windows.is_none()) {
             // No row was served: nothing is known before all time.
             let times = times.iter().map(|time| Some(time.unwrap_or(i64::MIN))).collect::<TimestampMicrosecondArray>();
             let mut spine = asked.columns().to_vec();
             spine[0] = Arc::new(times.with_timezone("UTC"));
             let spine = Dataset::from_batches([RecordBatch::try_new(asked.schema(), spine)?])?;
-            let options = AsOfOptions::new().event_time(SERVED_AT).full_names(true);
-            let joined = self.offline.as_of(&spine, std::slice::from_ref(join), &options)?.dataset.to_batch()?;
-            fields.extend(joined.schema().fields().iter().skip(asked.num_columns()).cloned());
-            columns.extend(joined.columns().iter().skip(asked.num_columns()).cloned());
+            add(self.offline.as_of(&spine, std::slice::from_ref(join), &options)?.dataset.to_batch()?);
+        }
+        for (join, windows) in reads().filter_map(|(join, windows)| Some((join, windows?))) {
+            let events = self.events.iter().find(|(view, _)| *view == windows.name().as_str());
+            let (_, events) =
+                events.ok_or_else(|| Core::not_found("events of window view", windows.name().as_str()))?;
+            let spine = Dataset::from_batches([asked.clone()])?;
+            let views = [(WindowJoin::selecting(windows, join), events.clone())];
+            add(window_join(&spine, &views, &options)?.dataset.to_batch()?);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(asked.num_rows()));
         let joined = RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), columns, &options)?;

@@ -137,7 +137,12 @@ impl LogSchema {
             columns.push(times((0..rows).map(|row| vectors.event_time_of(read, row, now)).collect()));
         }
         for position in &self.kept {
-            columns.push(known(&vectors.columns()[*position], vectors.statuses(*position))?);
+            let column = &vectors.columns()[*position];
+            // An empty window is known, whether there is a state or not.
+            columns.push(match self.plan.is_live(*position) {
+                true => column.clone(),
+                false => known(column, vectors.statuses(*position))?,
+            });
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         Ok(RecordBatch::try_new_with_options(self.schema.arrow().clone(), columns, &options)?)

@@ -12,7 +12,7 @@ mod logger;
 mod parquet;
 mod report;
 
-pub use self::audit::{AuditOptions, audit};
+pub use self::audit::{AuditOptions, audit, audit_with};
 pub use self::log::VectorLog;
 pub use self::logger::{VectorLogger, VectorLoggerBuilder};
 pub use self::parquet::ParquetVectorLog;

@@ -8,6 +8,7 @@ mod definitions;
 mod flaky;
 mod offline;
 mod online;
+mod stream;
 mod vector_log;
 
 pub use as_of::{NestedLoopEngine, as_of_engine};
@@ -16,6 +17,7 @@ pub use flaky::{FlakyOfflineStore, FlakyOnlineStore};
 pub use mlops_core::testkit::Faults;
 pub use offline::{append_once, offline_store};
 pub use online::online_store;
+pub use stream::stream_source;
 pub use vector_log::vector_log;
 
 /// Runs a future to its end on this thread, for tests of stores that need no runtime.

@@ -9,9 +9,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{Field, Schema as ArrowSchema};
-use mlops_core::schema::Role;
-use mlops_core::{Dataset, Schema};
+use mlops_core::Dataset;
 
 use super::aligned::{History, Read};
 use super::column::Column;
@@ -29,11 +27,10 @@ use crate::offline::asof::options::Room;
 use crate::offline::asof::partition::Partitioner;
 use crate::offline::asof::report::Tally;
 use crate::offline::asof::spine::{Spine, cut};
-use crate::offline::asof::{Origin, time_column};
+use crate::offline::asof::{Origin, output_schema, time_column};
 use crate::offline::spool::{Spool, Spooled};
 use crate::offline::{AsOfOptions, JoinReport, TrainingSet};
-use crate::service::{ViewJoin, ViewUse, output_names};
-use crate::view::annotate;
+use crate::service::{ViewJoin, ViewUse};
 
 /// Bytes per event while it is put in order, and of its value.
 const EVENT_BYTES: u64 = 64;
@@ -60,6 +57,11 @@ impl WindowJoin {
     /// As [`ViewJoin::of`].
     pub fn of(view: &WindowView, used: &ViewUse) -> Result<Self> {
         Ok(Self { view: view.clone(), join: ViewJoin::of(view.feature_view(), used)? })
+    }
+
+    /// What `join` selects of the features of `view`, which is about the same features.
+    pub(crate) fn selecting(view: &WindowView, join: &ViewJoin) -> Self {
+        Self { view: view.clone(), join: join.clone() }
     }
 
     /// The view.
@@ -132,17 +134,9 @@ pub fn window_join(spine: &Dataset, views: &[(WindowJoin, Dataset)], options: &A
         );
     }
     let joins = || views.iter().map(|(join, _)| &join.join);
-    let names = output_names(joins(), options.has_full_names(), spine.schema().names())?;
+    let schema = output_schema(spine.schema(), joins(), options)?;
     let (room, time) = (options.room(), time_column(spine.schema(), options)?);
     let rows = Spine::read(spine, &time, &room)?;
-    let mut fields = rows.fields();
-    for (join, names) in joins().zip(names) {
-        for (feature, name) in join.features().zip(names) {
-            let field = Field::new(name, feature.value_type.data_type(), true);
-            fields.push(annotate(field, Role::Feature, feature.sensitivity)?);
-        }
-    }
-    let schema = Schema::new(ArrowSchema::new(fields))?;
     let mut joiner = Joiner::new(rows, joins(), room);
     let mut sides: BTreeMap<KeySet, Side> = BTreeMap::new();
     let (mut parts, mut reports) = (Vec::new(), Vec::new());

@@ -35,6 +35,8 @@ mod view;
 pub use events::Events;
 pub use join::{WindowJoin, window_join};
 pub use op::{LIST_MAX, Op};
+pub(crate) use output::column;
 pub use span::{Mode, TimeWindow};
 pub use state::{Update, WindowState};
+pub(crate) use value::Cell;
 pub use view::{Aggregate, EventColumn, WindowView, WindowViewBuilder};

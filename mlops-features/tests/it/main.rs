@@ -3,12 +3,17 @@
 mod backfilling;
 mod bad_files;
 mod bad_input;
+mod compacting;
 mod definitions;
 mod derived;
-mod compacting;
 mod feast;
+#[cfg(feature = "server")]
+mod http;
+mod incoming;
 mod kits;
 mod materializing;
+#[cfg(feature = "nats")]
+mod nats;
 mod on_demand;
 mod policies;
 mod postgres;
@@ -17,6 +22,7 @@ mod retrieving;
 mod serving;
 mod skew;
 mod sqlite;
+mod streaming;
 
 use std::sync::Arc;
 

@@ -2,25 +2,29 @@
 
 mod artifact;
 mod catalog;
-mod definitions;
 mod compaction;
+mod definitions;
 mod materialize;
 mod offline;
 mod online;
 mod pipeline;
+mod push;
 mod registry;
 mod sink;
+mod stream;
 
 pub use artifact::Artifacts;
 pub use catalog::Catalogs;
-pub use definitions::Defined;
 pub use compaction::Compaction;
+pub use definitions::Defined;
 pub use materialize::Materialize;
 pub use offline::Offline;
 pub use online::Online;
 pub use pipeline::Jobs;
+pub use push::Pushes;
 pub use registry::Versions;
 pub use sink::Sinks;
+pub use stream::Streams;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -91,6 +95,8 @@ pub fn all() -> Vec<Box<dyn Surface>> {
         Box::new(Online::Redb),
         Box::new(Online::Sqlite),
         Box::new(Materialize),
+        Box::new(Pushes),
+        Box::new(Streams),
         Box::new(Offline),
         Box::new(Compaction),
         Box::new(Versions),

@@ -58,11 +58,14 @@ pub fn as_of_join(spine: &Dataset, views: &[(ViewJoin, Dataset)], options: &AsOf
 }
 
 /// Columns of the result: those of the entity rows, then the features.
-pub(crate) fn output_schema(spine: &Schema, views: &[(ViewJoin, Dataset)], options: &AsOfOptions) -> Result<Schema> {
-    let joins = || views.iter().map(|(join, _)| join);
-    let names = output_names(joins(), options.has_full_names(), spine.names())?;
+pub(crate) fn output_schema<'a>(
+    spine: &Schema,
+    joins: impl Iterator<Item = &'a ViewJoin> + Clone,
+    options: &AsOfOptions,
+) -> Result<Schema> {
+    let names = output_names(joins.clone(), options.has_full_names(), spine.names())?;
     let mut fields: Vec<Field> = spine.arrow().fields().iter().map(|field| field.as_ref().clone()).collect();
-    for (join, names) in joins().zip(names) {
+    for (join, names) in joins.zip(names) {
         for (feature, name) in join.features().zip(names) {
             let field = Field::new(name, feature.value_type.data_type(), true);
             fields.push(annotate(field, Role::Feature, feature.sensitivity)?);

@@ -45,7 +45,7 @@ const KEYED_ROW_BYTES: u64 = 24;
 pub(crate) type KeySet = Vec<(Name, KeyType)>;
 
 pub(super) fn join(spine: &Dataset, views: &[(ViewJoin, Dataset)], options: &AsOfOptions) -> Result<TrainingSet> {
-    let schema = output_schema(spine.schema(), views, options)?;
+    let schema = output_schema(spine.schema(), views.iter().map(|(join, _)| join), options)?;
     let time = time_column(spine.schema(), options)?;
     let room = options.room();
     let spine = Spine::read(spine, &time, &room)?;

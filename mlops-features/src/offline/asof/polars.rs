@@ -31,7 +31,7 @@ pub struct PolarsEngine;
 
 impl AsOfEngine for PolarsEngine {
     fn join(&self, spine: &Dataset, views: &[(ViewJoin, Dataset)], options: &AsOfOptions) -> Result<TrainingSet> {
-        let schema = output_schema(spine.schema(), views, options)?;
+        let schema = output_schema(spine.schema(), views.iter().map(|(join, _)| join), options)?;
         let time = time_column(spine.schema(), options)?;
         let rows = spine.to_batch()?;
         columns::ensure_no_nulls(&rows[time.as_str()], &time)?;

@@ -64,10 +64,6 @@ impl Spine {
         Ok(Self { schema, time: at, rows, block_rows, content, own_bytes })
     }
 
-    pub(crate) fn fields(&self) -> Vec<Field> {
-        self.schema.arrow().fields().iter().map(|field| field.as_ref().clone()).collect()
-    }
-
     pub(super) fn schema(&self) -> &Schema {
         &self.schema
     }

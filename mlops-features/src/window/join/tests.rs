@@ -4,6 +4,7 @@ use std::time::Duration;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Float64Type, Int64Type};
 use mlops_core::EventTime;
+use mlops_core::schema::Role;
 use proptest::prelude::*;
 
 use super::*;
