@@ -12,7 +12,8 @@ use arrow::datatypes::Float64Type;
 use mlops_core::EventTime;
 use mlops_features::online::{MemoryStore, OnlineStore, RedbStore};
 use mlops_features::{
-    Entity, FeatureServer, FeatureService, FeatureVectors, FeatureView, KeyType, ServingPlan, ValueType, ViewUse,
+    Entity, FeatureServer, FeatureService, FeatureServiceBuilder, FeatureVectors, FeatureView, KeyType, ServingPlan,
+    ValueType, ViewUse,
 };
 use serde_json::{Map, Value, json};
 
@@ -53,7 +54,7 @@ pub(crate) fn rows(view: &FeatureView, at: i64) -> Result<RecordBatch, Failure> 
 pub(crate) fn service(views: &[FeatureView]) -> mlops_features::Result<FeatureService> {
     let used = views.iter().map(|view| ViewUse::all(view.name().as_str()));
     let used = used.collect::<mlops_features::Result<Vec<_>>>()?.into_iter();
-    used.fold(FeatureService::builder("all"), |all, used| all.using(used)).build()
+    used.fold(FeatureService::builder("all"), FeatureServiceBuilder::using).build()
 }
 
 /// Stores in this process answer at once.
@@ -139,7 +140,7 @@ pub(crate) fn run(folder: &Path) -> Result<Outcome, Failure> {
     })?;
     figures.insert("rows_written_meanwhile".into(), json!(written));
     let vectors = get(&server, &requests(100)?[0])?;
-    let columns = || vectors.columns().iter().map(|column| column.as_primitive::<Float64Type>());
+    let columns = || vectors.columns().iter().map(AsArray::as_primitive::<Float64Type>);
     figures.insert("nonnull".into(), json!(columns().map(|c| c.len() - c.null_count()).sum::<usize>()));
     figures.insert("sum".into(), json!((columns().flatten().flatten().sum::<f64>() * 1_000.0).round() / 1_000.0));
     Ok(Outcome { rows: vectors.rows() as u64, figures })

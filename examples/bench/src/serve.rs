@@ -59,9 +59,8 @@ fn start(port: u16) -> Result<Running, Failure> {
             serve(listener, router, ListenOptions::new(), stop).await.map_err(|e| e.to_string())
         })
     });
-    let (address, stat) = match tell.recv() {
-        Ok(told) => told,
-        Err(_) => return Err(thread.join().map_err(|_| "the server panicked")?.err().unwrap_or_default().into()),
+    let Ok((address, stat)) = tell.recv() else {
+        return Err(thread.join().map_err(|_| "the server panicked")?.err().unwrap_or_default().into());
     };
     Ok(Running { address, stat, stop, thread })
 }
@@ -96,7 +95,7 @@ fn bodies(entities: usize) -> Vec<Vec<u8>> {
 /// Reads one answer; says how long its body was.
 fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<usize, Failure> {
     buffer.clear();
-    let mut chunk = [0; 65_536];
+    let mut chunk = [0; 16_384];
     loop {
         let read = stream.read(&mut chunk)?;
         if read == 0 {

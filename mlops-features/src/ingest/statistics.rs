@@ -15,7 +15,7 @@ use arrow::array::{AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 use mlops_core::file::{create_dir_all_synced, is_temporary, sync_dir, write_bytes};
-use mlops_core::profile::{Profile, ProfileOptions, Profiler};
+use mlops_core::profile::{Profile, ProfileOptions, ProfileOptionsBuilder, Profiler};
 use mlops_core::time::DAY_US;
 use mlops_core::{Dataset, Digest, EventTime, Name};
 
@@ -76,7 +76,7 @@ pub fn read_days(store: &dyn StatisticsStore, view: &Name, days: Range<Day>) -> 
 pub(super) fn record(store: &dyn StatisticsStore, view: &FeatureView, rows: &RecordBatch) -> Result<()> {
     let times = rows.column(view.entity().keys().len()).as_primitive::<TimestampMicrosecondType>();
     let days: Vec<Day> = times.values().iter().map(|time| time.div_euclid(DAY_US)).collect();
-    let options = view.schema().hidden().into_iter().fold(ProfileOptions::builder(), |o, column| o.hide(column));
+    let options = view.schema().hidden().into_iter().fold(ProfileOptions::builder(), ProfileOptionsBuilder::hide);
     let options = options.build()?;
     let part = Dataset::held(view.schema().clone(), [rows.clone()])?.digest()?;
     for day in days.iter().copied().collect::<BTreeSet<_>>() {

@@ -47,6 +47,7 @@ pub(super) struct Plan {
     sensitivity: Sensitivity,
     fingerprint: Digest,
     /// Columns are called `view__feature`.
+    #[cfg(feature = "server")]
     full_names: bool,
 }
 
@@ -174,6 +175,7 @@ impl ServingPlan {
             + steps.iter().map(|step| step.wanted.len()).sum::<usize>();
         Ok(Self(Arc::new(Plan {
             width,
+            #[cfg(feature = "server")]
             full_names: service.full_names(),
             service: service.name().clone(),
             joins: reads.iter().map(|read| read.join.clone()).collect(),

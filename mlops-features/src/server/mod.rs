@@ -80,6 +80,9 @@ const LISTS_MAX: usize = 256;
 #[derive(Clone)]
 pub struct FeatureHttp(Arc<House>);
 
+/// Features as a request lists them, and whether names are full.
+type List = (Vec<String>, bool);
+
 struct House {
     store: Arc<dyn OnlineStore>,
     offline: Option<Arc<dyn OfflineStore>>,
@@ -90,8 +93,7 @@ struct House {
     windows: Vec<WindowView>,
     /// Of all services; none where there is no service.
     services: Option<Arc<FeatureServer>>,
-    /// By the list of features and whether names are full.
-    lists: Mutex<BTreeMap<(Vec<String>, bool), Arc<FeatureServer>>>,
+    lists: Mutex<BTreeMap<List, Arc<FeatureServer>>>,
     pushes: BTreeMap<String, Push>,
     gate: Gate,
     /// Views that are being materialized.

@@ -139,9 +139,10 @@ impl LogSchema {
         for position in &self.kept {
             let column = &vectors.columns()[*position];
             // An empty window is known, whether there is a state or not.
-            columns.push(match self.plan.is_live(*position) {
-                true => column.clone(),
-                false => known(column, vectors.statuses(*position))?,
+            columns.push(if self.plan.is_live(*position) {
+                column.clone()
+            } else {
+                known(column, vectors.statuses(*position))?
             });
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));

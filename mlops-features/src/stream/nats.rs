@@ -143,9 +143,11 @@ impl NatsSource {
         let all_fit = self.batch(&whole).is_ok();
         for (message, object) in messages.into_iter().zip(&parsed) {
             self.delivered += 1;
-            let fits = object.as_ref().map_err(Clone::clone).and_then(|object| match all_fit {
-                true => Ok(object),
-                false => self.batch(&[object]).map(|_| object).map_err(|e| e.to_string()),
+            let fits = object.as_ref().map_err(Clone::clone).and_then(|object| {
+                if all_fit {
+                    return Ok(object);
+                }
+                self.batch(&[object]).map(|_| object).map_err(|e| e.to_string())
             });
             let is_readable = fits.is_ok();
             match fits {

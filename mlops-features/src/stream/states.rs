@@ -86,10 +86,8 @@ impl WindowStates {
         let mut cells: Vec<Vec<Cell>> = vec![Vec::with_capacity(read.event_time.len()); features.len()];
         for (row, state) in self.parse(read)?.into_iter().enumerate() {
             let state = state.unwrap_or_else(|| WindowState::new(&self.windows));
-            let values = match keys.is_null(row) {
-                true => Vec::new(),
-                false => state.read(now.max(state.latest()).as_micros())?,
-            };
+            let values =
+                if keys.is_null(row) { Vec::new() } else { state.read(now.max(state.latest()).as_micros())? };
             for (column, feature) in cells.iter_mut().zip(features) {
                 column.push(values.get(*feature).cloned().unwrap_or(Cell::Null));
             }

@@ -37,7 +37,7 @@ fn history(store: &ParquetStore, view: &FeatureView) -> usize {
 }
 
 struct House {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     offline: Arc<ParquetStore>,
     online: Arc<MemoryStore>,
     aside: std::path::PathBuf,
@@ -49,7 +49,7 @@ fn house() -> House {
     let offline = Arc::new(ParquetStore::open(folder.path().join("history")).unwrap());
     let statistics = Arc::new(FileStatistics::open(folder.path().join("statistics")).unwrap());
     let aside = folder.path().join("aside");
-    House { offline, online: Arc::new(MemoryStore::new()), aside, statistics, _folder: folder }
+    House { offline, online: Arc::new(MemoryStore::new()), aside, statistics, folder }
 }
 
 impl House {
@@ -181,7 +181,7 @@ fn statistics_hide_what_not_everyone_may_see_and_damage_is_told() {
     push.push(&rows, Target::Online).unwrap();
     let profile = house.statistics.read(view.name(), 0).unwrap().unwrap();
     assert!(profile.column("income").unwrap().is_hidden() && !profile.column("ctr").unwrap().is_hidden());
-    let folder = house._folder.path().join("statistics");
+    let folder = house.folder.path().join("statistics");
     let file = walk(&folder).into_iter().find(|path| path.extension().is_some()).unwrap();
     let bytes = std::fs::read(&file).unwrap();
     for cut in [0, 1, 4, 20, 40, bytes.len() / 2] {

@@ -94,7 +94,7 @@ fn windows_count_the_events_of_a_server_once_and_tell_what_is_none() {
     let customer = Entity::builder("customer").key("customer_id", KeyType::Int64).build().unwrap();
     let view = WindowView::builder("orders", customer)
         .event_id("order_id")
-        .lateness(Duration::from_secs(3_600))
+        .lateness(Duration::from_hours(1))
         .count(TimeWindow::lifetime())
         .build()
         .unwrap();

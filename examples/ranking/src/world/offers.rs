@@ -527,7 +527,7 @@ fn offers_suite() -> Result<Suite> {
 
 fn impressions_suite(page: usize) -> Result<Suite> {
     Ok(Suite::new()
-        .rule("shown_once", Unique::of(["request_id", "offer_id"]).distinct_max(50_000_000))?
+        .rule("shown_once", Unique::of(["request_id", "offer_id"]))?
         .rule("place_on_page", Within::of("position").at_least(0).at_most(page as i64 - 1))?
         .rule("propensity_is_one", Within::of("propensity").above(0).at_most(1))?
         .rule("revenue_sane", Within::of("revenue").at_least(0))?)

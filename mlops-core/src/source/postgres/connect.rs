@@ -196,7 +196,7 @@ impl Server {
 /// Whether the two sides did not agree on TLS, or this one does not trust the other.
 fn is_of_tls(error: &tokio_postgres::Error) -> bool {
     let io = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    io.and_then(io::Error::get_ref).is_some_and(|cause| cause.is::<rustls::Error>())
+    io.and_then(io::Error::get_ref).is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
 }
 
 pub(super) fn spawn(work: impl FnOnce() + Send + 'static) -> Result<()> {

@@ -17,9 +17,9 @@ use super::report::Tally;
 use super::{AsOfEngine, AsOfOptions, JoinReport, TrainingSet, ensure_countable, output_schema, scan, time_column};
 use crate::columns;
 use crate::error::{Core, Result};
+use crate::feature::Feature;
 use crate::key::{KeyColumn, Keys, pick};
 use crate::service::ViewJoin;
-use crate::view::Feature;
 
 /// Runs joins by polars: an independent check of [`NativeEngine`](super::NativeEngine), and for those who want their
 /// joins on polars' threads.
