@@ -80,14 +80,20 @@ impl Registered {
         })
     }
 
-    #[cfg(any(feature = "redb", feature = "sqlite", feature = "redis", feature = "postgres"))]
+    #[cfg_attr(
+        not(any(feature = "redb", feature = "sqlite", feature = "redis", feature = "postgres")),
+        expect(dead_code, reason = "only stores that outlive the process write it down")
+    )]
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
         let schemas = self.layouts.values().map(|layout| layout.stored()).collect();
         let form = Form { id: self.id, keys: self.keys.clone(), schemas };
         Ok(serde_json::to_vec(&form).map_err(|e| Core::invalid_data("view to store", e))?)
     }
 
-    #[cfg(any(feature = "redb", feature = "sqlite", feature = "redis", feature = "postgres"))]
+    #[cfg_attr(
+        not(any(feature = "redb", feature = "sqlite", feature = "redis", feature = "postgres")),
+        expect(dead_code, reason = "only stores that outlive the process write it down")
+    )]
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let form: Form = serde_json::from_slice(bytes).map_err(|e| Core::corrupt("stored view", e))?;
         let layouts = form.schemas.into_iter().map(|fields| {
