@@ -1,7 +1,5 @@
 //! Feature vectors as JSON, written column by column without a value in between.
 
-use std::io::Write;
-
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use base64::Engine;
@@ -46,6 +44,7 @@ pub(super) fn json(
         })?;
         out.push(b'}');
     }
+    let mut times = Times(vec![(i64::MIN, String::new()); rows]);
     for (at, column) in vectors.columns().iter().enumerate() {
         begin(&mut out, entities.num_columns() + at, column)?;
         let statuses = vectors.statuses(at);
@@ -56,7 +55,7 @@ pub(super) fn json(
         out.extend_from_slice(b",\"event_timestamps\":");
         list(&mut out, rows, |out, row| {
             match vectors.age_us(at, row) {
-                Some(age) => instant(out, now.as_micros().saturating_sub(age)),
+                Some(age) => out.extend_from_slice(times.text(row, now.as_micros().saturating_sub(age)).as_bytes()),
                 None => out.extend_from_slice(NEVER.as_bytes()),
             }
             Ok(())
@@ -65,6 +64,19 @@ pub(super) fn json(
     }
     out.extend_from_slice(b"]}");
     Ok(out)
+}
+
+/// The event time that was written last for each entity, and its text: features of one view have the same.
+struct Times(Vec<(i64, String)>);
+
+impl Times {
+    fn text(&mut self, row: usize, micros: i64) -> &str {
+        let (known, text) = &mut self.0[row];
+        if *known != micros || text.is_empty() {
+            (*known, *text) = (micros, instant(micros));
+        }
+        text
+    }
 }
 
 /// Names of the columns of `vectors`.
@@ -131,7 +143,7 @@ fn values(out: &mut Vec<u8>, column: &ArrayRef) -> Result<()> {
         DataType::Utf8 => each(out, &mut |out, row| put(out, column.as_string::<i32>().value(row))),
         DataType::Binary => each(out, &mut |out, row| put(out, &STANDARD.encode(column.as_binary::<i32>().value(row)))),
         DataType::Timestamp(..) => each(out, &mut |out, row| {
-            instant(out, column.as_primitive::<TimestampMicrosecondType>().value(row));
+            out.extend_from_slice(instant(column.as_primitive::<TimestampMicrosecondType>().value(row)).as_bytes());
             Ok(())
         }),
         DataType::List(_) => each(out, &mut |out, row| values(out, &column.as_list::<i32>().value(row))),
@@ -157,13 +169,11 @@ fn not_finite(value: f64) -> &'static str {
     }
 }
 
-/// RFC 3339 in seconds, with microseconds where there are some.
-fn instant(out: &mut Vec<u8>, micros: i64) {
+/// RFC 3339 in seconds, with microseconds where there are some, in quotes.
+fn instant(micros: i64) -> String {
     let text = EventTime::from_micros(micros).to_string();
-    let whole = text.strip_suffix(".000000Z");
-    // Writing to a vector does not fail.
-    let _ = match whole {
-        Some(whole) => write!(out, "\"{whole}Z\""),
-        None => write!(out, "\"{text}\""),
-    };
+    match text.strip_suffix(".000000Z") {
+        Some(whole) => format!("\"{whole}Z\""),
+        None => format!("\"{text}\""),
+    }
 }

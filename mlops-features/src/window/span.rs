@@ -49,7 +49,7 @@ pub enum Mode {
 /// use mlops_core::EventTime;
 /// use mlops_features::window::TimeWindow;
 ///
-/// let hours = |h| Duration::from_secs(h * 3_600);
+/// let hours = |h: u64| Duration::from_secs(h * 3_600);
 /// let day = TimeWindow::sawtooth(hours(24));
 /// let stretch = day.at(EventTime::parse("2024-05-02T10:20:00Z")?);
 /// assert_eq!(stretch.start, EventTime::parse("2024-05-01T10:00:00Z")?);

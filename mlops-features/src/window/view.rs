@@ -78,7 +78,7 @@ impl Aggregate {
 /// use mlops_features::window::{Op, TimeWindow, WindowView};
 /// use mlops_features::{Entity, KeyType, ValueType};
 ///
-/// let days = |days| Duration::from_secs(days * 86_400);
+/// let days = |days: u64| Duration::from_secs(days * 86_400);
 /// let customer = Entity::builder("customer").key("customer_id", KeyType::Int64).build()?;
 /// let orders = WindowView::builder("orders", customer)
 ///     .column("amount", ValueType::Float64)
