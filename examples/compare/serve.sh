@@ -5,26 +5,26 @@
 # a repository that online_feast.py kept, and FEAST_PEERS the folder of http_feast.py.
 set -euo pipefail
 . "$(dirname "$0")/setup.sh"
-bench serve --data . --json | tee "$work/ours.json"
-python=${FEAST_PYTHON:-python3}
+"$bench" serve --json | tee "$data/ours.json"
+python=${FEAST_PYTHON:-$python}
 if ! "$python" -c 'import feast' 2>/dev/null; then
     echo "SKIPPED: $python has no feast, its client and server were not run" >&2
     exit 0
 fi
 port=$((20000 + RANDOM % 20000))
-mkfifo "$work/stop"
-bench serve --data . --port "$port" <"$work/stop" &
-exec 7>"$work/stop"
+mkfifo "$data/stop"
+"$bench" serve --port "$port" <"$data/stop" >/dev/null &
+exec 7>"$data/stop"
 for ((tries = 0; tries < 100; tries++)); do
     if (echo >"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then break; fi
     sleep 0.1
 done
-"$python" "$(dirname "$0")/feast_client.py" "http://127.0.0.1:$port"
+"$python" "$here/feast_client.py" "http://127.0.0.1:$port"
 exec 7>&-
 wait
 if [ -n "${FEAST_REPO:-}" ] && [ -n "${FEAST_PEERS:-}" ]; then
-    (cd "$FEAST_PEERS" && "$python" http_feast.py --repo "$FEAST_REPO" --feast "$(dirname "$python")/feast" --conns 1) | tee "$work/feast.json"
-    "$python" - "$work/ours.json" "$work/feast.json" <<'PY'
+    (cd "$FEAST_PEERS" && "$python" http_feast.py --repo "$FEAST_REPO" --feast "$(dirname "$python")/feast" --conns 1) | tee "$data/feast.json"
+    "$python" - "$data/ours.json" "$data/feast.json" <<'PY'
 import json, sys
 ours, feast = (json.loads(open(path).read().strip().splitlines()[-1]) for path in sys.argv[1:])
 for mine, theirs in (("entities_1", "one"), ("entities_100", "batch100")):
