@@ -14,6 +14,8 @@ pub mod metrics;
 pub mod model;
 pub mod name;
 pub mod pipeline;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod privacy;
 pub mod profile;
 pub mod rank;

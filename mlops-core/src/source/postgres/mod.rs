@@ -10,7 +10,6 @@ mod scan;
 mod session;
 mod sql;
 mod table;
-mod tls;
 
 pub use cursor::Cursor;
 
@@ -20,13 +19,14 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema as ArrowSchema};
 
-use self::connect::{Patience, Server};
+use self::connect::{Connections, Patience};
 use self::scan::{Rows, Scan};
 use self::sql::{Conditions, Relation};
 use self::table::{Column, describe, locate, size_bytes};
 use super::adopt::adopt;
 use super::quarantine::Gate;
 use super::{BatchStream, DataSource, Quarantine, ScanRequest, SourceInfo};
+use crate::postgres::Server;
 use crate::{Error, Result, Schema};
 
 /// Rows of a PostgreSQL table or query.
@@ -49,12 +49,8 @@ use crate::{Error, Result, Schema};
 ///   decimal do not fit: an error, or [`Quarantine`]. A column of another type is [`Error::Schema`]; cast it in a query.
 /// * **Secrets**: neither user nor password show in errors, `Debug` or [`SourceInfo`]; messages of the server that may quote
 ///   values of rows are reduced to their code.
-/// * **TLS**: `sslmode` and `sslrootcert` of the connection mean what they do for PostgreSQL's own clients. `require` encrypts and
-///   trusts whoever answers; `verify-ca` wants a certificate that one of the roots vouches for, `verify-full` one for the
-///   host's name, too: the one to use beyond a network that is trusted. The default, `prefer`, encrypts when the server
-///   can and goes without when not; `disable` never does. Roots are those in the PEM file `sslrootcert`, with which any TLS is
-///   verified, else those of the system. `channel_binding=require` ties a password (SCRAM) to the very connection. Client
-///   certificates are not supported.
+/// * **TLS**: `sslmode` and `sslrootcert` of the connection mean what they do for PostgreSQL's own clients, as
+///   [`postgres::Server`](crate::postgres::Server) says; beyond a network that is trusted, `verify-full` is the one to use.
 /// * **Connections**: one is kept open for the next scan, shared by clones, closed with the last of them. What a query set or
 ///   locked for its session is undone before; the server must answer on it when it is used again, and one that was lost, or
 ///   idle for more than a minute, is replaced. A scan that is dropped half-way closes its own. Scans at the same time have one
@@ -74,7 +70,7 @@ use crate::{Error, Result, Schema};
 /// ```
 #[derive(Clone)]
 pub struct PostgresSource {
-    server: Server,
+    connections: Connections,
     relation: Relation,
     patience: Patience,
     quarantine: Option<Quarantine>,
@@ -180,7 +176,8 @@ impl PostgresSourceBuilder {
     /// key that cannot be ordered, more than 100 retries, or a timeout of 0; [`Error::NotFound`] for a database, table or
     /// key column that is not there; [`Error::Io`] and [`Error::InvalidData`] for a file of roots that cannot be read or holds
     /// none; [`Error::Schema`] for a column of a type that cannot be read or that differs from the given schema;
-    /// [`Error::External`] when the server cannot be reached, refuses, is not to be trusted, or has no TLS where it must.
+    /// [`Error::Forbidden`] when the server does not let the user in, or may not show the table; [`Error::External`] when the
+    /// server cannot be reached, is not to be trusted, or has no TLS where it must.
     pub fn build(self) -> Result<PostgresSource> {
         if self.patience.retries > 100 {
             return Err(Error::invalid("retries", self.patience.retries, "at most 100"));
@@ -190,13 +187,13 @@ impl PostgresSourceBuilder {
         }
         self.relation.check()?;
         let server = Server::parse(&self.connection, self.password.as_deref())?;
-        let server = if self.keep_connection { server } else { server.without_idle() };
+        let connections = Connections::new(server, self.keep_connection);
         let mut wanted: Option<Vec<String>> = self.schema.as_ref().map(|s| s.names().map(str::to_owned).collect());
         if let (Some(wanted), Some(key)) = (&mut wanted, &self.key) {
             wanted.extend(key.iter().cloned());
         }
         let relation = self.relation.clone();
-        let described = server.apart(self.patience, async move |server, client| {
+        let described = connections.apart(self.patience, async move |server, client| {
             describe(server, client, &relation, wanted.as_deref()).await
         })?;
         let fields = described.columns.iter().map(|c| Field::new(&c.name, c.kind.arrow(), !c.not_null));
@@ -210,7 +207,7 @@ impl PostgresSourceBuilder {
         };
         let keys = keys(&described.columns, self.key, &described.primary_key)?;
         Ok(PostgresSource {
-            server,
+            connections,
             relation: self.relation,
             patience: self.patience,
             quarantine: self.quarantine,
@@ -322,7 +319,7 @@ impl PostgresSource {
     }
 
     fn location(&self) -> String {
-        format!("{}/{}", self.server.place(), self.relation.shown())
+        format!("{}/{}", self.connections.server.place(), self.relation.shown())
     }
 
     fn plan(&self, request: &ScanRequest, after: Option<Vec<Vec<u8>>>) -> Result<Plan> {
@@ -338,7 +335,7 @@ impl PostgresSource {
         let limit = request.limit_rows().filter(|_| conditions.exact && self.quarantine.is_none());
         let gate = Gate::new(self.location(), &self.schema, self.quarantine.as_ref(), String::new());
         let scan = Scan {
-            server: self.server.clone(),
+            connections: self.connections.clone(),
             patience: self.patience,
             relation: self.relation.clone(),
             read,
@@ -364,7 +361,7 @@ struct Plan {
 impl DataSource for PostgresSource {
     fn info(&self) -> Result<SourceInfo> {
         let relation = self.relation.clone();
-        let size_bytes = self.server.apart(self.patience, async move |server, client| {
+        let size_bytes = self.connections.apart(self.patience, async move |server, client| {
             let place = locate(server, client, &relation).await?;
             size_bytes(server, client, &place).await
         })?;

@@ -15,12 +15,13 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Row, Statement};
 
 use super::columns::{self, push_hex};
-use super::connect::{Failure, Patience, Server, spawn};
+use super::connect::{Connections, Patience, spawn};
 use super::copy::Tuples;
 use super::cursor::{Cursor, bound};
 use super::sql::{Bound, Conditions, Relation, listed};
 use super::table::{Column, not_found};
 use crate::error::Cause;
+use crate::postgres::Failure;
 use crate::source::cells::Misfit;
 use crate::source::quarantine::{Fault, Gate};
 use crate::{Error, Result, Schema};
@@ -42,7 +43,7 @@ const SETTINGS_UNORDERED: &str =
 
 /// Everything that one scan needs.
 pub(super) struct Scan {
-    pub(super) server: Server,
+    pub(super) connections: Connections,
     pub(super) patience: Patience,
     pub(super) relation: Relation,
     /// The columns of every batch.
@@ -61,7 +62,7 @@ pub(super) struct Scan {
 /// What comes from the thread.
 pub(super) struct Rows {
     receive: Receiver<Result<Option<Piece>>>,
-    server: Server,
+    connections: Connections,
     patience: Patience,
     ended: bool,
 }
@@ -76,7 +77,7 @@ impl Scan {
     /// Starts the thread and waits until the server has accepted the query.
     pub(super) fn start(self) -> Result<Rows> {
         let (send, receive) = sync_channel(1);
-        let (server, patience) = (self.server.clone(), self.patience);
+        let (connections, patience) = (self.connections.clone(), self.patience);
         let worker = Worker {
             cells: self.read.iter().map(|column| columns::Column::new(&column.kind)).collect(),
             last: self.after.clone(),
@@ -88,7 +89,7 @@ impl Scan {
             seen: 0,
         };
         spawn(move || worker.run())?;
-        let mut rows = Rows { receive, server, patience, ended: false };
+        let mut rows = Rows { receive, connections, patience, ended: false };
         match rows.receive() {
             Ok(_opened) => Ok(rows),
             Err(error) => Err(error),
@@ -98,7 +99,7 @@ impl Scan {
 
 impl Rows {
     fn receive(&mut self) -> Result<Option<Piece>> {
-        self.receive.recv_timeout(self.patience.wait).unwrap_or_else(|e| Err(self.server.silent(self.patience, e)))
+        self.receive.recv_timeout(self.patience.wait).unwrap_or_else(|e| Err(self.connections.silent(self.patience, e)))
     }
 }
 
@@ -176,23 +177,23 @@ impl Worker {
         if self.opened && left == Some(0) {
             return self.deliver();
         }
-        let server = self.scan.server.clone();
-        let mut session = server.session()?;
+        let connections = self.scan.connections.clone();
+        let mut session = connections.session()?;
         match session.run(async |client| self.read(client, left).await) {
             Ok(reusable) => {
                 if reusable {
-                    server.keep(session);
+                    connections.keep(session);
                 }
                 self.deliver()
             }
-            Err(Stop::Failed(failure)) => Err(server.explained(failure, &mut session).into()),
+            Err(Stop::Failed(failure)) => Err(connections.explained(failure, &mut session).into()),
             Err(Stop::Dropped) => Err(Stop::Dropped),
         }
     }
 
     /// Reads to the end of the query, and says whether the connection can be used again.
     async fn read(&mut self, client: &Client, left: Option<u64>) -> Result<bool, Stop> {
-        let server = self.scan.server.clone();
+        let server = self.scan.connections.server.clone();
         let judge = |e: tokio_postgres::Error| server.judge(&e);
         let unordered = if self.scan.keys.is_empty() && self.scan.stored_order { SETTINGS_UNORDERED } else { "" };
         client.batch_execute(&format!("{BEGIN}; {SETTINGS}{unordered}")).await.map_err(judge)?;
@@ -213,7 +214,7 @@ impl Worker {
 
     /// Reads the rows of `text` in bulk, which takes half of the work of rows one by one; no value can be bound there.
     async fn copy(&mut self, client: &Client, text: &str) -> Result<(), Stop> {
-        let server = self.scan.server.clone();
+        let server = self.scan.connections.server.clone();
         let judge = |e: tokio_postgres::Error| server.judge(&e);
         let torn =
             |reason: Misfit| Stop::from(server.failed(&format!("an answer that cannot be understood: {reason}")));
@@ -231,7 +232,7 @@ impl Worker {
 
     /// Reads the rows of `statement` with `values` bound to it.
     async fn rows(&mut self, client: &Client, statement: &Statement, values: &[Bound]) -> Result<(), Stop> {
-        let server = self.scan.server.clone();
+        let server = self.scan.connections.server.clone();
         let judge = |e: tokio_postgres::Error| server.judge(&e);
         let bound = values.iter().map(|value| Value(&value.bytes));
         let mut rows = pin!(client.query_raw(statement, bound).await.map_err(judge)?);
@@ -262,7 +263,7 @@ impl Worker {
 
     /// Has the server plan the query, and sees to it that the columns are those that were described.
     async fn prepare(&self, client: &Client, text: &str, values: &[Bound]) -> Result<Statement, Stop> {
-        let Scan { server, relation, read, keys, .. } = &self.scan;
+        let Scan { connections: Connections { server, .. }, relation, read, keys, .. } = &self.scan;
         let changed = || {
             let what = format!("{}/{}", server.place(), relation.shown());
             Stop::from(Error::invalid_data(what, "its columns have changed since the source was opened"))
@@ -327,7 +328,7 @@ impl Worker {
         }
         let first = self.scan.read.len();
         let refuse = |reason: &str| {
-            let place = format!("{}/{}", self.scan.server.place(), self.scan.relation.shown());
+            let place = format!("{}/{}", self.scan.connections.server.place(), self.scan.relation.shown());
             let names = listed(keys.iter().map(|key| key.name.as_str()));
             Stop::from(Error::invalid_data(format!("{place}, row {}", self.seen), format!("the key {names} {reason}")))
         };

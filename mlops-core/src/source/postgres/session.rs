@@ -1,22 +1,19 @@
 //! One connection, and the one that is kept between scans.
 
-use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
-use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{Client, Config, NoTls, Socket};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::Client;
+
+use crate::postgres::{Failure, Link, Server};
 
 /// How long a connection may have lain idle before a new one is surer.
 const IDLE_MAX: Duration = Duration::from_mins(1);
 
 /// How long a connection that lay idle may take to answer.
 const CHECK_WAIT: Duration = Duration::from_secs(2);
-
-type Link = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
 
 /// One connection, with the runtime that moves its bytes whenever there is something to wait for.
 pub(super) struct Session {
@@ -30,15 +27,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn open(
-        runtime: Runtime,
-        config: &Config,
-        tls: Option<&MakeRustlsConnect>,
-    ) -> Result<Self, tokio_postgres::Error> {
-        let (client, link) = match tls {
-            Some(tls) => runtime.block_on(connect(config, tls.clone()))?,
-            None => runtime.block_on(connect(config, NoTls))?,
-        };
+    pub(super) fn open(runtime: Runtime, server: &Server) -> Result<Self, Failure> {
+        let (client, link) = runtime.block_on(server.connect())?;
         Ok(Self { runtime, client, link: Some(link), broken: None, used: Instant::now() })
     }
 
@@ -84,14 +74,6 @@ impl Session {
         }
         runtime.shutdown_background();
     }
-}
-
-async fn connect<T>(config: &Config, tls: T) -> Result<(Client, Link), tokio_postgres::Error>
-where
-    T: MakeTlsConnect<Socket, TlsConnect: TlsConnect<Socket>, Stream: Send + 'static>,
-{
-    let (client, connection) = config.connect(tls).await?;
-    Ok((client, Box::pin(connection)))
 }
 
 /// The connection that is kept for the next scan.

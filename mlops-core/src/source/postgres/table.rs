@@ -3,9 +3,9 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
-use super::connect::{Failure, Server};
 use super::kind::Kind;
 use super::sql::Relation;
+use crate::postgres::{Failure, Server};
 use crate::{Error, Result};
 
 /// A column as the server describes it.

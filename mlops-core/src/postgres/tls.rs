@@ -15,7 +15,6 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::source::local::shown;
 use crate::{Error, Result};
 
 /// Bytes of a file of certificates at the most: a whole system's are a quarter of a megabyte.
@@ -194,7 +193,7 @@ fn of_file(path: &Path) -> Result<RootCertStore> {
     let failed = |e| Error::io(path, e);
     let mut text = Vec::new();
     File::open(path).map_err(failed)?.take(ROOTS_BYTES_MAX).read_to_end(&mut text).map_err(failed)?;
-    let refuse = |reason: String| Error::invalid_data(shown(path), reason);
+    let refuse = |reason: String| Error::invalid_data(path.display().to_string(), reason);
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&text) {
         let certificate = certificate.map_err(|e| refuse(format!("not a certificate in PEM form: {e:?}")))?;
