@@ -34,9 +34,6 @@ use crate::key::Keys;
 use crate::offline::Watermark;
 use crate::view::FeatureView;
 
-/// How failures of the server are told.
-const SYSTEM: &str = "postgresql";
-
 /// How often a view is put down anew because its schema was dropped meanwhile.
 const ADMISSIONS_MAX: usize = 4;
 
@@ -46,7 +43,9 @@ const ADMISSIONS_MAX: usize = 4;
 /// several views and keys is one statement. A connection that breaks is replaced and the call tried again, within its time:
 /// calls may be repeated without harm. Needs the feature `postgres`.
 ///
-/// * Without TLS: reach a server elsewhere through a TLS tunnel.
+/// * `sslmode` and `sslrootcert` of the connection mean what they do for PostgreSQL's own clients, as
+///   [`postgres::Server`](mlops_core::postgres::Server) says; beyond a network that is trusted, `verify-full` is the one to use.
+/// * A call whose time is over closes its connection; a server of version 14 or newer then stops working for it.
 /// * The tables are made at the first call, in a schema of their own, by a user who may create one; after that, reading and writing
 ///   of its tables are enough.
 /// * The client runs on a thread of the store, which the first call starts: callers may be on any executor.

@@ -5,12 +5,12 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use mlops_core::postgres::SYSTEM;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
-use super::SYSTEM;
 use crate::error::{Core, Result};
 
 /// Begins a future on the thread.

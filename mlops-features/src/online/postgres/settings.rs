@@ -14,6 +14,8 @@ use crate::online::known::KnownViews;
 /// Longest wait that may be set.
 const WITHIN_MAX: Duration = Duration::from_hours(24);
 
+const CONNECTIONS_MAX: usize = 256;
+
 /// Collects the settings of a [`PostgresStore`]. Neither user nor password show in anything that is printed.
 #[derive(Clone)]
 pub struct PostgresStoreBuilder {
@@ -23,6 +25,7 @@ pub struct PostgresStoreBuilder {
     read_within: Duration,
     write_within: Duration,
     retries: u32,
+    connections: usize,
 }
 
 impl PostgresStoreBuilder {
@@ -34,6 +37,7 @@ impl PostgresStoreBuilder {
             read_within: Duration::from_secs(5),
             write_within: Duration::from_mins(1),
             retries: 2,
+            connections: 8,
         }
     }
 
@@ -67,11 +71,19 @@ impl PostgresStoreBuilder {
         self
     }
 
+    /// How many calls are under way at once, and how many connections are kept; the others wait their turn, within their time. The
+    /// server must have room for as many of each process. Default 8.
+    pub fn connections(mut self, connections: usize) -> Self {
+        self.connections = connections;
+        self
+    }
+
     /// Checks the settings. No connection is made yet: the first call makes it.
     ///
     /// # Errors
-    /// `Core(Invalid)` for a connection that is none or asks for TLS, a schema that is not of small letters, digits and underscores, or
-    /// a wait that is zero or longer than a day.
+    /// `Core(Invalid)` for a connection that is none, a schema that is not of small letters, digits and underscores, a wait that is
+    /// zero or longer than a day, or connections that are not in 1..=256; `Core(Io)` or `Core(InvalidData)` for a file of roots
+    /// (`sslrootcert`) that cannot be read or holds none, `Core(NotFound)` when the system's are wanted and it has none.
     pub fn open(self) -> Result<PostgresStore> {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         let starts = self.schema.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
@@ -84,6 +96,9 @@ impl PostgresStoreBuilder {
                 return Err(Core::invalid(setting, format!("{time:?}"), "above zero and at most a day").into());
             }
         }
+        if !(1..=CONNECTIONS_MAX).contains(&self.connections) {
+            return Err(Core::invalid("connections", self.connections, "in 1..=256").into());
+        }
         let server = Server::parse(
             &self.connection,
             self.password.as_deref(),
@@ -92,7 +107,7 @@ impl PostgresStoreBuilder {
         )?;
         Ok(PostgresStore {
             runner: Runner::default(),
-            sessions: Arc::new(Sessions::new(server, self.retries)),
+            sessions: Arc::new(Sessions::new(server, self.retries, self.connections)),
             known: KnownViews::default(),
             read_within: self.read_within,
             write_within: self.write_within,
