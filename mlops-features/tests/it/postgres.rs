@@ -1,7 +1,8 @@
-//! The store in PostgreSQL: its kit, several writers, damage, a server that breaks off.
+//! The store in PostgreSQL: its kit, several writers, damage, servers that fail, TLS.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+mod failing;
+mod tls;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use mlops_core::Error as Core;
 use mlops_core::arrow::array::AsArray;
 use mlops_core::arrow::datatypes::Float64Type;
-use mlops_features::online::{OnlineRead, OnlineStore, PostgresStore};
+use mlops_features::online::{OnlineRead, OnlineStore, PostgresStore, PostgresStoreBuilder};
 use mlops_features::testkit::{block_on, online_store};
 use mlops_features::{Error, FeatureView, Keys};
 
@@ -42,6 +43,12 @@ impl Schemas {
         format!("{}_{}", self.head, self.next.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// The URL with a name by which the server lists the connections of one test.
+    fn named(&self) -> String {
+        let joint = if self.url.contains('?') { '&' } else { '?' };
+        format!("{}{joint}application_name={}", self.url, self.head)
+    }
+
     fn client(&self) -> postgres::Client {
         postgres::Client::connect(&self.url, postgres::NoTls).expect("the server of the tests answers")
     }
@@ -69,6 +76,28 @@ fn read(store: &PostgresStore, ids: &[i64]) -> Result<Vec<Option<f64>>, Error> {
     let keys = Keys::new(view.entity(), &[ints(ids)]).unwrap();
     let rows = block_on(store.read(&[OnlineRead { view: &view, features: &[0], keys: &keys }]))?;
     Ok(rows[0].columns[0].as_primitive::<Float64Type>().iter().collect())
+}
+
+#[test]
+fn settings_outside_of_their_domain_are_refused() {
+    let refused: [fn(PostgresStoreBuilder) -> PostgresStoreBuilder; 5] = [
+        |b| b.read_within(Duration::ZERO),
+        |b| b.write_within(Duration::from_hours(25)),
+        |b| b.connections(0),
+        |b| b.connections(257),
+        |b| b.schema("Upper"),
+    ];
+    for change in refused {
+        let error = change(PostgresStore::builder("postgresql://ann@localhost/shop")).open().unwrap_err();
+        assert!(matches!(error, Error::Core(Core::Invalid { .. })), "{error:?}");
+    }
+    for connection in
+        ["", "secret-word", "user=ann password=secret-word", "postgresql://a:secret-word@b/c?sslmode=must"]
+    {
+        let error = PostgresStore::open(connection).unwrap_err();
+        assert!(matches!(error, Error::Core(Core::Invalid { setting: "connection", .. })), "{error:?}");
+        assert!(!format!("{error} {error:?}").contains("secret-word"), "{error:?}");
+    }
 }
 
 #[test]
@@ -156,50 +185,4 @@ fn a_schema_that_was_dropped_is_made_anew_with_the_definitions_of_its_views() {
     write(&store, &[(1, 5, Some(0.75))]).unwrap();
     assert_eq!(read(&store, &[1]).unwrap(), [Some(0.75)]);
     assert_eq!(read(&open(), &[1]).unwrap(), [Some(0.75)], "others find it, too");
-}
-
-#[test]
-fn connections_that_the_server_breaks_off_are_replaced() {
-    let Some(url) = url() else { return };
-    let schemas = Schemas::new(&url);
-    let named = format!("{url}{}application_name={}", if url.contains('?') { '&' } else { '?' }, schemas.head);
-    let store = PostgresStore::builder(&named).schema(schemas.fresh()).open().unwrap();
-    write(&store, &[(1, 5, Some(0.5))]).unwrap();
-    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = $1";
-    for _ in 0..3 {
-        let ended: i64 = schemas.client().query_one(end, &[&schemas.head]).unwrap().get(0);
-        assert!(ended >= 1, "there was a connection to break off");
-        assert_eq!(read(&store, &[1]).unwrap(), [Some(0.5)]);
-    }
-}
-
-#[test]
-fn a_server_that_is_silent_or_confused_is_a_typed_error_in_time() {
-    let cases: [(bool, fn(TcpStream)); 3] = [
-        (true, |_stream| thread::sleep(Duration::from_secs(5))),
-        (false, drop),
-        (false, |mut stream| {
-            let _ = stream.read(&mut [0; 1024]);
-            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
-        }),
-    ];
-    for (late, behave) in cases {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let place = listener.local_addr().unwrap();
-        thread::spawn(move || {
-            listener.incoming().flatten().for_each(|stream| drop(thread::spawn(move || behave(stream))));
-        });
-        let store = PostgresStore::builder(format!("postgresql://ann:secret-word@{place}/shop"))
-            .read_within(Duration::from_millis(300))
-            .open()
-            .unwrap();
-        let error = read(&store, &[1]).unwrap_err();
-        let fits = match &error {
-            Error::Core(Core::Deadline { .. }) => true,
-            Error::Core(Core::External { system: "postgresql", .. }) => !late,
-            _ => false,
-        };
-        assert!(fits, "{error:?}");
-        assert!(!format!("{error} {error:?} {store:?}").contains("secret-word"), "{error:?}");
-    }
 }
