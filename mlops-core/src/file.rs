@@ -31,17 +31,12 @@ const TEMPORARY_SUFFIX: &str = ".tmp";
 /// Longest pause between two tries to take a lock.
 const LOCK_PAUSE_MAX: Duration = Duration::from_millis(20);
 
-/// A file in the system's folder for temporary files that has no name: it vanishes with the process, whatever becomes of it.
+/// A file in `folder` that nobody can name: it vanishes with the process, whatever becomes of that.
 ///
 /// # Errors
-/// [`Error::Io`] naming the folder.
-pub(crate) fn nameless() -> Result<File> {
-    tempfile::tempfile().map_err(nameless_error)
-}
-
-/// The failure of an operation on a file that has no name.
-pub(crate) fn nameless_error(error: io::Error) -> Error {
-    Error::io(std::env::temp_dir(), error)
+/// [`Error::Io`] when none can be made there.
+pub fn nameless(folder: &Path) -> Result<File> {
+    tempfile::tempfile_in(folder).map_err(|e| Error::io(folder, e))
 }
 
 /// A file in the making, which takes the place of `path` when it is committed and vanishes when it is dropped.

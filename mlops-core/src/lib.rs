@@ -22,6 +22,7 @@ pub mod rank;
 mod rowkey;
 pub mod schema;
 pub mod source;
+pub mod spill;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod stats;

@@ -55,7 +55,6 @@ mod recipe;
 mod rows;
 mod scale;
 mod select;
-pub(crate) mod spill;
 mod step;
 mod study;
 mod text;

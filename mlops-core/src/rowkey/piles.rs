@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 
 use super::NUMBER;
 use super::seen::random_factor;
-use crate::file::{nameless, nameless_error};
+use crate::file::nameless;
 use crate::{Error, Result};
 
 /// Parts of the keys of one file.
@@ -52,7 +52,7 @@ struct Block {
 impl Piles {
     pub(super) fn new() -> Result<Self> {
         let parts = (0..PILES).map(|_| Pile::default()).collect();
-        Ok(Self { factor: random_factor(), file: nameless()?, written: 0, parts })
+        Ok(Self { factor: random_factor(), file: nameless(&std::env::temp_dir())?, written: 0, parts })
     }
 
     pub(super) fn push(&mut self, key: u128, place: Place) -> Result<()> {
@@ -95,11 +95,16 @@ fn flush(pile: &mut Pile, file: &mut File, written: &mut u64) -> Result<()> {
     if pile.buffer.is_empty() {
         return Ok(());
     }
-    file.write_all(&pile.buffer).map_err(nameless_error)?;
+    file.write_all(&pile.buffer).map_err(failed)?;
     pile.blocks.push(Block { at: *written, len: pile.buffer.len() });
     *written += pile.buffer.len() as u64;
     pile.buffer.clear();
     Ok(())
+}
+
+/// An operation on the file failed.
+fn failed(error: std::io::Error) -> Error {
+    Error::io(std::env::temp_dir(), error)
 }
 
 /// Full [`Piles`].
@@ -122,9 +127,9 @@ impl Closed {
     pub(super) fn read(&mut self, place: usize, see: &mut dyn FnMut(u128, Place) -> Result<()>) -> Result<()> {
         let (mut row, mut bytes) = (0, Vec::with_capacity(BLOCK));
         for block in &self.piles[place].1 {
-            self.file.seek(SeekFrom::Start(block.at)).map_err(nameless_error)?;
+            self.file.seek(SeekFrom::Start(block.at)).map_err(failed)?;
             bytes.resize(block.len, 0);
-            self.file.read_exact(&mut bytes).map_err(nameless_error)?;
+            self.file.read_exact(&mut bytes).map_err(failed)?;
             let mut rest = bytes.as_slice();
             while !rest.is_empty() {
                 let entry = read_entry(&mut rest).ok_or_else(|| Error::corrupt("file of keys", "it was cut"))?;

@@ -1,99 +1,73 @@
 //! Batches that wait: in memory while they are few, in a file without a name beyond.
 
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom};
-use std::sync::{Arc, Mutex, PoisonError};
-
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
 
+use super::{Spool, Spooled, SpooledBatches};
 use crate::Result;
-use crate::file::{nameless, nameless_error};
 
 /// Takes batches of one schema and gives them back in order.
-///
-/// The file vanishes with the process, whatever becomes of it.
 pub(crate) struct Shelf {
     schema: SchemaRef,
     bytes_max: u64,
     bytes: u64,
     held: Vec<RecordBatch>,
-    file: Option<StreamWriter<BufWriter<File>>>,
+    spool: Option<Spool>,
 }
 
 impl Shelf {
     pub(crate) fn new(schema: SchemaRef, bytes_max: u64) -> Self {
-        Self { schema, bytes_max, bytes: 0, held: Vec::new(), file: None }
+        Self { schema, bytes_max, bytes: 0, held: Vec::new(), spool: None }
     }
 
     pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<()> {
-        if let Some(file) = &mut self.file {
-            return Ok(file.write(batch)?);
+        if let Some(spool) = &mut self.spool {
+            return spool.write(0, batch);
         }
         self.held.push(batch.clone());
         self.bytes += batch.get_array_memory_size() as u64;
         if self.bytes > self.bytes_max {
-            let file = nameless()?;
-            let mut writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 16, file), &self.schema)?;
-            for batch in self.held.drain(..) {
-                writer.write(&batch)?;
-            }
-            self.file = Some(writer);
+            let mut spool = Spool::create(&std::env::temp_dir(), self.schema.clone(), 1)?;
+            self.held.drain(..).try_for_each(|batch| spool.write(0, &batch))?;
+            self.spool = Some(spool);
         }
         Ok(())
     }
 
     /// Everything that was pushed, in order.
-    pub(crate) fn open(self) -> Result<Shelved> {
-        self.close()?.open()
+    pub(crate) fn open(self) -> Shelved {
+        self.close().open()
     }
 
     /// What was pushed, to be opened as often as wanted.
-    pub(crate) fn close(self) -> Result<Closed> {
-        let Some(mut writer) = self.file else { return Ok(Closed { held: self.held, file: None }) };
-        writer.finish()?;
-        let file = writer.into_inner()?.into_inner().map_err(|error| nameless_error(error.into_error()))?;
-        Ok(Closed { held: Vec::new(), file: Some(Arc::new(Mutex::new(file))) })
+    pub(crate) fn close(self) -> Closed {
+        match self.spool {
+            Some(spool) => Closed::Filed(spool.close()),
+            None => Closed::Held(self.held),
+        }
     }
 }
 
 /// A full [`Shelf`].
 #[derive(Clone, Debug)]
-pub(crate) struct Closed {
-    held: Vec<RecordBatch>,
-    file: Option<Arc<Mutex<File>>>,
+pub(crate) enum Closed {
+    Held(Vec<RecordBatch>),
+    Filed(Spooled),
 }
 
 impl Closed {
-    pub(crate) fn open(&self) -> Result<Shelved> {
-        let Some(file) = &self.file else { return Ok(Shelved::Held(self.held.clone().into_iter())) };
-        let reader = BufReader::with_capacity(1 << 16, Reader { file: file.clone(), at: 0 });
-        Ok(Shelved::File(Box::new(StreamReader::try_new(reader, None)?)))
-    }
-}
-
-/// Reads a file that others read at the same time, each from its own place.
-pub(crate) struct Reader {
-    file: Arc<Mutex<File>>,
-    at: u64,
-}
-
-impl Read for Reader {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(self.at))?;
-        let read = file.read(buffer)?;
-        self.at += read as u64;
-        Ok(read)
+    pub(crate) fn open(&self) -> Shelved {
+        match self {
+            Self::Held(batches) => Shelved::Held(batches.clone().into_iter()),
+            Self::Filed(spooled) => Shelved::Filed(spooled.read(0)),
+        }
     }
 }
 
 /// An opened [`Shelf`].
 pub(crate) enum Shelved {
     Held(std::vec::IntoIter<RecordBatch>),
-    File(Box<StreamReader<BufReader<Reader>>>),
+    Filed(SpooledBatches),
 }
 
 impl Iterator for Shelved {
@@ -102,7 +76,7 @@ impl Iterator for Shelved {
     fn next(&mut self) -> Option<Self::Item> {
         match self {
             Self::Held(batches) => batches.next().map(Ok),
-            Self::File(batches) => batches.next().map(|batch| Ok(batch?)),
+            Self::Filed(batches) => batches.next(),
         }
     }
 }
@@ -130,13 +104,13 @@ mod tests {
             let batches: Vec<_> = (0..10).map(|i| batch(i * 100).slice(3, 90)).collect();
             let mut shelf = Shelf::new(batches[0].schema(), bytes_max);
             batches.iter().try_for_each(|batch| shelf.push(batch)).unwrap();
-            assert_eq!(shelf.file.is_some(), bytes_max < u64::MAX);
-            let closed = shelf.close().unwrap();
+            assert_eq!(shelf.spool.is_some(), bytes_max < u64::MAX);
+            let closed = shelf.close();
             // Two readers in turn, each from the start.
-            for (place, pair) in closed.open().unwrap().zip(closed.open().unwrap()).enumerate() {
+            for (place, pair) in closed.open().zip(closed.open()).enumerate() {
                 assert_eq!((&pair.0.unwrap(), &pair.1.unwrap()), (&batches[place], &batches[place]));
             }
-            assert_eq!(closed.open().unwrap().count(), 10);
+            assert_eq!(closed.open().count(), 10);
         }
     }
 }

@@ -10,10 +10,10 @@ use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef};
 use super::lanes::{Judged, Lanes};
 use super::suite::Suite;
 use super::{Finding, Sample};
-use crate::clean::spill::{Shelf, Shelved};
 use crate::dataset::ContentHasher;
 use crate::rowkey::RowSet;
 use crate::source::{BatchStream, ScanRequest};
+use crate::spill::{Shelf, Shelved};
 use crate::{Dataset, Digest, Error, Name, Result};
 
 /// Bytes of marks that wait in memory before they go to a file.
@@ -132,7 +132,7 @@ impl Pass {
         self.lanes.late().for_each(|late| rejected.extend(late));
         self.rejected_rows += rejected.len();
         if self.wants.batches {
-            let marks = shelf.map(|shelf| Ok::<_, Error>(Marks { shelved: shelf.open()?, rest: None })).transpose()?;
+            let marks = shelf.map(|shelf| Marks { shelved: shelf.open(), rest: None });
             let stream = self.data.scan(&self.request)?;
             self.stage = Stage::Again(Again { stream, marks, rejected, first, row: 0 });
         } else if let Some(last) = self.lanes.last_sample() {

@@ -9,7 +9,6 @@ mod once;
 mod parquet;
 mod request;
 mod retrieve;
-pub(crate) mod spool;
 
 #[cfg(feature = "polars")]
 pub use asof::PolarsEngine;

@@ -13,12 +13,12 @@ use mlops_core::{Dataset, EventTime, Schema, Window};
 
 use super::asof::options::Room;
 use super::asof::partition::{PARTITIONS_MAX, Partitioner, Scatter};
-use super::spool::Spool;
 use super::{AsOfOptions, HistoryRequest, HistoryStream, OfflineStore, Watermark, as_of_join};
 use crate::error::{Core, Error, Result};
 use crate::key::Keys;
 use crate::service::ViewJoin;
 use crate::view::{FeatureView, annotate};
+use mlops_core::spill::Spool;
 
 /// Bytes of one key while keys are told apart.
 const KEY_BYTES: u64 = 96;

@@ -28,9 +28,9 @@ use crate::offline::asof::partition::Partitioner;
 use crate::offline::asof::report::Tally;
 use crate::offline::asof::spine::{Spine, cut};
 use crate::offline::asof::{Origin, output_schema, time_column};
-use crate::offline::spool::{Spool, Spooled};
 use crate::offline::{AsOfOptions, JoinReport, TrainingSet};
 use crate::service::{ViewJoin, ViewUse};
+use mlops_core::spill::{Spool, Spooled};
 
 /// Bytes per event while it is put in order, and of its value.
 const EVENT_BYTES: u64 = 64;

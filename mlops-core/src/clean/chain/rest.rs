@@ -3,8 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::super::Watch;
-use super::super::spill::{Closed, Shelf};
 use crate::source::{BatchStream, DataSource, ScanRequest, SourceInfo};
+use crate::spill::{Closed, Shelf};
 use crate::{Dataset, Result, Schema};
 
 /// The rows of `data`, read once at the first scan, unless the host wants to stop, and held for all others.
@@ -41,7 +41,7 @@ impl Rest {
                     self.watch.check()?;
                     shelf.push(&batch?)?;
                 }
-                shelf.close()?
+                shelf.close()
             }
         };
         // What came before is let go of.
@@ -60,6 +60,6 @@ impl DataSource for Rest {
     }
 
     fn scan(&self, request: &ScanRequest) -> Result<BatchStream> {
-        request.finish(BatchStream::new(self.schema.clone(), self.rows()?.open()?))
+        request.finish(BatchStream::new(self.schema.clone(), self.rows()?.open()))
     }
 }

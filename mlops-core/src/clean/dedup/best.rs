@@ -10,10 +10,10 @@ use foldhash::fast::FixedState;
 
 use super::super::pick::is_number;
 use super::super::rows::admit;
-use super::super::spill::{Shelf, Shelved};
 use super::super::{Changes, Pass, StepChanges};
 use super::key::KeyReader;
 use super::{KIND, Limits, too_many};
+use crate::spill::{Shelf, Shelved};
 use crate::stats::values::is_time;
 use crate::{Error, Result, Schema};
 
@@ -105,7 +105,7 @@ impl Pass for Best {
     fn drain(&mut self) -> Result<Option<RecordBatch>> {
         if let Some(shelf) = self.shelf.take() {
             self.winners = HashMap::default();
-            self.shelved = Some(shelf.open()?);
+            self.shelved = Some(shelf.open());
         }
         let Some(shelved) = &mut self.shelved else { return Ok(None) };
         for batch in shelved {

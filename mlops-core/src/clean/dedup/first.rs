@@ -5,11 +5,11 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
 
 use super::super::rows::admit;
-use super::super::spill::{Shelf, Shelved};
 use super::super::{Changes, Pass, StepChanges};
 use super::key::KeyReader;
 use super::{KIND, Limits};
 use crate::rowkey::{KeyLimits, RowSet, Seen, Times};
+use crate::spill::{Shelf, Shelved};
 use crate::{Error, Result, Schema};
 
 /// Lets the first row of each key through, as rows come while the keys are held. From the batch on in which a key waits, rows
@@ -77,7 +77,7 @@ impl First {
                 again.insert(candidate);
             }
         })?;
-        Ok(Aside { rows: shelf.open()?, next: first, again })
+        Ok(Aside { rows: shelf.open(), next: first, again })
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use super::options::Room;
 use super::report::AgeQuantiles;
 use crate::error::{Core, Result};
-use crate::offline::spool::nameless;
+use mlops_core::file::nameless;
 
 /// Part of the room that ages may take.
 const SHARE: u64 = 16;

@@ -10,7 +10,7 @@ use mlops_core::{Dataset, Schema};
 
 use super::spine::Spine;
 use crate::error::Result;
-use crate::offline::spool::{Spooled, SpooledBatches, SpooledRows};
+use mlops_core::spill::{Spooled, SpooledBatches, SpooledRows};
 
 /// Features of one view, or some of them.
 #[derive(Clone)]

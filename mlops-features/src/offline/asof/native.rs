@@ -32,8 +32,8 @@ use crate::entity::Entity;
 use crate::error::{Core, Result};
 use crate::feature::Feature;
 use crate::key::{Keys, pick};
-use crate::offline::spool::{Spool, Spooled};
 use crate::service::ViewJoin;
+use mlops_core::spill::{Spool, Spooled};
 
 /// Bytes per entity row while it is joined, besides those per set of key columns.
 const ROW_BYTES: u64 = 64;
@@ -243,7 +243,7 @@ impl Joiner {
             let mut spool = spool()?;
             let schema = feature_schema(values.features);
             values.place_all(chosen, bytes, &mut |columns| {
-                spool.write(0, &RecordBatch::try_new(schema.clone(), columns)?)
+                Ok(spool.write(0, &RecordBatch::try_new(schema.clone(), columns)?)?)
             })?;
             return Ok(Part::Filed(spool.close()));
         };
@@ -255,7 +255,7 @@ impl Joiner {
         let mut spool = spool()?;
         let schema = feature_schema(values.features);
         picked.place_blocks(values.block_rows, &mut |columns| {
-            spool.write(0, &RecordBatch::try_new(schema.clone(), columns)?)
+            Ok(spool.write(0, &RecordBatch::try_new(schema.clone(), columns)?)?)
         })?;
         Ok(Part::Filed(spool.close()))
     }
@@ -329,7 +329,7 @@ impl Joiner {
                 let keys = grouped(join, &piece)?;
                 drop(piece);
                 compute(keys, &rows, &mut |columns| {
-                    spool.write(partition, &RecordBatch::try_new(schema.clone(), columns)?)
+                    Ok(spool.write(partition, &RecordBatch::try_new(schema.clone(), columns)?)?)
                 })?;
             }
         }

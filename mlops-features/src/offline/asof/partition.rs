@@ -10,7 +10,7 @@ use super::group::{each, each_bytes};
 use super::options::Room;
 use crate::error::Result;
 use crate::key::{KeyColumn, Keys};
-use crate::offline::spool::{Spool, Spooled};
+use mlops_core::spill::{Spool, Spooled};
 
 /// Most partitions: their numbers are bytes.
 pub(in crate::offline) const PARTITIONS_MAX: usize = 256;
@@ -85,8 +85,8 @@ impl Scatter {
         let pieces = std::mem::take(&mut self.waiting[number]);
         match pieces.as_slice() {
             [] => Ok(()),
-            [one] => self.spool.write(number, one),
-            many => self.spool.write(number, &concat_batches(many[0].schema_ref(), many)?),
+            [one] => Ok(self.spool.write(number, one)?),
+            many => Ok(self.spool.write(number, &concat_batches(many[0].schema_ref(), many)?)?),
         }
     }
 

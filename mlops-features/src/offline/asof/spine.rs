@@ -7,7 +7,7 @@ use mlops_core::{Dataset, Schema};
 use super::options::Room;
 use crate::columns;
 use crate::error::Result;
-use crate::offline::spool::{Spool, Spooled};
+use mlops_core::spill::{Spool, Spooled};
 
 /// Part of the room that entity rows may take.
 const SHARE: u64 = 4;
@@ -106,5 +106,5 @@ pub(crate) fn cut(batch: &RecordBatch, rows: usize) -> Vec<RecordBatch> {
 }
 
 fn write(spool: &mut Spool, batch: &RecordBatch, block_rows: usize) -> Result<()> {
-    cut(batch, block_rows).iter().try_for_each(|block| spool.write(0, block))
+    Ok(cut(batch, block_rows).iter().try_for_each(|block| spool.write(0, block))?)
 }
