@@ -8,7 +8,7 @@ use arrow::array::{
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{Field, Schema as ArrowSchema, TimestampMicrosecondType};
-use mlops_core::schema::{Schema, Sensitivity};
+use mlops_core::schema::{Finder, Schema, Sensitivity};
 use mlops_core::{Dataset, Digest, EventTime, Window};
 use serde::{Deserialize, Serialize};
 
@@ -159,9 +159,10 @@ struct Auditor<'a> {
 impl Auditor<'_> {
     /// Rows of the log, as the plan's columns and within the window.
     fn logged(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let mut finder = Finder::of(batch.schema_ref().fields());
         let read = |field: &Arc<Field>| {
             let missing = || Core::schema(field.name(), field.data_type(), "no such column in the log");
-            let column = batch.column_by_name(field.name()).ok_or_else(missing)?;
+            let column = batch.column(finder.find(field.name()).ok_or_else(missing)?);
             cast_exactly(column, field.data_type(), field.name())
         };
         let schema = self.columns.schema.arrow();
