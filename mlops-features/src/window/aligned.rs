@@ -12,7 +12,7 @@ use super::view::WindowView;
 use crate::columns::{ensure_no_nulls, micros};
 use crate::error::{Core, Result};
 use crate::key::{Keys, pick};
-use crate::offline::asof::group::{NONE, SpineKeys, starts};
+use crate::offline::asof::group::{NONE, SpineKeys, sort_by_time, starts};
 use crate::offline::asof::{ensure_countable, scan};
 
 /// Events whose keys occur among the entity rows, by group, each group in the order of time; every event once.
@@ -77,7 +77,7 @@ impl History {
         let mut starts = starts(&groups, keys.groups());
         let mut sorted = Sorted::by_group(&groups, &times, &positions, &starts);
         drop((groups, times, positions));
-        sorted.sort(&starts);
+        sort_by_time(&starts, &mut sorted.times, &mut sorted.rows);
         if view.event_id().is_some() {
             sorted.keep_first(&mut starts, &known);
         }
@@ -155,23 +155,6 @@ impl Sorted {
             *at += 1;
         }
         sorted
-    }
-
-    /// By time and then position, within groups.
-    fn sort(&mut self, starts: &[u32]) {
-        let mut order: Vec<(i64, u32)> = Vec::new();
-        for range in starts.windows(2).map(|pair| pair[0] as usize..pair[1] as usize) {
-            let (times, rows) = (&mut self.times[range.clone()], &mut self.rows[range]);
-            if times.is_sorted() {
-                continue;
-            }
-            order.clear();
-            order.extend(times.iter().copied().zip(rows.iter().copied()));
-            order.sort_unstable();
-            for ((time, row), to) in order.iter().zip(times.iter_mut().zip(rows)) {
-                (*to.0, *to.1) = (*time, *row);
-            }
-        }
     }
 
     /// Keeps of events of one group, time and id the first of the source.

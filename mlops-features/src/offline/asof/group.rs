@@ -86,25 +86,29 @@ impl SpineKeys {
 
     /// Puts the rows of each group in the order of their instants, equal ones as they stand.
     pub(crate) fn sort_by_time(&mut self) {
-        let mut order: Vec<(i64, u32)> = Vec::new();
-        for group in 0..self.groups() {
-            let range = self.range(group);
-            let (rows, times) = (&mut self.rows[range.clone()], &mut self.times[range]);
-            if times.is_sorted() {
-                continue;
-            }
-            order.clear();
-            order.extend(times.iter().copied().zip(rows.iter().copied()));
-            order.sort_unstable();
-            for ((time, row), to) in order.iter().zip(times.iter_mut().zip(rows)) {
-                (*to.0, *to.1) = (*time, *row);
-            }
-        }
+        sort_by_time(&self.starts, &mut self.times, &mut self.rows);
     }
 
     /// Appends, per key, the group of entity rows with it, or [`NONE`]; returns the number of null keys.
     pub(crate) fn find(&self, keys: &Keys, groups: &mut Vec<u32>) -> u64 {
         self.interner.find(keys, groups)
+    }
+}
+
+/// Puts what lies between two neighbours of `starts` in the order of time, then row.
+pub(crate) fn sort_by_time(starts: &[u32], times: &mut [i64], rows: &mut [u32]) {
+    let mut order: Vec<(i64, u32)> = Vec::new();
+    for range in starts.windows(2).map(|pair| pair[0] as usize..pair[1] as usize) {
+        let (times, rows) = (&mut times[range.clone()], &mut rows[range]);
+        if times.is_sorted() {
+            continue;
+        }
+        order.clear();
+        order.extend(times.iter().copied().zip(rows.iter().copied()));
+        order.sort_unstable();
+        for ((time, row), to) in order.iter().zip(times.iter_mut().zip(rows)) {
+            (*to.0, *to.1) = (*time, *row);
+        }
     }
 }
 
