@@ -430,11 +430,14 @@ fn a_catalog_of_format_1_is_read() {
 #[test]
 fn a_catalog_of_format_2_is_read() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/catalog_2");
-    if std::env::var_os("MLOPS_CORE_WRITE_FIXTURES").is_some() {
-        FileCatalog::open(&root).unwrap().register(&profiled()).unwrap();
-    }
-    let catalog = FileCatalog::open(root).unwrap();
+    let catalog = FileCatalog::open(&root).unwrap();
     assert_eq!(catalog.get(&name("customers")).unwrap(), (profiled(), Revision(1)));
+    let folder = tempfile::tempdir().unwrap();
+    FileCatalog::open(folder.path()).unwrap().register(&profiled()).unwrap();
+    for file in ["catalog.json", "entries/customers-8f27872d200dc6e8739e4814227970b1/00000001.json"] {
+        let read = |root: &Path| fs::read_to_string(root.join(file)).unwrap();
+        assert_eq!(read(folder.path()), read(&root), "{file} is written as ever");
+    }
 }
 
 /// An entry with every field of format 2.

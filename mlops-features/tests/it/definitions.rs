@@ -1,5 +1,6 @@
 //! Stores of definitions keep their contract, are not spoilt by a kill, notice damage, and read what was written before.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -233,13 +234,29 @@ fn a_folder_of_format_1_is_read() {
     assert!(store.plan(&wanted).unwrap().broken().any(|change| change.name.as_str() == "old"));
 }
 
+/// Files of `folder` and below, by path.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(contents(&path).into_iter().map(|(below, text)| (path.join(below), text)));
+        } else {
+            found.insert(path.clone(), fs::read_to_string(&path).unwrap());
+        }
+    }
+    found.into_iter().map(|(path, text)| (path.strip_prefix(folder).unwrap().to_owned(), text)).collect()
+}
+
 #[test]
-#[ignore = "writes the fixture of the present format, for the day when there is a next one"]
-fn write_the_fixture() {
-    let store = FileDefinitions::open(std::env::var_os("MLOPS_FIXTURE_DIR").unwrap()).unwrap();
+fn what_is_written_is_format_1_to_the_letter() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FileDefinitions::open(folder.path()).unwrap();
     let [first, last] = written();
     store.apply_now(&first).unwrap();
     store.apply(&last, Revision(1), &ApplyOptions::new().remove(true)).unwrap();
     let features = store.service_version("ranker").unwrap();
     store.link(&ModelLink { features, model: Name::new("ctr_model").unwrap(), version: "7".to_owned() }).unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/definitions_1");
+    assert_eq!(contents(folder.path()), contents(&fixture));
 }
