@@ -12,6 +12,7 @@ mod widen;
 
 pub use diff::{Compatibility, SchemaChange, SchemaDiff};
 pub use finder::Finder;
+pub(crate) use finder::column;
 pub use reader::SchemaReader;
 
 use std::collections::BTreeMap;

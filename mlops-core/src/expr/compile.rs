@@ -67,6 +67,8 @@ pub struct Program {
 #[derive(Debug)]
 pub(super) struct Input {
     pub(super) name: String,
+    /// Where it was, and most likely is.
+    pub(super) place: usize,
     pub(super) data_type: DataType,
     pub(super) kind: Type,
 }
@@ -169,15 +171,16 @@ impl Compiler<'_> {
     }
 
     fn column(&mut self, name: &str) -> Result<Typed> {
-        let data_type = self.schema.field(name)?.data_type();
+        let place = self.schema.index_of(name)?;
+        let data_type = self.schema.arrow().field(place).data_type();
         let refuse = || Error::schema(name, "a boolean, a number, text, a date or a timestamp", data_type);
         let kind = Type::of(data_type).ok_or_else(refuse)?;
         let known = self.inputs.iter().position(|input| input.name == name);
-        let place = known.unwrap_or(self.inputs.len());
+        let input = known.unwrap_or(self.inputs.len());
         if known.is_none() {
-            self.inputs.push(Input { name: name.to_owned(), data_type: data_type.clone(), kind });
+            self.inputs.push(Input { name: name.to_owned(), place, data_type: data_type.clone(), kind });
         }
-        Ok(Typed { node: Node::Input(place), kind: Some(kind) })
+        Ok(Typed { node: Node::Input(input), kind: Some(kind) })
     }
 
     fn call(&mut self, expr: &Expr, function: Function, args: &[Expr]) -> Result<Typed> {

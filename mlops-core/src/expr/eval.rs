@@ -11,6 +11,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use super::compile::{Aid, Call, Node};
 use super::value::Value;
 use super::{Function, Memo, Program, Type, calendar, geo, number, text};
+use crate::schema::column;
 use crate::time::EventTime;
 use crate::{Error, Result};
 
@@ -42,7 +43,7 @@ impl Program {
 
     pub(super) fn run(&self, batch: &RecordBatch, now: EventTime, memo: &Memo) -> Result<Value> {
         let read = |input: &super::compile::Input| {
-            let found = batch.column_by_name(&input.name);
+            let found = column(batch, input.place, &input.name);
             let array = found.ok_or_else(|| Error::schema(&input.name, &input.data_type, "no column"))?;
             if array.data_type() != &input.data_type {
                 return Err(Error::schema(&input.name, &input.data_type, array.data_type()));

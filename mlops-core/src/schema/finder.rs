@@ -1,5 +1,6 @@
 //! Columns by name, where a table has thousands of them.
 
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::Fields;
 
 /// Finds one column after the other by name.
@@ -54,6 +55,14 @@ impl<'a> Finder<'a> {
             self.by_name = Some(by_name(self.fields));
         }
         found
+    }
+}
+
+/// The column `name` of `batch`, looked for at `place` first.
+pub(crate) fn column<'a>(batch: &'a RecordBatch, place: usize, name: &str) -> Option<&'a ArrayRef> {
+    match batch.schema_ref().fields().get(place) {
+        Some(field) if field.name() == name => Some(batch.column(place)),
+        _ => batch.column_by_name(name),
     }
 }
 

@@ -93,15 +93,15 @@ impl ScanRequest {
     /// # Errors
     /// [`Error::NotFound`](crate::Error::NotFound) for a column that `schema` does not have.
     pub fn columns_to_read(&self, schema: &Schema) -> Result<Vec<String>> {
-        let named = || self.predicates.iter().map(Predicate::column);
-        for column in self.columns.iter().flatten().map(String::as_str).chain(named()) {
-            schema.index_of(column)?;
+        let named = self.columns.iter().flatten().map(String::as_str);
+        let named = named.chain(self.predicates.iter().map(Predicate::column));
+        let mut places = named.map(|column| schema.index_of(column)).collect::<Result<Vec<_>>>()?;
+        if self.columns.is_none() {
+            return Ok(schema.names().map(str::to_owned).collect());
         }
-        let wanted = |name: &str| match &self.columns {
-            None => true,
-            Some(columns) => columns.iter().any(|c| c == name) || named().any(|c| c == name),
-        };
-        Ok(schema.names().filter(|name| wanted(name)).map(str::to_owned).collect())
+        places.sort_unstable();
+        places.dedup();
+        Ok(places.into_iter().map(|place| schema.arrow().field(place).name().clone()).collect())
     }
 
     /// [`columns_to_read`](Self::columns_to_read) as they are in `schema`, with every predicate checked against its column.

@@ -13,6 +13,7 @@ use super::given::{Given, Shared};
 use super::ratio::{Decision, Limit};
 use crate::expr::Expr;
 use crate::rowkey::RowSet;
+use crate::schema::column;
 use crate::{Error, Result, Schema};
 
 /// A rule whose settings were checked.
@@ -91,12 +92,15 @@ pub(super) fn printable(c: char) -> impl Iterator<Item = char> {
 #[derive(Clone, Debug)]
 pub(super) struct Column {
     name: String,
+    /// Where it was, and most likely is.
+    place: usize,
     data_type: DataType,
 }
 
 impl Column {
     pub(super) fn find(schema: &Schema, name: &str) -> Result<Self> {
-        Ok(Self { name: name.to_owned(), data_type: schema.field(name)?.data_type().clone() })
+        let place = schema.index_of(name)?;
+        Ok(Self { name: name.to_owned(), place, data_type: schema.arrow().field(place).data_type().clone() })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -126,8 +130,8 @@ impl Column {
     }
 
     pub(super) fn of<'a>(&self, batch: &'a RecordBatch) -> Result<&'a ArrayRef> {
-        let array =
-            batch.column_by_name(&self.name).ok_or_else(|| Error::schema(&self.name, &self.data_type, "no column"))?;
+        let found = column(batch, self.place, &self.name);
+        let array = found.ok_or_else(|| Error::schema(&self.name, &self.data_type, "no column"))?;
         if array.data_type() != &self.data_type {
             return Err(Error::schema(&self.name, &self.data_type, array.data_type()));
         }

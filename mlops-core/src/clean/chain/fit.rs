@@ -1,5 +1,6 @@
 //! Fitting the stages of a chain in as few readings as they allow.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -127,8 +128,9 @@ impl<'c> Fit<'c> {
         if waiting.is_empty() {
             return Ok(());
         }
-        let is_read = |name: &&str| waiting.iter().any(|(_, study)| study.read().iter().any(|read| read == name));
-        let reads: Vec<String> = self.current.schema().names().filter(is_read).map(str::to_owned).collect();
+        let read: BTreeSet<&str> = waiting.iter().flat_map(|(_, study)| study.read()).map(String::as_str).collect();
+        let of_source = self.current.schema().names().filter(|name| read.contains(name));
+        let reads: Vec<String> = of_source.map(str::to_owned).collect();
         let before = if reads.is_empty() && !is_last { self.current.clone() } else { self.at_rest()? };
         if !reads.is_empty() {
             let stream = before.scan(&ScanRequest::all().columns(&reads))?;
