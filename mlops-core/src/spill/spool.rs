@@ -169,7 +169,7 @@ pub struct SpooledBatches {
     partition: usize,
     next: usize,
     /// Knows the schema.
-    decoder: Option<StreamDecoder>,
+    decoder: Option<Box<StreamDecoder>>,
 }
 
 impl fmt::Debug for SpooledBatches {
@@ -188,7 +188,7 @@ impl SpooledBatches {
         let decoder = match &mut self.decoder {
             Some(decoder) => decoder,
             none => {
-                let decoder = none.insert(StreamDecoder::new());
+                let decoder = none.insert(Box::default());
                 decoder.decode(&mut self.spooled.0.head.clone()).map_err(|e| damaged(e.to_string()))?;
                 decoder
             }
