@@ -162,6 +162,10 @@ impl TryFrom<ViewForm> for FeatureView {
 
     fn try_from(mut form: ViewForm) -> Result<Self> {
         form.batch = form.batch.map(BatchOrigin::checked).transpose()?;
+        if let Some(origin @ BatchOrigin::History { .. }) = &form.batch {
+            let domain = "a file, a data set, code or other views; the history of a view is for window views";
+            return Err(Core::invalid("batch origin of rows", origin, domain).into());
+        }
         form.check()?;
         let schema = schema_of(&form)?;
         let layout = Arc::new(RowLayout::new(form.features.iter().map(|f| (f.name.clone(), f.value_type)).collect()));

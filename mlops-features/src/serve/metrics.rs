@@ -172,7 +172,7 @@ impl Metrics {
             latency.update_count(if at == bins() + 1 { f64::MAX } else { value }, count);
         }
         Ok(ServiceMetrics {
-            service: plan.service.clone(),
+            service: plan.service.name().clone(),
             answered: load(&self.answered),
             failed: load(&self.failed),
             forbidden: load(&self.forbidden),

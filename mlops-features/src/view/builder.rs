@@ -137,9 +137,10 @@ impl FeatureViewBuilder {
     /// Checks the settings.
     ///
     /// # Errors
-    /// `Core(Invalid)` for a bad name or path, a ttl or freshness below a microsecond, no or more than 65536 features, a
-    /// vector of no or more than 16384 dimensions, or defaults without the policy that serves them and the other way round; `Core(AlreadyExists)` when two columns have one
-    /// name; `Core(Schema)` for a default of another type than its feature.
+    /// `Core(Invalid)` for a bad name or path, the history of a view as origin, a ttl or freshness below a microsecond, no or
+    /// more than 65536 features, a vector of no or more than 16384 dimensions, or defaults without the policy that serves them
+    /// and the other way round; `Core(AlreadyExists)` when two columns have one name; `Core(Schema)` for a default of another
+    /// type than its feature.
     pub fn build(self) -> Result<FeatureView> {
         let feature = |part| match part {
             Part::Named(name, value_type, sensitivity) => Ok(Feature::new(name, value_type)?.sensitivity(sensitivity)),

@@ -193,7 +193,12 @@ impl TryFrom<WindowForm> for WindowView {
     fn try_from(mut form: WindowForm) -> Result<Self> {
         form.batch = form.batch.map(BatchOrigin::checked).transpose()?;
         if let Some(origin @ BatchOrigin::Derived { .. }) = &form.batch {
-            return Err(Core::invalid("batch origin of events", origin, "a file, a data set or code").into());
+            return Err(Core::invalid(
+                "batch origin of events",
+                origin,
+                "a file, a data set, code or the history of a view",
+            )
+            .into());
         }
         if form.aggregates.is_empty() || form.aggregates.len() > FEATURES_MAX {
             return Err(Core::invalid("aggregates", form.aggregates.len(), "1 to 65536").into());

@@ -11,6 +11,7 @@ mod feast;
 mod http;
 mod incoming;
 mod kits;
+mod living;
 mod materializing;
 #[cfg(feature = "nats")]
 mod nats;
