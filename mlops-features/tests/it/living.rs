@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use mlops_core::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use mlops_core::arrow::datatypes::Int64Type;
+use mlops_core::source::MemorySink;
 use mlops_core::{Dataset, EventTime, Name};
 use mlops_features::definitions::{
-    DefinitionLineage, DefinitionStoreExt, Definitions, FileDefinitions, Node, ServiceVersion,
+    DefinitionLineage, DefinitionStoreExt, Definitions, FileDefinitions, ModelLink, Node, ServiceVersion,
 };
-use mlops_features::offline::{AppendOnce, AsOfOptions, OfflineStore, ParquetStore};
+use mlops_features::offline::{AppendOnce, AsOfOptions, OfflineStore, ParquetStore, SaveOptions, TrainingLineage};
 use mlops_features::online::{MemoryStore, OnlineStore};
 use mlops_features::skew::{AuditOptions, ParquetVectorLog, VectorLogger, audit_with};
 use mlops_features::stream::channel;
@@ -128,6 +129,25 @@ fn a_file_of_definitions_is_all_that_live_windows_and_their_training_set_need() 
     assert_eq!(column(&rows, "left"), [Some(25), Some(40)]);
     let of: Vec<_> = set.reports.iter().map(|report| report.view.as_str()).collect();
     assert_eq!(of, ["orders", "last_order"]);
+
+    // What was saved says for which features it was made, and of what.
+    let saved = set.save(&MemorySink::new("training"), &SaveOptions::new(EventTime::EPOCH)).unwrap();
+    let lineage = TrainingLineage::of(saved.dataset.provenance().unwrap()).unwrap().unwrap();
+    assert_eq!(lineage.service, Some(store.service_version("ranker").unwrap()));
+    assert_eq!((lineage.spine, lineage.full_names), (spine.digest().unwrap(), false));
+    let views: Vec<_> = lineage.views.iter().map(|view| (view.view.as_str(), view.fingerprint)).collect();
+    let [windows, rows] =
+        [definitions.window_view("orders").unwrap().fingerprint(), plan.joins()[1].view().fingerprint()];
+    assert_eq!(views, [("orders", windows), ("last_order", rows)]);
+    let model = Name::new("ctr_model").unwrap();
+    store.link(&ModelLink::trained_on(&lineage, model.clone(), "1").unwrap()).unwrap();
+    assert_eq!(store.features_of(&model, "1").unwrap(), [plan.version()]);
+    assert!(store.features_of(&model, "2").unwrap_err().to_string().contains("model `ctr_model 2` not found"));
+    let other = SaveOptions::new(EventTime::EPOCH)
+        .service(definitions.service("ranker").unwrap(), std::slice::from_ref(definitions.view("last_order").unwrap()));
+    assert!(other.is_err(), "its other views are not stored ones");
+    let alone = TrainingLineage { service: None, ..lineage };
+    assert!(ModelLink::trained_on(&alone, model, "1").unwrap_err().to_string().contains("service of a training set"));
 }
 
 #[test]
