@@ -63,6 +63,7 @@ mod materialize;
 pub mod offline;
 pub mod online;
 mod origin;
+mod places;
 #[cfg(feature = "polars")]
 mod polars;
 mod policy;

@@ -22,6 +22,7 @@ use crate::error::{Core, Error, Result};
 use crate::feature::Feature;
 use crate::online::row::RowLayout;
 use crate::origin::{BatchOrigin, StreamOrigin};
+use crate::places::{Columns, Places};
 use crate::policy::StatusPolicy;
 
 /// Most features that one view may have.
@@ -55,6 +56,7 @@ struct Checked {
     form: ViewForm,
     schema: Schema,
     layout: Arc<RowLayout>,
+    places: Places,
     fingerprint: Digest,
 }
 
@@ -169,8 +171,9 @@ impl TryFrom<ViewForm> for FeatureView {
         form.check()?;
         let schema = schema_of(&form)?;
         let layout = Arc::new(RowLayout::new(form.features.iter().map(|f| (f.name.clone(), f.value_type)).collect()));
+        let places = Places::new(form.features.len(), |at| form.features[at].name.as_str());
         let fingerprint = form.fingerprint()?;
-        Ok(Self(Arc::new(Checked { form, schema, layout, fingerprint })))
+        Ok(Self(Arc::new(Checked { form, schema, layout, places, fingerprint })))
     }
 }
 
@@ -238,7 +241,7 @@ impl FeatureView {
     /// # Errors
     /// `Core(NotFound)` when the view has no such feature.
     pub fn feature_index(&self, feature: &str) -> Result<usize> {
-        let found = self.features().iter().position(|f| f.name.as_str() == feature);
+        let found = self.0.places.find(feature, |at| self.features()[at].name.as_str());
         Ok(found.ok_or_else(|| Core::not_found("feature", format!("{}:{feature}", self.name())))?)
     }
 
@@ -334,10 +337,11 @@ impl FeatureView {
     /// an event time that is null. Null keys are no error here.
     pub fn conform(&self, rows: &RecordBatch) -> Result<RecordBatch> {
         let fields = self.schema().arrow().fields();
+        let given = Columns::of(rows);
         let columns = fields.iter().map(|field| {
             let missing =
                 || Core::schema(field.name(), field.data_type(), format!("no such column for `{}`", self.name()));
-            let found = rows.column_by_name(field.name()).ok_or_else(missing)?;
+            let found = given.get(field.name()).ok_or_else(missing)?;
             columns::cast_exactly(found, field.data_type(), field.name())
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;

@@ -12,6 +12,7 @@ use super::view::WindowView;
 use crate::columns::{cast_exactly, ensure_no_nulls, micros};
 use crate::error::{Core, Result};
 use crate::key::Keys;
+use crate::places::Columns;
 
 /// Events of one view: whose, when, which, and what.
 #[derive(Clone, Debug)]
@@ -85,9 +86,10 @@ impl Events {
     /// `Core(Schema)` for a missing column or one of another type, `Core(InvalidData)` for a null event time or id or a value that its type
     /// cannot hold. Null keys are no error: they are nobody's.
     pub fn read(view: &WindowView, rows: &RecordBatch) -> Result<Self> {
+        let given = Columns::of(rows);
         let column = |name: &str| {
             let missing = || Core::schema(name, "a column", format!("no such column for `{}`", view.name()));
-            rows.column_by_name(name).ok_or_else(missing)
+            given.get(name).ok_or_else(missing)
         };
         let time = column(view.event_time())?;
         ensure_no_nulls(time, view.event_time())?;

@@ -17,6 +17,7 @@ use crate::define::ValueType;
 use crate::entity::Entity;
 use crate::error::{Core, Error, Result};
 use crate::origin::{BatchOrigin, StreamOrigin};
+use crate::places::Places;
 use crate::view::{FEATURES_MAX, FeatureView};
 
 /// Raw events that a state may hold where nothing was said.
@@ -155,25 +156,30 @@ impl WindowForm {
         Ok(())
     }
 
-    /// Position of the column of `aggregate`.
-    fn column_of(&self, aggregate: &Aggregate) -> Result<Option<usize>> {
-        let Some(name) = &aggregate.column else { return Ok(None) };
-        let found = self.columns.iter().position(|column| column.name == *name);
-        Ok(Some(found.ok_or_else(|| Core::not_found("event column", format!("{}:{name}", self.name)))?))
+    /// Per aggregate, the position of its column.
+    fn columns_of_aggregates(&self) -> Result<Vec<Option<usize>>> {
+        let name = |at: usize| self.columns[at].name.as_str();
+        let places = Places::new(self.columns.len(), name);
+        let of = |aggregate: &Aggregate| {
+            let Some(column) = &aggregate.column else { return Ok(None) };
+            let found = places.find(column.as_str(), name);
+            Ok(Some(found.ok_or_else(|| Core::not_found("event column", format!("{}:{column}", self.name)))?))
+        };
+        self.aggregates.iter().map(of).collect()
     }
 
-    fn output(&self) -> Result<FeatureView> {
+    fn output(&self, columns: &[Option<usize>]) -> Result<FeatureView> {
         let mut view = FeatureView::builder(self.name.as_str(), self.entity.clone())
             .owner(self.owner.as_str())
             .description(self.description.as_str());
         for (key, value) in &self.tags {
             view = view.tag(key.as_str(), value.as_str());
         }
-        for aggregate in &self.aggregates {
+        for (aggregate, at) in self.aggregates.iter().zip(columns) {
             aggregate.op.check()?;
             aggregate.window.check()?;
             let name = aggregate.feature()?;
-            let column = self.column_of(aggregate)?.map(|at| &self.columns[at]);
+            let column = at.map(|at| &self.columns[at]);
             let kind = column.and_then(|column| Kind::of(column.value_type));
             let Some(value_type) = aggregate.op.output(kind) else {
                 let of = column.map_or("whole events".to_owned(), |column| format!("{} values", column.value_type));
@@ -207,13 +213,11 @@ impl TryFrom<WindowForm> for WindowView {
             return Err(Core::invalid("events_max", 0, "at least 1").into());
         }
         form.check_columns()?;
-        let output = form.output()?;
+        let columns = form.columns_of_aggregates()?;
+        let output = form.output(&columns)?;
         let kinds = form.columns.iter().filter_map(|column| Kind::of(column.value_type)).collect();
-        let parts = form
-            .aggregates
-            .iter()
-            .map(|aggregate| Ok((form.column_of(aggregate)?, aggregate.op.clone(), aggregate.window)));
-        let plan = Plan::new(kinds, parts.collect::<Result<Vec<_>>>()?);
+        let parts = form.aggregates.iter().zip(columns).map(|(of, column)| (column, of.op.clone(), of.window));
+        let plan = Plan::new(kinds, parts.collect());
         let told = (&form.name, &form.entity, &form.columns, &form.aggregates, &form.event_time, &form.event_id);
         let fingerprint = Digest::of_json(&told)?;
         Ok(Self(Arc::new(Checked { form, output, plan, fingerprint })))

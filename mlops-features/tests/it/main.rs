@@ -24,6 +24,7 @@ mod serving;
 mod skew;
 mod sqlite;
 mod streaming;
+mod wide;
 
 use std::sync::Arc;
 

@@ -21,6 +21,7 @@ use super::listing::{Span, list};
 use crate::error::{Core, Error, Result};
 use crate::key::Keys;
 use crate::offline::{HistoryBatch, HistoryRequest, HistoryStream, Watermark};
+use crate::places::Places;
 use crate::view::FeatureView;
 
 /// History of one view as of one instant, as a source of rows in source order.
@@ -356,10 +357,12 @@ fn locate(
     let stored = metadata.schema();
     let declared = view.schema().arrow();
     let required = view.entity().keys().len() + 1;
+    let name = |at: usize| stored.field(at).name().as_str();
+    let places = Places::new(stored.fields().len(), name);
     let mut wanted = Vec::with_capacity(columns.len());
     for at in columns {
         let field = declared.field(*at);
-        let found = stored.fields().iter().position(|stored| stored.name() == field.name());
+        let found = places.find(field.name(), name);
         let same = |found: &usize| stored.field(*found).data_type() == field.data_type();
         if !found.as_ref().map_or(*at >= required, same) {
             return Err(changed(view, field, found.map(|found| stored.field(found).data_type())));
