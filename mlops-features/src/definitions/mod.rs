@@ -70,7 +70,7 @@
 //! use mlops_features::FeatureServer;
 //! use mlops_features::definitions::Definitions;
 //! use mlops_features::offline::{AppendOnce, AsOfOptions, OfflineStore, ParquetStore};
-//! use mlops_features::online::{MemoryStore, OnlineStore};
+//! use mlops_features::online::{MemoryStore, StateStore};
 //! use mlops_features::stream::channel;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -92,7 +92,7 @@
 //! }"#)?;
 //! let folder = tempfile::tempdir()?;
 //! let history = Arc::new(ParquetStore::open(folder.path())?);
-//! let online: Arc<dyn OnlineStore> = Arc::new(MemoryStore::new());
+//! let online: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
 //!
 //! // What comes in goes to history and into the windows of its customer, each event once.
 //! let ingest = definitions.stream_ingest("orders", &online, &(history.clone() as Arc<dyn AppendOnce>))?.build()?;

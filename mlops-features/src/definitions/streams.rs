@@ -9,7 +9,7 @@ use super::{Definition, Definitions};
 use crate::error::{Core, Result};
 use crate::ingest::{Push, Target};
 use crate::offline::{AppendOnce, HistoryRequest, OfflineStore, stored_history};
-use crate::online::OnlineStore;
+use crate::online::StateStore;
 use crate::origin::{BatchOrigin, StreamOrigin};
 use crate::stream::{StreamIngest, StreamIngestBuilder};
 use crate::view::FeatureView;
@@ -44,7 +44,7 @@ impl Definitions {
     pub fn stream_ingest(
         &self,
         stream: &str,
-        online: &Arc<dyn OnlineStore>,
+        online: &Arc<dyn StateStore>,
         history: &Arc<dyn AppendOnce>,
     ) -> Result<StreamIngestBuilder> {
         let is_fed = |origin: Option<&StreamOrigin>| origin.is_some_and(|origin| origin.name().as_str() == stream);

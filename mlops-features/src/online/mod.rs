@@ -22,6 +22,7 @@ pub(crate) mod row;
 mod sealed;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod state;
 
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
@@ -32,6 +33,7 @@ pub use redb::{RedbStore, RedbStoreBuilder};
 pub use redis::{FeastRedisStore, RedisStore, RedisStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, SqliteStoreBuilder};
+pub use state::{RowTimes, StateStore};
 
 use std::fmt::Debug;
 

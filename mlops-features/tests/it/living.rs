@@ -10,7 +10,7 @@ use mlops_features::definitions::{
     DefinitionLineage, DefinitionStoreExt, Definitions, FileDefinitions, ModelLink, Node, ServiceVersion,
 };
 use mlops_features::offline::{AppendOnce, AsOfOptions, OfflineStore, ParquetStore, SaveOptions, TrainingLineage};
-use mlops_features::online::{MemoryStore, OnlineStore};
+use mlops_features::online::{MemoryStore, StateStore};
 use mlops_features::skew::{AuditOptions, ParquetVectorLog, VectorLogger, audit_with};
 use mlops_features::stream::channel;
 use mlops_features::testkit::block_on;
@@ -87,7 +87,7 @@ fn a_file_of_definitions_is_all_that_live_windows_and_their_training_set_need() 
     let definitions = store.definitions().unwrap();
 
     let history = Arc::new(ParquetStore::open(folder.path().join("history")).unwrap());
-    let online: Arc<dyn OnlineStore> = Arc::new(MemoryStore::new());
+    let online: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
     let plan = definitions.serving_plan("ranker").unwrap();
     let log = Arc::new(ParquetVectorLog::open(folder.path().join("log")).unwrap());
     let logger = Arc::new(VectorLogger::builder(&plan, log.clone()).share(1.0).build().unwrap());
@@ -184,7 +184,7 @@ fn what_a_stream_feeds_is_said_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let history: Arc<dyn AppendOnce> = Arc::new(ParquetStore::open(folder.path()).unwrap());
     let memory = Arc::new(MemoryStore::new());
-    let online: Arc<dyn OnlineStore> = memory.clone();
+    let online: Arc<dyn StateStore> = memory.clone();
     let error = definitions.stream_ingest("clicks", &online, &history).unwrap_err().to_string();
     assert!(error.contains("stream `clicks`"), "{error}");
     // Events are kept for training; the latest one of each customer is nobody's feature.
