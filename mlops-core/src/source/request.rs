@@ -1,5 +1,7 @@
 //! What a caller asks of a source.
 
+use std::collections::BTreeSet;
+
 use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
@@ -97,11 +99,9 @@ impl ScanRequest {
         for column in self.columns.iter().flatten().map(String::as_str).chain(named()) {
             schema.index_of(column)?;
         }
-        let wanted = |name: &str| match &self.columns {
-            None => true,
-            Some(columns) => columns.iter().any(|c| c == name) || named().any(|c| c == name),
-        };
-        Ok(schema.names().filter(|name| wanted(name)).map(str::to_owned).collect())
+        let wanted = self.columns.iter().flatten().map(String::as_str).chain(named()).collect::<BTreeSet<_>>();
+        let is_wanted = |name: &&str| self.columns.is_none() || wanted.contains(name);
+        Ok(schema.names().filter(is_wanted).map(str::to_owned).collect())
     }
 
     /// [`columns_to_read`](Self::columns_to_read) as they are in `schema`, with every predicate checked against its column.

@@ -18,6 +18,7 @@ use super::report::{FeatureSkew, SkewExample, SkewReport};
 use crate::columns::cast_exactly;
 use crate::error::{Core, Result};
 use crate::offline::{AsOfOptions, OfflineStore};
+use crate::places::Columns;
 use crate::serve::ServingPlan;
 use crate::window::{WindowJoin, window_join};
 
@@ -159,9 +160,10 @@ struct Auditor<'a> {
 impl Auditor<'_> {
     /// Rows of the log, as the plan's columns and within the window.
     fn logged(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let given = Columns::of(batch);
         let read = |field: &Arc<Field>| {
             let missing = || Core::schema(field.name(), field.data_type(), "no such column in the log");
-            let column = batch.column_by_name(field.name()).ok_or_else(missing)?;
+            let column = given.get(field.name()).ok_or_else(missing)?;
             cast_exactly(column, field.data_type(), field.name())
         };
         let schema = self.columns.schema.arrow();
