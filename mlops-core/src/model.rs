@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
+use crate::schema::Finder;
 use crate::source::is_text;
 use crate::{Error, Result, Schema};
 
@@ -127,8 +128,10 @@ impl Signature {
     /// As [`check`](Self::check), and [`Error::Schema`] when a null stands in an input that takes none.
     pub fn select(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
         self.check(&Schema::new(batch.schema())?)?;
+        let mut finder = Finder::of(batch.schema_ref().fields());
         let column = |input: &Input| {
-            let array = batch.column_by_name(&input.name).ok_or_else(|| Error::not_found("column", &input.name))?;
+            let place = finder.find(&input.name).ok_or_else(|| Error::not_found("column", &input.name))?;
+            let array = batch.column(place);
             if !input.nullable && array.null_count() > 0 {
                 return Err(Error::schema(&input.name, "no nulls", format!("{} nulls", array.null_count())));
             }

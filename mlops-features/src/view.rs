@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema as ArrowSchema};
-use mlops_core::schema::{Role, Sensitivity};
+use mlops_core::schema::{Finder, Role, Sensitivity};
 use mlops_core::{Digest, EventTime, Name, Schema};
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ use crate::error::{Core, Error, Result};
 use crate::feature::Feature;
 use crate::online::row::RowLayout;
 use crate::origin::{BatchOrigin, StreamOrigin};
-use crate::places::{Columns, Places};
+use crate::places::Places;
 use crate::policy::StatusPolicy;
 
 /// Most features that one view may have.
@@ -337,11 +337,11 @@ impl FeatureView {
     /// an event time that is null. Null keys are no error here.
     pub fn conform(&self, rows: &RecordBatch) -> Result<RecordBatch> {
         let fields = self.schema().arrow().fields();
-        let given = Columns::of(rows);
+        let mut finder = Finder::of(rows.schema_ref().fields());
         let columns = fields.iter().map(|field| {
             let missing =
                 || Core::schema(field.name(), field.data_type(), format!("no such column for `{}`", self.name()));
-            let found = given.get(field.name()).ok_or_else(missing)?;
+            let found = rows.column(finder.find(field.name()).ok_or_else(missing)?);
             columns::cast_exactly(found, field.data_type(), field.name())
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;

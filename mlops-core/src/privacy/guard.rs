@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 
 use super::{Audit, Detector, Plan, Policy, PseudonymKey};
 use crate::dataset::Provenance;
+use crate::schema::Finder;
 use crate::source::{BatchStream, DataSource, ScanRequest, SourceInfo};
 use crate::time::EventTime;
 use crate::{Dataset, Error, Result, Schema};
@@ -147,8 +148,10 @@ impl DataSource for Guard {
             let batch = batch.map_err(|e| scrubbed(e, &detector))?;
             let (batch, done) = plan.apply(&detector, &batch, key.as_deref())?;
             audit.lock().unwrap_or_else(PoisonError::into_inner).merge(&done);
-            let indices = shape.names().map(|name| batch.schema_ref().index_of(name)).collect::<Result<Vec<_>, _>>();
-            shape.attach(&batch.project(&indices?)?)
+            let mut finder = Finder::of(batch.schema_ref().fields());
+            let place = |name| finder.find(name).ok_or_else(|| Error::not_found("column", name));
+            let indices = shape.names().map(place).collect::<Result<Vec<_>>>()?;
+            shape.attach(&batch.project(&indices)?)
         });
         request.finish(BatchStream::new(schema, treated))
     }

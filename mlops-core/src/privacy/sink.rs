@@ -8,6 +8,7 @@ use arrow::datatypes::{FieldRef, Schema as ArrowSchema, SchemaRef};
 use super::{Audit, Detector, Plan, PseudonymKey};
 #[cfg(doc)]
 use crate::Error;
+use crate::schema::Finder;
 use crate::source::{DataSink, SinkWriter, Spoilt, Written};
 use crate::validate::MARKS_METADATA;
 use crate::{Result, Schema};
@@ -87,12 +88,13 @@ impl Treater {
         let marks = |field: &FieldRef| field.metadata().contains_key(MARKS_METADATA);
         let personal: Vec<usize> = (0..schema.fields().len()).filter(|at| !marks(&schema.fields()[*at])).collect();
         let (treated, audit) = self.plan.apply(&self.detector, &batch.project(&personal)?, self.key.as_deref())?;
+        let mut finder = Finder::of(treated.schema_ref().fields());
         let (mut fields, mut columns) = (Vec::new(), Vec::new());
         for (place, field) in schema.fields().iter().enumerate() {
             if marks(field) {
                 fields.push(field.clone());
                 columns.push(batch.column(place).clone());
-            } else if let Ok(place) = treated.schema_ref().index_of(field.name()) {
+            } else if let Some(place) = finder.find(field.name()) {
                 fields.push(treated.schema_ref().fields()[place].clone());
                 columns.push(treated.column(place).clone());
             }

@@ -1,6 +1,6 @@
 //! What changed between two schemas, and who can still read whose rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use arrow::datatypes::DataType;
@@ -229,8 +229,10 @@ impl SchemaDiff {
             order.push(place);
             column_changes(old, place, new, index, &mut changes);
         }
+        let mut kept = vec![false; old.len()];
+        order.iter().for_each(|place: &usize| kept[*place] = true);
         for (place, field) in old.arrow().fields().iter().enumerate() {
-            if !order.contains(&place) {
+            if !kept[place] {
                 let (column, data_type) = (field.name().clone(), field.data_type().clone());
                 changes.push(SchemaChange::Removed { column, data_type, nullable: field.is_nullable() });
             }
@@ -271,16 +273,15 @@ pub(super) fn checked_renames<'a>(
     new: &Schema,
     renames: &[(&'a str, &'a str)],
 ) -> Result<BTreeMap<&'a str, &'a str>> {
-    let mut by_old = BTreeMap::new();
+    let (mut by_old, mut taken) = (BTreeMap::new(), BTreeSet::new());
     for (from, to) in renames {
         old.index_of(from)?;
         new.index_of(to)?;
-        if by_old.insert(*from, *to).is_some() || by_old.values().filter(|name| *name == to).count() > 1 {
+        if by_old.insert(*from, *to).is_some() || !taken.insert(*to) {
             return Err(Error::AlreadyExists { kind: "column", name: (*to).to_owned() });
         }
     }
-    let taken = old.names().find(|name| !by_old.contains_key(name) && by_old.values().any(|to| to == name));
-    match taken {
+    match old.names().find(|name| !by_old.contains_key(name) && taken.contains(name)) {
         Some(name) => Err(Error::AlreadyExists { kind: "column", name: name.to_owned() }),
         None => Ok(by_old),
     }

@@ -6,9 +6,9 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::Schema as ArrowSchema;
 
-use super::Schema;
 use super::diff::checked_renames;
 use super::widen::{holds, meet};
+use super::{Finder, Schema};
 use crate::{Error, Result};
 
 /// Shows rows that were written under one schema to whoever expects another.
@@ -99,11 +99,12 @@ impl SchemaReader {
     /// the wanted type does not reach.
     pub fn read(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let strict = CastOptions { safe: false, ..CastOptions::default() };
+        let mut finder = Finder::of(batch.schema_ref().fields());
         let columns = self.wanted.arrow().fields().iter().zip(&self.places).map(|(field, place)| -> Result<ArrayRef> {
             let Some(place) = place else { return Ok(new_null_array(field.data_type(), batch.num_rows())) };
             let name = self.stored.arrow().field(*place).name();
             let missing = || Error::schema(name, field.data_type(), "no such column");
-            let array = batch.column_by_name(name).ok_or_else(missing)?;
+            let array = batch.column(finder.find(name).ok_or_else(missing)?);
             if array.data_type() == field.data_type() {
                 return Ok(array.clone());
             }

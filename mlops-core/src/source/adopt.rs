@@ -4,13 +4,15 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::Schema as ArrowSchema;
 
-use crate::schema::logical_type;
+use crate::schema::{Finder, logical_type};
 use crate::{Error, Result, Schema};
 
 /// `batch` with the columns of `schema` in its order; other encodings of the same content are cast.
 pub(super) fn adopt(schema: &Schema, batch: RecordBatch) -> Result<RecordBatch> {
     let found = batch.schema();
-    let indices = schema.names().map(|name| found.index_of(name)).collect::<Result<Vec<_>, _>>()?;
+    let mut finder = Finder::of(found.fields());
+    let place = |name| finder.find(name).ok_or_else(|| Error::not_found("column", name));
+    let indices = schema.names().map(place).collect::<Result<Vec<_>>>()?;
     let batch = batch.project(&indices)?;
     if batch.schema_ref() == schema.arrow() {
         return Ok(batch);

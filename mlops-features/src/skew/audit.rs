@@ -8,7 +8,7 @@ use arrow::array::{
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{Field, Schema as ArrowSchema, TimestampMicrosecondType};
-use mlops_core::schema::{Schema, Sensitivity};
+use mlops_core::schema::{Finder, Schema, Sensitivity};
 use mlops_core::{Dataset, Digest, EventTime, Window};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,6 @@ use super::report::{FeatureSkew, SkewExample, SkewReport};
 use crate::columns::cast_exactly;
 use crate::error::{Core, Result};
 use crate::offline::{AsOfOptions, OfflineStore};
-use crate::places::Columns;
 use crate::serve::ServingPlan;
 use crate::window::{WindowJoin, window_join};
 
@@ -160,10 +159,10 @@ struct Auditor<'a> {
 impl Auditor<'_> {
     /// Rows of the log, as the plan's columns and within the window.
     fn logged(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let given = Columns::of(batch);
+        let mut finder = Finder::of(batch.schema_ref().fields());
         let read = |field: &Arc<Field>| {
             let missing = || Core::schema(field.name(), field.data_type(), "no such column in the log");
-            let column = given.get(field.name()).ok_or_else(missing)?;
+            let column = batch.column(finder.find(field.name()).ok_or_else(missing)?);
             cast_exactly(column, field.data_type(), field.name())
         };
         let schema = self.columns.schema.arrow();

@@ -357,10 +357,13 @@ impl DataSource for CsvSource {
             let place = format!("{}, line 1", shown(path));
             return Err(Error::invalid_data(place, "the header has changed since the source was opened"));
         }
+        let mut fields = vec![None; self.schema.len()];
+        for (field, column) in self.columns.iter().enumerate().filter_map(|(field, column)| Some((field, (*column)?))) {
+            fields[column].get_or_insert(field);
+        }
         let mut plan = Vec::with_capacity(read.len());
         for name in read.names() {
-            let column = self.schema.index_of(name)?;
-            plan.extend(self.columns.iter().position(|c| *c == Some(column)));
+            plan.extend(fields[self.schema.index_of(name)?]);
         }
         let scan = Scan {
             gate: Gate::new(shown(path), &self.schema, quarantine, advice(self.report.as_ref())),

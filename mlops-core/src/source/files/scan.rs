@@ -7,9 +7,9 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::take;
 
 use super::{FilesProgress, FilesSource, Part, in_part};
-use crate::schema::SchemaReader;
+use crate::schema::{Finder, SchemaReader};
 use crate::source::{BatchStream, Predicate, ScanRequest};
-use crate::{Result, Schema};
+use crate::{Error, Result, Schema};
 
 /// The rows of a file with the columns `stored`, under `wanted`.
 pub(super) fn reader(stored: &Schema, wanted: &Schema) -> Result<SchemaReader> {
@@ -122,13 +122,15 @@ fn size(part: &Part) -> Result<u64> {
 
 /// `rows` of a file with the columns that its folders say, in the order of `schema`.
 fn widened(schema: &Schema, rows: &RecordBatch, values: &RecordBatch) -> Result<RecordBatch> {
+    let (mut in_rows, mut in_values) =
+        (Finder::of(rows.schema_ref().fields()), Finder::of(values.schema_ref().fields()));
     let repeat = UInt32Array::from(vec![0; rows.num_rows()]);
     let columns = schema.arrow().fields().iter().map(|field| -> Result<ArrayRef> {
-        match (rows.column_by_name(field.name()), values.column_by_name(field.name())) {
-            (Some(array), _) => Ok(array.clone()),
-            (None, Some(value)) => Ok(take(value, &repeat, None)?),
-            (None, None) => Err(crate::Error::not_found("column", field.name())),
+        if let Some(place) = in_rows.find(field.name()) {
+            return Ok(rows.column(place).clone());
         }
+        let place = in_values.find(field.name()).ok_or_else(|| Error::not_found("column", field.name()))?;
+        Ok(take(values.column(place), &repeat, None)?)
     });
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     let columns: Vec<Arc<_>> = columns.collect::<Result<_>>()?;

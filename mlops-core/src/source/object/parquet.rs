@@ -12,6 +12,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataP
 
 use super::reader::Object;
 use super::remote::Found;
+use crate::schema::Finder;
 use crate::source::guard::guard;
 use crate::source::local::{in_file, shown};
 use crate::source::medium::Medium;
@@ -112,7 +113,8 @@ impl DataSource for ParquetObject {
         let groups = guard(&path, || Ok::<_, ParquetError>(row_groups(&builder, request.predicates())))?;
         let rows = groups.iter().map(|group| builder.metadata().row_group(*group).num_rows() as u64).sum();
         let mut decoder = guard(&path, || {
-            let roots = schema.names().filter_map(|name| builder.schema().index_of(name).ok());
+            let mut finder = Finder::of(builder.schema().fields());
+            let roots = schema.names().filter_map(|name| finder.find(name));
             let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
             let builder = builder.with_row_groups(groups).with_projection(mask);
             builder.with_batch_size(request.rows_per_batch()).build()

@@ -19,6 +19,7 @@ use super::adopt::adopt;
 use super::guard::guard;
 use super::local::{in_file, info, open, shown};
 use super::{BatchStream, DataSource, ScanRequest, SourceInfo};
+use crate::schema::Finder;
 use crate::{Error, Result, Schema};
 
 /// Rows of a Parquet file.
@@ -149,7 +150,8 @@ impl DataSource for ParquetSource {
         let groups = guard(&self.path, || Ok::<_, ParquetError>(row_groups(&builder, request.predicates())))?;
         let rows = groups.iter().map(|group| builder.metadata().row_group(*group).num_rows() as u64).sum();
         let mut reader = guard(&self.path, || {
-            let roots = schema.names().filter_map(|name| builder.schema().index_of(name).ok());
+            let mut finder = Finder::of(builder.schema().fields());
+            let roots = schema.names().filter_map(|name| finder.find(name));
             let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
             let builder = builder.with_row_groups(groups).with_projection(mask);
             builder.with_batch_size(request.rows_per_batch()).build()

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, TimestampMicrosecondType};
+use mlops_core::schema::Finder;
 use mlops_core::source::{BatchStream, DataSource, ScanRequest, SourceInfo};
 use mlops_core::{Digest, EventTime, Schema};
 use parquet::arrow::ProjectionMask;
@@ -21,7 +22,6 @@ use super::listing::{Span, list};
 use crate::error::{Core, Error, Result};
 use crate::key::Keys;
 use crate::offline::{HistoryBatch, HistoryRequest, HistoryStream, Watermark};
-use crate::places::Places;
 use crate::view::FeatureView;
 
 /// History of one view as of one instant, as a source of rows in source order.
@@ -357,12 +357,11 @@ fn locate(
     let stored = metadata.schema();
     let declared = view.schema().arrow();
     let required = view.entity().keys().len() + 1;
-    let name = |at: usize| stored.field(at).name().as_str();
-    let places = Places::new(stored.fields().len(), name);
+    let mut finder = Finder::of(stored.fields());
     let mut wanted = Vec::with_capacity(columns.len());
     for at in columns {
         let field = declared.field(*at);
-        let found = places.find(field.name(), name);
+        let found = finder.find(field.name());
         let same = |found: &usize| stored.field(*found).data_type() == field.data_type();
         if !found.as_ref().map_or(*at >= required, same) {
             return Err(changed(view, field, found.map(|found| stored.field(found).data_type())));
