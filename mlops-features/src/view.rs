@@ -15,6 +15,7 @@ use mlops_core::schema::{Finder, Role, Sensitivity};
 use mlops_core::{Digest, EventTime, Name, Schema};
 use serde::{Deserialize, Serialize};
 
+use crate::about::about_accessors;
 use crate::columns;
 use crate::define::ValueType;
 use crate::entity::{Entity, KeyField};
@@ -293,20 +294,7 @@ impl FeatureView {
         self.0.form.stream.as_ref()
     }
 
-    /// Labels, by key.
-    pub fn tags(&self) -> &BTreeMap<String, String> {
-        &self.0.form.tags
-    }
-
-    /// Who answers for it.
-    pub fn owner(&self) -> &str {
-        &self.0.form.owner
-    }
-
-    /// What it is, for people.
-    pub fn description(&self) -> &str {
-        &self.0.form.description
-    }
+    about_accessors!(form);
 
     /// Columns of its history: keys, event time, created time, features, with roles and sensitivities.
     pub fn schema(&self) -> &Schema {

@@ -1,7 +1,8 @@
 //! Latest feature rows by entity key, read on the request path.
 //!
 //! History lives in the offline store; this one keeps a single row per key and view. Entry point:
-//! [`OnlineStore::read`]. Implementations: [`MemoryStore`], [`RedbStore`] and, behind features, `SqliteStore` for several
+//! [`OnlineStore::read`]. A [`StateStore`] can replace a row by comparing, too, as states that several writers change need it.
+//! Implementations: [`MemoryStore`], [`RedbStore`] and, behind features, `SqliteStore` for several
 //! processes of one machine, `RedisStore` and `PostgresStore` for many machines.
 
 mod batch;

@@ -45,7 +45,10 @@ impl ServingPlan {
     /// As [`training_set`](Self::training_set), for a plan with [live](Self::live) window views: their features are joined
     /// from `events` by [`window_join`].
     ///
-    /// * `events`: the raw events of each window view, by its name.
+    /// [`as_known`](AsOfOptions::as_known) is about the stored features: events count from when they happened.
+    ///
+    /// * `events`: the raw events of each window view, by its name;
+    ///   [`Definitions::window_events`](crate::definitions::Definitions::window_events) gives those that history has.
     ///
     /// # Errors
     /// As [`training_set`](Self::training_set) and [`window_join`]; `Core(NotFound)` for a window view without events.

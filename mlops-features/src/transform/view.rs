@@ -17,6 +17,7 @@ use mlops_core::{Digest, EventTime, Name, Schema};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Input, InputSource};
+use crate::about::about_accessors;
 use crate::define::ValueType;
 use crate::error::{Core, Error, Result};
 use crate::places::Places;
@@ -232,20 +233,7 @@ impl OnDemandView {
         self.0.compiled.get(index).map_or(&[], |feature| feature.reads.as_slice())
     }
 
-    /// Labels, by key.
-    pub fn tags(&self) -> &BTreeMap<String, String> {
-        &self.0.form.tags
-    }
-
-    /// Who answers for it.
-    pub fn owner(&self) -> &str {
-        &self.0.form.owner
-    }
-
-    /// What it is, for people.
-    pub fn description(&self) -> &str {
-        &self.0.form.description
-    }
+    about_accessors!(form);
 
     /// Digest of all that shapes its values: not of tags, owner and description.
     pub fn fingerprint(&self) -> Digest {

@@ -1,12 +1,12 @@
 //! Views in code.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mlops_core::Name;
 use mlops_core::schema::Sensitivity;
 
 use super::{FeatureView, ViewForm};
+use crate::about::{About, about_setters};
 use crate::define::ValueType;
 use crate::entity::Entity;
 use crate::error::Result;
@@ -27,9 +27,7 @@ pub struct FeatureViewBuilder {
     freshness: Option<Duration>,
     batch: Option<BatchOrigin>,
     stream: Option<StreamOrigin>,
-    tags: BTreeMap<String, String>,
-    owner: String,
-    description: String,
+    about: About,
 }
 
 #[derive(Clone, Debug)]
@@ -51,9 +49,7 @@ impl FeatureViewBuilder {
             freshness: None,
             batch: None,
             stream: None,
-            tags: BTreeMap::new(),
-            owner: String::new(),
-            description: String::new(),
+            about: About::default(),
         }
     }
 
@@ -116,23 +112,7 @@ impl FeatureViewBuilder {
         self
     }
 
-    /// Adds a label.
-    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.tags.insert(key.into(), value.into());
-        self
-    }
-
-    /// Who answers for it. Default nobody.
-    pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.owner = owner.into();
-        self
-    }
-
-    /// What it is, for people. Default empty.
-    pub fn description(mut self, text: impl Into<String>) -> Self {
-        self.description = text.into();
-        self
-    }
+    about_setters!();
 
     /// Checks the settings.
     ///
@@ -158,9 +138,9 @@ impl FeatureViewBuilder {
             freshness_us: self.freshness.map(micros),
             batch: self.batch,
             stream: self.stream,
-            tags: self.tags,
-            owner: self.owner,
-            description: self.description,
+            tags: self.about.tags,
+            owner: self.about.owner,
+            description: self.about.description,
         }
         .try_into()
     }

@@ -13,6 +13,7 @@ use super::op::Op;
 use super::plan::Plan;
 use super::span::TimeWindow;
 use super::value::Kind;
+use crate::about::{About, about_accessors, about_setters};
 use crate::define::ValueType;
 use crate::entity::Entity;
 use crate::error::{Core, Error, Result};
@@ -69,6 +70,10 @@ impl Aggregate {
 /// Events have the entity's key columns, an event time, the columns that are aggregated and, where deliveries may repeat, an
 /// id. An event is the same as another when key, event time and id are equal; it counts once. Events with a null key are
 /// nobody's.
+///
+/// An event is known when it happens: there is no created time of events. A stream leaves out what comes later than the
+/// [lateness](Self::lateness); history has it, and a [`window_join`](super::window_join) counts it, so a training row of before
+/// it came knows more than was served then. An [audit](crate::skew::audit_with) tells such values as differing.
 ///
 /// The same definition gives [`window_join`](super::window_join) over history and [`WindowState`](super::WindowState) over a
 /// stream, with the same values. Cloning is cheap.
@@ -244,9 +249,7 @@ impl WindowView {
             events_max: EVENTS_DEFAULT,
             batch: None,
             stream: None,
-            tags: BTreeMap::new(),
-            owner: String::new(),
-            description: String::new(),
+            about: About::default(),
         }
     }
 
@@ -300,20 +303,7 @@ impl WindowView {
         self.0.form.stream.as_ref()
     }
 
-    /// Labels, by key.
-    pub fn tags(&self) -> &BTreeMap<String, String> {
-        &self.0.form.tags
-    }
-
-    /// Who answers for it.
-    pub fn owner(&self) -> &str {
-        &self.0.form.owner
-    }
-
-    /// What it is, for people.
-    pub fn description(&self) -> &str {
-        &self.0.form.description
-    }
+    about_accessors!(form);
 
     /// The view that its values are rows of: offline as columns of a training set, online as rows of a store.
     ///
@@ -363,9 +353,7 @@ pub struct WindowViewBuilder {
     events_max: u32,
     batch: Option<BatchOrigin>,
     stream: Option<StreamOrigin>,
-    tags: BTreeMap<String, String>,
-    owner: String,
-    description: String,
+    about: About,
 }
 
 impl WindowViewBuilder {
@@ -449,23 +437,7 @@ impl WindowViewBuilder {
         self
     }
 
-    /// Adds a label.
-    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.tags.insert(key.into(), value.into());
-        self
-    }
-
-    /// Who answers for it. Default nobody.
-    pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.owner = owner.into();
-        self
-    }
-
-    /// What it is, for people. Default empty.
-    pub fn description(mut self, text: impl Into<String>) -> Self {
-        self.description = text.into();
-        self
-    }
+    about_setters!();
 
     /// Checks the settings.
     ///
@@ -493,9 +465,9 @@ impl WindowViewBuilder {
             events_max: self.events_max,
             batch: self.batch,
             stream: self.stream,
-            tags: self.tags,
-            owner: self.owner,
-            description: self.description,
+            tags: self.about.tags,
+            owner: self.about.owner,
+            description: self.about.description,
         }
         .try_into()
     }
