@@ -11,6 +11,7 @@ use crate::ingest::{Push, Target};
 use crate::offline::{AppendOnce, HistoryRequest, OfflineStore, stored_history};
 use crate::online::StateStore;
 use crate::origin::{BatchOrigin, StreamOrigin};
+use crate::serve::ServingPlan;
 use crate::stream::{StreamIngest, StreamIngestBuilder};
 use crate::view::FeatureView;
 use crate::window::WindowView;
@@ -78,7 +79,7 @@ impl Definitions {
             }
             _ => false,
         };
-        let mut joins = self.0.plans.values().flat_map(|plan| plan.joins());
+        let mut joins = self.0.plans.values().flat_map(ServingPlan::joins);
         self.0.views.values().any(is_history) && !joins.any(|join| join.view().name() == view.name())
     }
 

@@ -29,9 +29,8 @@ pub fn state_store<S: StateStore>(make: impl Fn() -> S) {
     many_writers_lose_nothing(&make());
 }
 
-fn seen(event_time: i64, created: Option<i64>) -> Option<RowTimes> {
-    let created = created.map(EventTime::from_micros);
-    Some(RowTimes { event_time: EventTime::from_micros(event_time), created })
+fn at(event_time: i64, created: Option<i64>) -> RowTimes {
+    RowTimes { event_time: EventTime::from_micros(event_time), created: created.map(EventTime::from_micros) }
 }
 
 fn stats() -> FeatureView {
@@ -56,33 +55,33 @@ fn score<S: StateStore>(store: &S, key: i64) -> Option<f64> {
 }
 
 fn a_row_is_put_where_it_is_what_was_seen<S: StateStore>(store: &S) {
-    assert_eq!(replace(store, &[row(1, 10, None, 1.0)], &[seen(10, None)]), [false], "there is none yet");
+    assert_eq!(replace(store, &[row(1, 10, None, 1.0)], &[Some(at(10, None))]), [false], "there is none yet");
     assert_eq!(score(store, 1), None, "a row that was not put changes nothing");
     assert_eq!(replace(store, &[row(1, 10, None, 1.0)], &[None]), [true], "none was seen, and none is there");
     assert_eq!(replace(store, &[row(1, 99, None, 2.0)], &[None]), [false], "one is there");
-    assert_eq!(replace(store, &[row(1, 99, None, 2.0)], &[seen(9, None)]), [false], "another one is there");
+    assert_eq!(replace(store, &[row(1, 99, None, 2.0)], &[Some(at(9, None))]), [false], "another one is there");
     assert_eq!(score(store, 1), Some(1.0), "a row that was not put changes nothing");
-    assert_eq!(read(store, &[1]).times(0), seen(10, None), "times are read as they were put");
-    assert_eq!(replace(store, &[row(1, 5, None, 3.0)], &[seen(10, None)]), [true], "a lesser row is put, too");
-    assert_eq!((score(store, 1), read(store, &[1]).times(0)), (Some(3.0), seen(5, None)));
-    assert_eq!(replace(store, &[row(1, 5, None, 3.0)], &[seen(10, None)]), [false], "a call again puts nothing");
+    assert_eq!(read(store, &[1]).times(0), Some(at(10, None)), "times are read as they were put");
+    assert_eq!(replace(store, &[row(1, 5, None, 3.0)], &[Some(at(10, None))]), [true], "a lesser row is put, too");
+    assert_eq!((score(store, 1), read(store, &[1]).times(0)), (Some(3.0), Some(at(5, None))));
+    assert_eq!(replace(store, &[row(1, 5, None, 3.0)], &[Some(at(10, None))]), [false], "a call again puts nothing");
     let written = block_on(store.write(&stats(), &batch(&[row(1, 6, None, 4.0)]), None)).expect("a write succeeds");
     assert_eq!((written.written, score(store, 1)), (1, Some(4.0)), "a write goes on from what was put");
 }
 
 fn created_times_are_compared_too<S: StateStore>(store: &S) {
     assert_eq!(replace(store, &[row(1, 10, Some(1), 1.0)], &[None]), [true]);
-    for wrong in [seen(10, None), seen(10, Some(0)), seen(10, Some(2)), seen(11, Some(1)), None] {
+    for wrong in [Some(at(10, None)), Some(at(10, Some(0))), Some(at(10, Some(2))), Some(at(11, Some(1))), None] {
         assert_eq!(replace(store, &[row(1, 10, Some(7), 2.0)], &[wrong]), [false], "{wrong:?} is not there");
     }
-    assert_eq!(replace(store, &[row(1, 10, Some(2), 2.0)], &[seen(10, Some(1))]), [true]);
-    assert_eq!((score(store, 1), read(store, &[1]).times(0)), (Some(2.0), seen(10, Some(2))));
-    assert_eq!(replace(store, &[row(1, 10, None, 3.0)], &[seen(10, Some(2))]), [true]);
+    assert_eq!(replace(store, &[row(1, 10, Some(2), 2.0)], &[Some(at(10, Some(1)))]), [true]);
+    assert_eq!((score(store, 1), read(store, &[1]).times(0)), (Some(2.0), Some(at(10, Some(2)))));
+    assert_eq!(replace(store, &[row(1, 10, None, 3.0)], &[Some(at(10, Some(2)))]), [true]);
     let ends = [(i64::MIN, Some(i64::MIN)), (i64::MAX, Some(i64::MAX)), (-1, Some(-1)), (0, Some(0))];
-    let mut before = seen(10, None);
+    let mut before = Some(at(10, None));
     for (event_time, created) in ends {
         assert_eq!(replace(store, &[row(1, event_time, created, 4.0)], &[before]), [true], "{event_time} {created:?}");
-        before = seen(event_time, created);
+        before = Some(at(event_time, created));
         assert_eq!(read(store, &[1]).times(0), before);
     }
 }
