@@ -50,6 +50,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod about;
 mod columns;
 mod define;
 pub mod definitions;
@@ -63,6 +64,7 @@ mod materialize;
 pub mod offline;
 pub mod online;
 mod origin;
+mod places;
 #[cfg(feature = "polars")]
 mod polars;
 mod policy;

@@ -55,6 +55,12 @@ pub enum BatchOrigin {
         /// The on-demand views that have the features.
         views: Vec<Name>,
     },
+    /// The history of a stored view, whose rows are events: what a [`WindowView`](crate::window::WindowView) is trained on
+    /// when a stream brings its events into history, too.
+    History {
+        /// The stored view.
+        view: Name,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,6 +70,7 @@ enum BatchForm {
     Catalog { name: Name },
     Code { name: Name, version: String },
     Derived { driver: Name, views: Vec<Name> },
+    History { view: Name },
 }
 
 impl TryFrom<BatchForm> for BatchOrigin {
@@ -75,6 +82,7 @@ impl TryFrom<BatchForm> for BatchOrigin {
             BatchForm::Catalog { name } => Ok(Self::Catalog { name }),
             BatchForm::Code { name, version } => Self::code(name, version),
             BatchForm::Derived { driver, views } => Self::Derived { driver, views }.checked(),
+            BatchForm::History { view } => Ok(Self::History { view }),
         }
     }
 }
@@ -86,6 +94,7 @@ impl From<BatchOrigin> for BatchForm {
             BatchOrigin::Catalog { name } => Self::Catalog { name },
             BatchOrigin::Code { name, version } => Self::Code { name, version },
             BatchOrigin::Derived { driver, views } => Self::Derived { driver, views },
+            BatchOrigin::History { view } => Self::History { view },
         }
     }
 }
@@ -124,6 +133,14 @@ impl BatchOrigin {
         Self::Derived { driver: Name::new(driver)?, views }.checked()
     }
 
+    /// The history of the stored view `view`.
+    ///
+    /// # Errors
+    /// `Core(Invalid)` for a bad name.
+    pub fn history(view: impl AsRef<str>) -> Result<Self> {
+        Ok(Self::History { view: Name::new(view)? })
+    }
+
     /// # Errors
     /// As the constructors: the fields are open, so that a view checks again what it is given.
     pub(crate) fn checked(self) -> Result<Self> {
@@ -135,7 +152,7 @@ impl BatchOrigin {
             Self::Derived { views, .. } if views.is_empty() => {
                 return Err(Core::invalid("views that a view is derived by", 0, "at least one").into());
             }
-            Self::Catalog { .. } | Self::Code { .. } | Self::Derived { .. } => {}
+            Self::Catalog { .. } | Self::Code { .. } | Self::Derived { .. } | Self::History { .. } => {}
         }
         Ok(self)
     }
@@ -161,6 +178,7 @@ impl fmt::Display for BatchOrigin {
                 let views: Vec<&str> = views.iter().map(Name::as_str).collect();
                 write!(f, "{driver} by {}", views.join(", "))
             }
+            Self::History { view } => write!(f, "history of {view}"),
         }
     }
 }
@@ -238,6 +256,7 @@ mod tests {
             BatchOrigin::catalog("clicks").unwrap(),
             BatchOrigin::code("per_day", "3").unwrap(),
             BatchOrigin::derived("clicks", ["share"]).unwrap(),
+            BatchOrigin::history("order_events").unwrap(),
         ];
         for origin in origins {
             let text = serde_json::to_string(&origin).unwrap();

@@ -8,7 +8,11 @@ use serde::{Deserialize, Serialize};
 ///
 /// Whatever is served, the [`Status`](crate::Status) says what was there: `NotFound` or `OutsideMaxAge`. A row that is valid
 /// is served whole, its nulls included; to put something in the place of a known null is the work of an on-demand view.
-/// Offline joins and what is logged for audits hold what was known, not what the policy made of it.
+/// Offline joins, [training sets](crate::ServingPlan::training_set) and what is logged for audits hold what was known, not what the
+/// policy made of it: null where there was no valid row. A model that is served [`Default`](Self::Default) or
+/// [`Stale`](Self::Stale) values has seen nulls in their place while it was trained. Where it is to see the same value on both
+/// paths, leave the policy at [`Null`](Self::Null) and fill with `coalesce(feature, value)` in an
+/// [`OnDemandView`](crate::OnDemandView), which computes over what was known in requests and training rows alike.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -18,7 +22,7 @@ pub enum StatusPolicy {
     Null,
     /// Nothing: the whole request fails and names the view.
     Fail,
-    /// The [`default`](crate::Feature#structfield.default) of each feature, null for those that have none.
+    /// The [`default`](crate::Feature#structfield.default) of each feature, null for those that have none. In requests only.
     Default,
     /// The old value for a row that is too old; null where there is no row.
     Stale,

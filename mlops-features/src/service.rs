@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mlops_core::{Digest, Name};
 use serde::{Deserialize, Serialize};
 
+use crate::about::{About, about_accessors, about_setters};
 use crate::define::FeatureRef;
 use crate::definitions::{AnyView, service_fingerprint};
 use crate::error::{Core, Error, Result};
@@ -254,14 +255,7 @@ impl From<FeatureService> for ServiceForm {
 impl FeatureService {
     /// Starts a service of this name.
     pub fn builder(name: impl Into<String>) -> FeatureServiceBuilder {
-        FeatureServiceBuilder {
-            name: name.into(),
-            parts: Vec::new(),
-            full_names: false,
-            tags: BTreeMap::new(),
-            owner: String::new(),
-            description: String::new(),
-        }
+        FeatureServiceBuilder { name: name.into(), parts: Vec::new(), full_names: false, about: About::default() }
     }
 
     /// Its name.
@@ -279,20 +273,7 @@ impl FeatureService {
         self.0.full_names
     }
 
-    /// Labels, by key.
-    pub fn tags(&self) -> &BTreeMap<String, String> {
-        &self.0.tags
-    }
-
-    /// Who answers for it.
-    pub fn owner(&self) -> &str {
-        &self.0.owner
-    }
-
-    /// What it is for, for people.
-    pub fn description(&self) -> &str {
-        &self.0.description
-    }
+    about_accessors!();
 
     /// Looks its views up among `views`.
     ///
@@ -325,9 +306,7 @@ pub struct FeatureServiceBuilder {
     name: String,
     parts: Vec<Part>,
     full_names: bool,
-    tags: BTreeMap<String, String>,
-    owner: String,
-    description: String,
+    about: About,
 }
 
 #[derive(Clone, Debug)]
@@ -355,23 +334,7 @@ impl FeatureServiceBuilder {
         self
     }
 
-    /// Adds a label.
-    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.tags.insert(key.into(), value.into());
-        self
-    }
-
-    /// Who answers for it. Default nobody.
-    pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.owner = owner.into();
-        self
-    }
-
-    /// What it is for, for people. Default empty.
-    pub fn description(mut self, text: impl Into<String>) -> Self {
-        self.description = text.into();
-        self
-    }
+    about_setters!();
 
     /// Checks the settings.
     ///
@@ -398,9 +361,9 @@ impl FeatureServiceBuilder {
             name: Name::new(self.name)?,
             views,
             full_names: self.full_names,
-            tags: self.tags,
-            owner: self.owner,
-            description: self.description,
+            tags: self.about.tags,
+            owner: self.about.owner,
+            description: self.about.description,
         }
         .try_into()
     }

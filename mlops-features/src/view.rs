@@ -15,6 +15,7 @@ use mlops_core::schema::{Finder, Role, Sensitivity};
 use mlops_core::{Digest, EventTime, Name, Schema};
 use serde::{Deserialize, Serialize};
 
+use crate::about::about_accessors;
 use crate::columns;
 use crate::define::ValueType;
 use crate::entity::{Entity, KeyField};
@@ -22,6 +23,7 @@ use crate::error::{Core, Error, Result};
 use crate::feature::Feature;
 use crate::online::row::RowLayout;
 use crate::origin::{BatchOrigin, StreamOrigin};
+use crate::places::Places;
 use crate::policy::StatusPolicy;
 
 /// Most features that one view may have.
@@ -55,6 +57,7 @@ struct Checked {
     form: ViewForm,
     schema: Schema,
     layout: Arc<RowLayout>,
+    places: Places,
     fingerprint: Digest,
 }
 
@@ -162,11 +165,16 @@ impl TryFrom<ViewForm> for FeatureView {
 
     fn try_from(mut form: ViewForm) -> Result<Self> {
         form.batch = form.batch.map(BatchOrigin::checked).transpose()?;
+        if let Some(origin @ BatchOrigin::History { .. }) = &form.batch {
+            let domain = "a file, a data set, code or other views; the history of a view is for window views";
+            return Err(Core::invalid("batch origin of rows", origin, domain).into());
+        }
         form.check()?;
         let schema = schema_of(&form)?;
         let layout = Arc::new(RowLayout::new(form.features.iter().map(|f| (f.name.clone(), f.value_type)).collect()));
+        let places = Places::new(form.features.len(), |at| form.features[at].name.as_str());
         let fingerprint = form.fingerprint()?;
-        Ok(Self(Arc::new(Checked { form, schema, layout, fingerprint })))
+        Ok(Self(Arc::new(Checked { form, schema, layout, places, fingerprint })))
     }
 }
 
@@ -234,7 +242,7 @@ impl FeatureView {
     /// # Errors
     /// `Core(NotFound)` when the view has no such feature.
     pub fn feature_index(&self, feature: &str) -> Result<usize> {
-        let found = self.features().iter().position(|f| f.name.as_str() == feature);
+        let found = self.0.places.find(feature, |at| self.features()[at].name.as_str());
         Ok(found.ok_or_else(|| Core::not_found("feature", format!("{}:{feature}", self.name())))?)
     }
 
@@ -286,20 +294,7 @@ impl FeatureView {
         self.0.form.stream.as_ref()
     }
 
-    /// Labels, by key.
-    pub fn tags(&self) -> &BTreeMap<String, String> {
-        &self.0.form.tags
-    }
-
-    /// Who answers for it.
-    pub fn owner(&self) -> &str {
-        &self.0.form.owner
-    }
-
-    /// What it is, for people.
-    pub fn description(&self) -> &str {
-        &self.0.form.description
-    }
+    about_accessors!(form);
 
     /// Columns of its history: keys, event time, created time, features, with roles and sensitivities.
     pub fn schema(&self) -> &Schema {

@@ -104,6 +104,21 @@ pub trait DefinitionStoreExt: DefinitionStore {
         })
     }
 
+    /// What a version of a model was trained on, by service.
+    ///
+    /// # Errors
+    /// `Core(NotFound)` when nobody [linked](Self::link) it; what the store fails with.
+    fn features_of(&self, model: &Name, version: &str) -> Result<Vec<ServiceVersion>> {
+        let (stored, _) = self.load()?;
+        let links = stored.models().iter().filter(|link| link.model == *model && link.version == version);
+        let features: Vec<ServiceVersion> = links.map(|link| link.features.clone()).collect();
+        if features.is_empty() {
+            let shown: String = version.chars().take(40).flat_map(char::escape_debug).collect();
+            return Err(Core::not_found("model", format!("{model} {shown}")).into());
+        }
+        Ok(features)
+    }
+
     /// What the service gives now.
     ///
     /// # Errors

@@ -44,6 +44,7 @@ pub(super) const CHAIN_MAX: usize = 64;
 #[serde(deny_unknown_fields)]
 pub struct ServiceVersion {
     /// The service, with its version.
+    #[serde(alias = "name")]
     pub service: Name,
     /// Digest of what it gives.
     pub fingerprint: Digest,

@@ -16,6 +16,7 @@ use crate::origin::{BatchOrigin, StreamOrigin};
 use crate::service::FeatureService;
 use crate::transform::{InputSource, OnDemandView};
 use crate::view::FeatureView;
+use crate::window::WindowView;
 
 /// One place in the lineage of features.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -116,7 +117,7 @@ impl DefinitionLineage {
                     }
                     batch => lineage.add_stored(view.name(), batch, view.stream()),
                 },
-                Definition::WindowView(view) => lineage.add_stored(view.name(), view.batch(), view.stream()),
+                Definition::WindowView(view) => lineage.add_windows(view),
                 Definition::OnDemandView(view) => lineage.add_computed(view),
                 Definition::Service(service) => lineage.add_service(definitions, service)?,
                 Definition::Entity(_) => {}
@@ -144,6 +145,22 @@ impl DefinitionLineage {
         let sources = batch.cloned().map(Node::Batch).into_iter().chain(stream.cloned().map(Node::Stream));
         for source in sources {
             self.edge(source, node.clone(), None);
+        }
+    }
+
+    fn add_windows(&mut self, view: &WindowView) {
+        let Some(BatchOrigin::History { view: history }) = view.batch() else {
+            return self.add_stored(view.name(), view.batch(), view.stream());
+        };
+        self.add_stored(view.name(), None, view.stream());
+        let node = Node::View(view.name().clone());
+        self.edge(Node::View(history.clone()), node.clone(), None);
+        for (aggregate, feature) in view.aggregates().iter().zip(view.feature_view().features()) {
+            let Some(column) = &aggregate.column else { continue };
+            let made = FeatureRef { view: view.name().clone(), feature: feature.name.clone() };
+            let read = FeatureRef { view: history.clone(), feature: column.clone() };
+            self.edge(Node::View(history.clone()), node.clone(), Some(column.clone()));
+            self.computed.entry(made).or_default().insert(read);
         }
     }
 

@@ -57,6 +57,76 @@
 //! assert!(fed.nodes().contains(&Node::Model { model: Name::new("ctr_model")?, version: "7".to_owned() }));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Streams
+//! Views say which stream feeds them, and window views whose history has their events. So what a stream does, what a request
+//! is answered with and what a training set is made of follow from the definitions alone:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use mlops_core::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampSecondArray};
+//! use mlops_core::arrow::datatypes::Int64Type;
+//! use mlops_core::{Dataset, EventTime};
+//! use mlops_features::FeatureServer;
+//! use mlops_features::definitions::Definitions;
+//! use mlops_features::offline::{AppendOnce, AsOfOptions, OfflineStore, ParquetStore};
+//! use mlops_features::online::{MemoryStore, StateStore};
+//! use mlops_features::stream::channel;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let definitions = Definitions::from_json(r#"{
+//!     "format": 1,
+//!     "entities": [{"name": "customer", "keys": [{"name": "customer_id", "type": "int64"}]}],
+//!     "views": [{
+//!         "name": "order_events", "entity": "customer", "event_time": "at",
+//!         "features": [{"name": "order_id", "type": "int64"}, {"name": "amount", "type": "int64"}],
+//!         "stream": {"kind": "stream", "name": "orders"}
+//!     }],
+//!     "window_views": [{
+//!         "name": "orders", "entity": "customer", "event_time": "at", "event_id": "order_id",
+//!         "columns": [{"name": "amount", "type": "int64"}],
+//!         "aggregates": [{"column": "amount", "op": "sum", "window": {"mode": "exact", "length_us": 3600000000}}],
+//!         "stream": {"kind": "stream", "name": "orders"}, "batch": {"kind": "history", "view": "order_events"}
+//!     }],
+//!     "services": [{"name": "ranker", "views": [{"view": "orders"}]}]
+//! }"#)?;
+//! let folder = tempfile::tempdir()?;
+//! let history = Arc::new(ParquetStore::open(folder.path())?);
+//! let online: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+//!
+//! // What comes in goes to history and into the windows of its customer, each event once.
+//! let ingest = definitions.stream_ingest("orders", &online, &(history.clone() as Arc<dyn AppendOnce>))?.build()?;
+//! let (sender, mut source) = channel(100);
+//! let column = |values: Vec<i64>| Arc::new(Int64Array::from(values)) as ArrayRef;
+//! let at = |seconds: Vec<i64>| Arc::new(TimestampSecondArray::from(seconds)) as ArrayRef;
+//! let orders = [("order_id", column(vec![1, 2])), ("amount", column(vec![30, 12]))];
+//! let whose = [("customer_id", column(vec![7, 7])), ("at", at(vec![10, 20]))];
+//! sender.send(RecordBatch::try_from_iter(whose.into_iter().chain(orders))?)?;
+//! drop(sender);
+//! ingest.run(&mut source, &mut |_| true)?;
+//!
+//! // A request is answered with the windows of its instant …
+//! let server = FeatureServer::new(definitions.serving_plan("ranker")?, online);
+//! let asked = RecordBatch::try_from_iter([("customer_id", column(vec![7]))])?;
+//! let served = server.get(&asked, EventTime::from_secs(30)).await?;
+//! assert_eq!(served.columns()[0].as_primitive::<Int64Type>().values(), &[42]);
+//!
+//! // … and a training row of that instant holds the same.
+//! let offline: Arc<dyn OfflineStore> = history;
+//! let spine = RecordBatch::try_from_iter([("customer_id", column(vec![7])), ("at", at(vec![30]))])?;
+//! let events = definitions.window_events("ranker", &offline)?;
+//! let set = server.plan().training_set_with(
+//!     &*offline,
+//!     &Dataset::from_batches([spine])?,
+//!     &events,
+//!     &AsOfOptions::new(),
+//! )?;
+//! assert_eq!(set.dataset.to_batch()?["amount_sum_1h"].as_primitive::<Int64Type>().values(), &[42]);
+//! # Ok(())
+//! # }
+//! # mlops_features::testkit::block_on(example())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod apply;
 mod definition;
@@ -69,6 +139,8 @@ mod plan;
 mod search;
 mod set;
 mod store;
+mod streams;
+mod trained;
 
 pub use apply::{ApplyOptions, CONFLICT_TRIES_MAX, DefinitionStoreExt};
 pub use definition::{Definition, Kind};

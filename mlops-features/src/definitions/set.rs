@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use mlops_core::Name;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::definition::{Definition, Kind};
-use super::fingerprint::{AnyView, CHAIN_MAX, ServiceVersion, service_fingerprint};
+use super::fingerprint::{AnyView, CHAIN_MAX, ServiceVersion};
 use super::form::Form;
 use crate::entity::Entity;
 use crate::error::{Core, Error, Result};
@@ -19,7 +20,7 @@ use crate::service::{FeatureService, ViewUse};
 use crate::transform::{DerivedView, InputSource, OnDemandView};
 use crate::version::family_and_version;
 use crate::view::FeatureView;
-use crate::window::WindowView;
+use crate::window::{Events, WindowView};
 
 /// Most definitions in one set.
 pub const DEFINITIONS_MAX: usize = 100_000;
@@ -56,16 +57,16 @@ pub const DEFINITIONS_MAX: usize = 100_000;
 /// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "Form", into = "Form")]
-pub struct Definitions(Arc<Checked>);
+pub struct Definitions(pub(super) Arc<Checked>);
 
 #[derive(Default)]
-struct Checked {
+pub(super) struct Checked {
     entities: BTreeMap<Name, Definition>,
     /// Of all kinds.
-    views: BTreeMap<Name, Definition>,
+    pub(super) views: BTreeMap<Name, Definition>,
     services: BTreeMap<Name, Definition>,
     documents: BTreeMap<(Kind, Name), Value>,
-    plans: BTreeMap<Name, ServingPlan>,
+    pub(super) plans: BTreeMap<Name, ServingPlan>,
 }
 
 impl Definitions {
@@ -168,11 +169,14 @@ impl Definitions {
 
     /// The service, compiled: what a [`FeatureServer`](crate::FeatureServer) answers by.
     ///
+    /// Features of window views that have a [stream](WindowView::stream) are read [live](ServingPlan::live), from the states
+    /// that an ingest [of the same definitions](Self::stream_ingest) keeps; those of other window views are rows that the
+    /// host wrote. Training rows of live features are made of [events](Self::window_events).
+    ///
     /// # Errors
     /// `Core(NotFound)` when there is no such service.
     pub fn serving_plan(&self, service: &str) -> Result<ServingPlan> {
-        let found = self.0.plans.get(service);
-        Ok(found.ok_or_else(|| Core::not_found(Kind::Service.word(), service))?.clone())
+        Ok(self.plan(service)?.clone())
     }
 
     /// What the service gives, as a digest to keep beside training sets and models.
@@ -180,9 +184,12 @@ impl Definitions {
     /// # Errors
     /// `Core(NotFound)` when there is no such service.
     pub fn service_version(&self, service: &str) -> Result<ServiceVersion> {
-        let found = self.0.plans.get_key_value(service);
-        let (name, plan) = found.ok_or_else(|| Core::not_found(Kind::Service.word(), service))?;
-        Ok(ServiceVersion { service: name.clone(), fingerprint: plan.fingerprint() })
+        Ok(self.plan(service)?.version())
+    }
+
+    pub(super) fn plan(&self, service: &str) -> Result<&ServingPlan> {
+        let found = self.0.plans.get(service);
+        Ok(found.ok_or_else(|| Core::not_found(Kind::Service.word(), service))?)
     }
 
     /// Views whose rows are stored, those of aggregates too: what an as-of join and a store are told of.
@@ -268,7 +275,7 @@ impl DefinitionsBuilder {
     /// * `Core(AlreadyExists)` when two views, entities or services have one name or are the same version of a family, and
     ///   when a view is about another entity than the one of that name;
     /// * `Core(NotFound)` for an entity, view, feature or key that is not there;
-    /// * `Core(Schema)` for an input of another type than its feature;
+    /// * `Core(Schema)` for an input of another type than its feature, and for events of other columns than their view;
     /// * `Core(Invalid)` for views that lead back to themselves, and for more than 100000 definitions;
     /// * [`Error::Collision`] when a service would give two columns of one name.
     pub fn build(self) -> Result<Definitions> {
@@ -385,11 +392,32 @@ impl Checked {
     fn check_made(&self, definition: &Definition) -> Result<()> {
         match definition {
             Definition::View(view) => self.derive(view).map(drop),
+            Definition::WindowView(view) => self.check_events(view),
             other => {
                 let alone = ViewUse::all(other.name().as_str())?;
                 let alone = FeatureService::builder(other.name().as_str()).using(alone).full_names(true).build()?;
                 self.compile(&alone).map(drop)
             }
+        }
+    }
+
+    /// Checks that the rows of the view that has its events are events of `view`.
+    fn check_events(&self, view: &WindowView) -> Result<()> {
+        let Some(history) = self.events_view(view)? else { return Ok(()) };
+        if history.entity().name() != view.entity().name() {
+            let found = format!("{} of `{}`", history.entity().name(), history.name());
+            return Err(Core::invalid("entity of the events", found, "that of the window view").into());
+        }
+        // No row has all columns and types, too.
+        Events::read(view, &RecordBatch::new_empty(history.schema().arrow().clone())).map(drop)
+    }
+
+    /// The stored view whose history has the events of `view`, if there is one.
+    pub(super) fn events_view(&self, view: &WindowView) -> Result<Option<&FeatureView>> {
+        let Some(BatchOrigin::History { view: name }) = view.batch() else { return Ok(None) };
+        match self.views.get(name) {
+            Some(Definition::View(history)) => Ok(Some(history)),
+            _ => Err(Core::not_found(Kind::View.word(), name.as_str()).into()),
         }
     }
 
@@ -420,8 +448,7 @@ impl Checked {
 
     fn compile<'a>(&'a self, service: &'a FeatureService) -> Result<ServingPlan> {
         let (stored, computed) = self.reached(service.views().iter().map(ViewUse::view).collect());
-        let plan = ServingPlan::compile_with(service, &stored, &computed)?;
-        Ok(plan.with_fingerprint(service_fingerprint(service, |name| self.any_view(name))?))
+        ServingPlan::compile_by(service, &stored, &computed, |name| self.any_view(name))
     }
 
     fn any_view(&self, name: &Name) -> Option<AnyView<'_>> {
@@ -448,7 +475,11 @@ pub(super) fn made_of(definition: &Definition) -> Vec<&Name> {
             Some(BatchOrigin::Derived { driver, views }) => views.iter().chain([driver]).collect(),
             _ => Vec::new(),
         },
-        _ => Vec::new(),
+        Definition::WindowView(view) => match view.batch() {
+            Some(BatchOrigin::History { view }) => vec![view],
+            _ => Vec::new(),
+        },
+        Definition::Entity(_) | Definition::Service(_) => Vec::new(),
     }
 }
 

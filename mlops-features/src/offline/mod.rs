@@ -13,8 +13,8 @@ mod retrieve;
 #[cfg(feature = "polars")]
 pub use asof::PolarsEngine;
 pub use asof::{
-    AgeQuantiles, AsOfEngine, AsOfOptions, JoinReport, NativeEngine, SaveOptions, SavedTrainingSet, ServiceLineage,
-    TrainingLineage, TrainingSet, ViewLineage, as_of_join,
+    AgeQuantiles, AsOfEngine, AsOfOptions, JoinReport, NativeEngine, SaveOptions, SavedTrainingSet, TrainingLineage,
+    TrainingSet, ViewLineage, as_of_join,
 };
 pub use backfill::{Backfill, BackfillBuilder, BackfillReport, BackfillStep, CHUNKS_MAX, Chunk};
 pub use once::{AppendOnce, Once};

@@ -1,5 +1,7 @@
 //! Rows in this process: for services that load their features at start, and for tests.
 
+mod replace;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

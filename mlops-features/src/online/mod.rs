@@ -1,7 +1,8 @@
 //! Latest feature rows by entity key, read on the request path.
 //!
 //! History lives in the offline store; this one keeps a single row per key and view. Entry point:
-//! [`OnlineStore::read`]. Implementations: [`MemoryStore`], [`RedbStore`] and, behind features, `SqliteStore` for several
+//! [`OnlineStore::read`]. A [`StateStore`] can replace a row by comparing, too, as states that several writers change need it.
+//! Implementations: [`MemoryStore`], [`RedbStore`] and, behind features, `SqliteStore` for several
 //! processes of one machine, `RedisStore` and `PostgresStore` for many machines.
 
 mod batch;
@@ -22,6 +23,7 @@ pub(crate) mod row;
 mod sealed;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod state;
 
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
@@ -32,6 +34,7 @@ pub use redb::{RedbStore, RedbStoreBuilder};
 pub use redis::{FeastRedisStore, RedisStore, RedisStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, SqliteStoreBuilder};
+pub use state::{RowTimes, StateStore};
 
 use std::fmt::Debug;
 

@@ -4,6 +4,8 @@
 //! the view, big endian, and key → row) and `watermarks` (name → position). Every value begins with a format number and
 //! ends with the CRC-32C of its key and all that stands before.
 
+mod replace;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;

@@ -3,6 +3,8 @@
 //! Tables: `views` (name → number, key and features as JSON), `rows` (number of the view and key → row) and `watermarks`
 //! (name → position). Values are those of the other stores on disk, checksums included.
 
+mod replace;
+
 use std::cell::OnceCell;
 use std::fmt;
 use std::path::{Path, PathBuf};

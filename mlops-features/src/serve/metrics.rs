@@ -121,6 +121,11 @@ impl Metrics {
         }
     }
 
+    /// Whether they count the views of `plan`.
+    pub(super) fn fits(&self, plan: &Plan) -> bool {
+        self.views.len() == plan.reads.len() + plan.steps.len()
+    }
+
     pub(super) fn answered(&self, entities: usize, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         add(&self.answered, 1);
@@ -172,7 +177,7 @@ impl Metrics {
             latency.update_count(if at == bins() + 1 { f64::MAX } else { value }, count);
         }
         Ok(ServiceMetrics {
-            service: plan.service.clone(),
+            service: plan.service.name().clone(),
             answered: load(&self.answered),
             failed: load(&self.failed),
             forbidden: load(&self.forbidden),

@@ -12,7 +12,7 @@ use mlops_core::{Digest, Name};
 use super::answer::repeat;
 use super::resolve::Resolver;
 use crate::define::ValueType;
-use crate::definitions::{AnyView, service_fingerprint};
+use crate::definitions::{AnyView, ServiceVersion, service_fingerprint};
 use crate::entity::Entity;
 use crate::error::{Core, Error, Result};
 use crate::key::{Keys, pick};
@@ -31,7 +31,7 @@ pub struct ServingPlan(Arc<Plan>);
 
 #[derive(Clone)]
 pub(super) struct Plan {
-    pub(super) service: Name,
+    pub(super) service: FeatureService,
     pub(super) reads: Vec<Read>,
     pub(super) joins: Vec<ViewJoin>,
     /// Distinct keys; several reads may share one.
@@ -46,9 +46,6 @@ pub(super) struct Plan {
     /// The strictest of the outputs.
     sensitivity: Sensitivity,
     fingerprint: Digest,
-    /// Columns are called `view__feature`.
-    #[cfg(feature = "server")]
-    full_names: bool,
 }
 
 /// What is read of one view.
@@ -63,6 +60,8 @@ pub(super) struct Read {
     pub(super) freshness_us: i64,
     /// Per feature read.
     pub(super) defaults: Vec<Option<ArrayRef>>,
+    /// The window view that its values are aggregates of, where that is known.
+    windows: Option<WindowView>,
     /// The states that its values are read from, where it is a window view that a stream keeps.
     pub(super) live: Option<WindowStates>,
 }
@@ -157,6 +156,19 @@ impl ServingPlan {
     /// source is of another type, `Core(Invalid)` for on-demand views that lead back to themselves, that are chained more
     /// than 64 deep, or that make more than 4096 steps.
     pub fn compile_with(service: &FeatureService, views: &[FeatureView], on_demand: &[OnDemandView]) -> Result<Self> {
+        let stored = |name: &Name| views.iter().find(|view| view.name() == name).map(AnyView::Stored);
+        let computed = |name: &Name| on_demand.iter().find(|view| view.name() == name).map(AnyView::OnDemand);
+        Self::compile_by(service, views, on_demand, |name| stored(name).or_else(|| computed(name)))
+    }
+
+    /// As [`compile_with`](Self::compile_with), where `find` knows more of the views than their rows tell: how values were
+    /// aggregated. Window views that a stream keeps are live.
+    pub(crate) fn compile_by<'a>(
+        service: &FeatureService,
+        views: &[FeatureView],
+        on_demand: &[OnDemandView],
+        find: impl Fn(&Name) -> Option<AnyView<'a>>,
+    ) -> Result<Self> {
         let mut resolver = Resolver::new(views, on_demand)?;
         let outputs = resolver.service(service)?;
         let field = |output: &Output| {
@@ -167,17 +179,20 @@ impl ServingPlan {
         let sensitivity = outputs.iter().map(|output| output.sensitivity).max().unwrap_or(Sensitivity::Public);
         let (opened, steps, columns) = resolver.finish();
         let mut keys: Vec<KeyColumns> = Vec::new();
-        let reads = opened.into_iter().map(|join| Read::new(join, &mut keys)).collect::<Result<Vec<_>>>()?;
-        let stored = |name: &Name| views.iter().find(|view| view.name() == name).map(AnyView::Stored);
-        let computed = |name: &Name| on_demand.iter().find(|view| view.name() == name).map(AnyView::OnDemand);
-        let fingerprint = service_fingerprint(service, |name| stored(name).or_else(|| computed(name)))?;
+        let reads = opened.into_iter().map(|join| {
+            let windows = match find(join.view().name()) {
+                Some(AnyView::Window(windows)) => Some(windows),
+                _ => None,
+            };
+            Read::new(join, &mut keys, windows)
+        });
+        let reads = reads.collect::<Result<Vec<_>>>()?;
+        let fingerprint = service_fingerprint(service, find)?;
         let width = reads.iter().map(|read| read.defaults.len()).sum::<usize>()
             + steps.iter().map(|step| step.wanted.len()).sum::<usize>();
         Ok(Self(Arc::new(Plan {
             width,
-            #[cfg(feature = "server")]
-            full_names: service.full_names(),
-            service: service.name().clone(),
+            service: service.clone(),
             joins: reads.iter().map(|read| read.join.clone()).collect(),
             reads,
             keys,
@@ -190,17 +205,9 @@ impl ServingPlan {
         })))
     }
 
-    /// The same plan under the digest of its definitions, which know more of a view than its rows tell: how its values were
-    /// aggregated.
-    pub(crate) fn with_fingerprint(mut self, fingerprint: Digest) -> Self {
-        if let Some(plan) = Arc::get_mut(&mut self.0) {
-            plan.fingerprint = fingerprint;
-        }
-        self
-    }
-
     /// The same plan, with the features of `windows` read from the [states](WindowStates) that a stream keeps, at the instant
-    /// of each request, instead of rows that were stored.
+    /// of each request, instead of rows that were stored. A plan of
+    /// [`Definitions`](crate::definitions::Definitions::serving_plan) is so by itself, and has the same fingerprint.
     ///
     /// A window moves on while nothing comes in: its values are those of the instant, not of the last event. A key of which no
     /// event came has empty windows: [`NotFound`](crate::Status::NotFound), with counts of 0 and nulls.
@@ -226,7 +233,6 @@ impl ServingPlan {
     /// ```
     pub fn live(&self, windows: &[WindowView]) -> Result<Self> {
         let mut plan = Plan::clone(&self.0);
-        let mut told = vec![plan.fingerprint];
         for view in windows {
             let mut found = false;
             for read in plan.reads.iter_mut().filter(|read| read.join.view().name() == view.name()) {
@@ -234,16 +240,16 @@ impl ServingPlan {
                     let found = "another view of that name";
                     return Err(Core::schema(view.name().as_str(), "the features of the window view", found).into());
                 }
+                read.windows = Some(view.clone());
                 read.live = Some(WindowStates::new(view)?);
                 found = true;
             }
             if !found {
-                let name = format!("{}` of service `{}", view.name(), plan.service);
+                let name = format!("{}` of service `{}", view.name(), plan.service.name());
                 return Err(Core::not_found("window view", name).into());
             }
-            told.push(view.fingerprint());
         }
-        plan.fingerprint = Digest::of_parts(told.iter().map(|digest| digest.as_bytes().as_slice()));
+        plan.fingerprint = service_fingerprint(&plan.service, |name| plan.view(name))?;
         Ok(Self(Arc::new(plan)))
     }
 
@@ -253,7 +259,12 @@ impl ServingPlan {
 
     /// The service.
     pub fn service(&self) -> &Name {
-        &self.0.service
+        self.0.service.name()
+    }
+
+    /// The service and the digest of what it gives: what a training set and a model are told by.
+    pub fn version(&self) -> ServiceVersion {
+        ServiceVersion { service: self.service().clone(), fingerprint: self.fingerprint() }
     }
 
     /// What is read of each view: the service's stored views in order, then those that only computed features read. A
@@ -290,7 +301,7 @@ impl ServingPlan {
             };
             format!("{label}__{}", field.name())
         });
-        (!plan.full_names).then(|| named.collect())
+        (!plan.service.full_names()).then(|| named.collect())
     }
 
     /// Digest of all that shapes what the service gives; see [`ServiceVersion`](crate::definitions::ServiceVersion).
@@ -341,13 +352,24 @@ impl ServingPlan {
         let schema = mlops_core::Schema::new(self.0.schema.clone())?;
         let hidden = schema.names().filter(|name| schema.sensitivity(name).is_ok_and(|s| s > reader.clearance));
         let hidden: Vec<String> = hidden.map(|name| format!("`{name}`")).collect();
-        let what = format!("{} of service `{}`", hidden.join(", "), self.0.service);
+        let what = format!("{} of service `{}`", hidden.join(", "), self.service());
         Err(Error::Core(Core::Forbidden { who: format!("`{}`", reader.name), action: "read", what }))
     }
 }
 
+impl Plan {
+    /// A view that is read or computed.
+    fn view(&self, name: &Name) -> Option<AnyView<'_>> {
+        match self.reads.iter().find(|read| read.join.view().name() == name) {
+            Some(Read { windows: Some(windows), .. }) => Some(AnyView::Window(windows)),
+            Some(Read { join, .. }) => Some(AnyView::Stored(join.view())),
+            None => self.steps.iter().map(|step| &step.view).find(|view| view.name() == name).map(AnyView::OnDemand),
+        }
+    }
+}
+
 impl Read {
-    fn new(join: ViewJoin, all: &mut Vec<KeyColumns>) -> Result<Self> {
+    fn new(join: ViewJoin, all: &mut Vec<KeyColumns>, windows: Option<&WindowView>) -> Result<Self> {
         let wanted = KeyColumns { entity: join.view().entity().clone(), columns: join.key_columns().to_vec() };
         let keys = all.iter().position(|keys| *keys == wanted).unwrap_or_else(|| {
             all.push(wanted);
@@ -357,7 +379,9 @@ impl Read {
         let freshness = join.view().freshness().map(|promise| u64::try_from(promise.as_micros()).unwrap_or(u64::MAX));
         let ttl_us = micros(join.view().ttl_us());
         let defaults = join.features().map(crate::feature::Feature::default_array).collect::<Result<_>>()?;
-        Ok(Self { keys, ttl_us, freshness_us: micros(freshness), defaults, join, live: None })
+        let live = windows.filter(|view| view.stream().is_some()).map(WindowStates::new).transpose()?;
+        let windows = windows.cloned();
+        Ok(Self { keys, ttl_us, freshness_us: micros(freshness), defaults, join, windows, live })
     }
 }
 
@@ -366,7 +390,7 @@ impl fmt::Debug for ServingPlan {
         let labels: Vec<&Name> = self.0.joins.iter().map(ViewJoin::label).collect();
         let steps: Vec<&Name> = self.0.steps.iter().map(|step| &step.label).collect();
         f.debug_struct("ServingPlan")
-            .field("service", &self.0.service)
+            .field("service", self.service())
             .field("reads", &labels)
             .field("computes", &steps)
             .field("columns", &self.0.outputs.len())

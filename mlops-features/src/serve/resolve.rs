@@ -31,6 +31,8 @@ pub(super) struct Resolver<'a> {
     reads: Vec<OpenRead<'a>>,
     steps: Vec<OpenStep>,
     columns: Vec<CallerColumn>,
+    /// Positions of the columns by name: one name may be asked for as several types.
+    column_places: BTreeMap<Name, Vec<usize>>,
     /// What was found out of features by view and position.
     asked: BTreeMap<(&'a Name, usize), Arc<BTreeSet<Name>>>,
 }
@@ -80,6 +82,7 @@ impl<'a> Resolver<'a> {
             reads: Vec::new(),
             steps: Vec::new(),
             columns: Vec::new(),
+            column_places: BTreeMap::new(),
             asked: BTreeMap::new(),
         })
     }
@@ -283,9 +286,11 @@ impl<'a> Resolver<'a> {
     }
 
     fn column(&mut self, name: Name, value_type: ValueType) -> usize {
-        let wanted = CallerColumn { name, value_type };
-        self.columns.iter().position(|column| *column == wanted).unwrap_or_else(|| {
-            self.columns.push(wanted);
+        let places = self.column_places.entry(name.clone()).or_default();
+        let known = places.iter().copied().find(|at| self.columns[*at].value_type == value_type);
+        known.unwrap_or_else(|| {
+            self.columns.push(CallerColumn { name, value_type });
+            places.push(self.columns.len() - 1);
             self.columns.len() - 1
         })
     }

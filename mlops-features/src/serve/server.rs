@@ -65,7 +65,7 @@ struct Plans {
 /// One plan, and what was counted of it.
 pub(super) struct Served {
     pub(super) plan: ServingPlan,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// One question to a [`FeatureServer`].
@@ -107,7 +107,7 @@ impl Plans {
         for plan in plans {
             let known = before.and_then(|before| before.by_name.get(plan.service()));
             let same = known.filter(|served| served.plan.fingerprint() == plan.fingerprint());
-            let served = same.cloned().unwrap_or_else(|| Served::new(plan));
+            let served = same.map_or_else(|| Served::new(plan.clone()), |served| served.with(plan.clone()));
             first.get_or_insert_with(|| served.clone());
             let name = served.plan.service().clone();
             if by_name.insert(name.clone(), served).is_some() {
@@ -121,8 +121,17 @@ impl Plans {
 
 impl Served {
     fn new(plan: ServingPlan) -> Arc<Self> {
-        let metrics = Metrics::new(plan.plan());
+        let metrics = Arc::new(Metrics::new(plan.plan()));
         Arc::new(Self { plan, metrics })
+    }
+
+    /// `plan`, which gives the same values, under the same counters: who may see them, what was promised and where they are
+    /// read from may be other than before.
+    fn with(&self, plan: ServingPlan) -> Arc<Self> {
+        if !self.metrics.fits(plan.plan()) {
+            return Self::new(plan);
+        }
+        Arc::new(Self { plan, metrics: self.metrics.clone() })
     }
 }
 
@@ -160,7 +169,7 @@ impl FeatureServer {
         self
     }
 
-    /// Serves `plans` from now on, all at once, and nothing else. Counters of plans that did not change go on.
+    /// Serves `plans` from now on, all at once, and nothing else. Counters of plans that give the same values as before go on.
     ///
     /// # Errors
     /// As [`of`](Self::of); what was served before is served on then.

@@ -21,7 +21,8 @@ impl ServingPlan {
     /// What the service would have answered to each row of `spine` at its instant: the columns of `spine`, then those of
     /// the [schema](Self::schema). Stored features are joined as of the instant by
     /// [`OfflineStore::as_of`], computed ones are computed over them by the expressions that requests are answered with,
-    /// `now()` being the instant of the row. There is one report per [join](Self::joins).
+    /// `now()` being the instant of the row. There is one report per [join](Self::joins), and the set says
+    /// [which service](TrainingSet::service) it was made for.
     ///
     /// Null stands where there is no valid row, whatever a view's [policy](crate::StatusPolicy) serves there. Computed
     /// features are computed when the data set is read, batch by batch.
@@ -44,7 +45,10 @@ impl ServingPlan {
     /// As [`training_set`](Self::training_set), for a plan with [live](Self::live) window views: their features are joined
     /// from `events` by [`window_join`].
     ///
-    /// * `events`: the raw events of each window view, by its name.
+    /// [`as_known`](AsOfOptions::as_known) is about the stored features: events count from when they happened.
+    ///
+    /// * `events`: the raw events of each window view, by its name;
+    ///   [`Definitions::window_events`](crate::definitions::Definitions::window_events) gives those that history has.
     ///
     /// # Errors
     /// As [`training_set`](Self::training_set) and [`window_join`]; `Core(NotFound)` for a window view without events.
@@ -58,7 +62,7 @@ impl ServingPlan {
         self.ensure_free(spine.schema())?;
         let mut set = self.joined(offline, spine, events, options)?;
         set.dataset = self.completed(spine.schema(), set.dataset, options)?;
-        Ok(set)
+        Ok(set.made_for(self.version(), self.plan().service.full_names()))
     }
 
     /// The columns of `spine`, then of the stored reads, then of the live ones; reports in the order of the reads.
@@ -84,11 +88,8 @@ impl ServingPlan {
             return Ok(set);
         }
         // Events are known when they happen.
-        let mut live = window_join(&set.dataset, &windows, &options.as_known(false))?;
-        let (mut from_store, mut from_events) = (set.reports.into_iter(), live.reports.into_iter());
-        let reports = reads.iter().map(|read| if read.live.is_some() { from_events.next() } else { from_store.next() });
-        live.reports = reports.flatten().collect();
-        Ok(live)
+        let live = window_join(&set.dataset, &windows, &options.as_known(false))?;
+        Ok(set.followed_by(live, reads.iter().map(|read| read.live.is_some())))
     }
 
     fn ensure_free(&self, spine: &Schema) -> Result<()> {

@@ -110,7 +110,8 @@ pub fn audit(
 }
 
 /// As [`audit`], for a plan with [live](ServingPlan::live) window views, whose features are joined from `events`: the raw
-/// events of each of them, by its name. What had not come in when a request was served is counted as differing.
+/// events of each of them, by its name. What had not come in when a request was served is counted as differing: events have no
+/// created time by which it could be told as late.
 ///
 /// # Errors
 /// As [`audit`] and [`ServingPlan::training_set_with`].

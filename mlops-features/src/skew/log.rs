@@ -139,7 +139,7 @@ impl LogSchema {
         for position in &self.kept {
             let column = &vectors.columns()[*position];
             // An empty window is known, whether there is a state or not.
-            columns.push(if self.plan.is_live(*position) {
+            columns.push(if vectors.plan().is_live(*position) {
                 column.clone()
             } else {
                 known(column, vectors.statuses(*position))?

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
-use arrow::compute::{filter_record_batch, take};
+use arrow::compute::take;
 use mlops_core::{Name, Schema};
 use serde::{Deserialize, Serialize};
 
@@ -14,12 +14,15 @@ use super::{Events as Delivered, Polled, StreamSource, WindowStates};
 use crate::error::{Core, Result};
 use crate::ingest::{Checks, Passed, Push, Target};
 use crate::key::{Keys, pick};
-use crate::online::OnlineStore;
+use crate::online::StateStore;
 use crate::wait::block_on;
 use crate::window::{Events, Update, WindowState, WindowView};
 
 /// Reasons why events could not be read that a report quotes.
 const REASONS_MAX: usize = 16;
+
+/// How often events of one delivery are brought into the state of their key anew because another ingest was faster.
+const CONFLICT_TRIES_MAX: usize = 16;
 
 /// What became of the events of a stream. `counted`, `duplicates`, `late` and `null_keys` are about window views, each event
 /// once per view.
@@ -55,7 +58,10 @@ pub struct StreamReport {
 /// knows the ids of the events in it. So an event counts exactly once, as long as it is not delivered again later than the
 /// view's lateness allows; then it is `late`, and does not count twice either.
 ///
-/// Run one ingest at a time per key of a window view: the state of a key is read, changed and written back.
+/// Several ingests may feed one window view, in one process or many, say while one takes over from another: the state of a
+/// key is read, changed, and put back only where it still is the one that was read; where another was faster, that is done
+/// anew. They are in each other's way then: let each have keys of its own where there is much to do. What an ingest finds late
+/// depends on how far others have brought the key.
 ///
 /// # Examples
 /// ```
@@ -95,7 +101,7 @@ pub struct StreamIngest {
     name: Name,
     checks: Option<Checks>,
     pushes: Vec<(Push, Target)>,
-    windows: Vec<(WindowStates, Arc<dyn OnlineStore>)>,
+    windows: Vec<(WindowStates, Arc<dyn StateStore>)>,
     batch_events: usize,
     wait: Duration,
 }
@@ -128,8 +134,8 @@ impl StreamIngest {
     ///
     /// # Errors
     /// Whatever keeps the source from delivering or a store from writing; `Core(Schema)` or `Core(InvalidData)` for events that are
-    /// not those of the views, `Core(Rejected)` for those that fail checks and are not set aside. Events whose effect is not
-    /// certain were not acknowledged: run again.
+    /// not those of the views, `Core(Rejected)` for those that fail checks and are not set aside, `Core(Conflict)` when other
+    /// ingests changed the state of a key each of 16 times. Events whose effect is not certain were not acknowledged: run again.
     pub fn run(
         &self,
         source: &mut dyn StreamSource,
@@ -180,59 +186,109 @@ impl StreamIngest {
     }
 }
 
-/// Brings `rows` into the windows of their keys.
-fn update(states: &WindowStates, store: &dyn OnlineStore, rows: &RecordBatch, report: &mut StreamReport) -> Result<()> {
-    let events = Events::read(states.windows(), rows)?;
-    let groups = by_key(events.keys());
-    report.null_keys += (events.len() - groups.values().map(Vec::len).sum::<usize>()) as u64;
-    if groups.is_empty() {
-        return Ok(());
-    }
-    let firsts = UInt32Array::from_iter_values(groups.values().map(|rows| rows[0]));
-    let names: Vec<Name> = states.windows().entity().keys().iter().map(|key| key.name.clone()).collect();
-    let columns = pick(rows, &names)?;
-    let columns = columns.iter().map(|column| Ok(take(column, &firsts, None)?)).collect::<Result<Vec<ArrayRef>>>()?;
-    let keys = Keys::new(states.windows().entity(), &columns)?;
-    let stored = block_on(store.read(&[states.read(&keys)]))?;
-    let stored = stored.first().ok_or_else(|| Core::schema("online store", "one answer per read", "none"))?;
-    let mut changed = Vec::with_capacity(groups.len());
-    let mut is_changed = Vec::with_capacity(groups.len());
-    for (state, rows) in states.parse(stored)?.into_iter().zip(groups.values()) {
-        let mut state = state.unwrap_or_else(|| WindowState::new(states.windows()));
-        let counted = update_one(&mut state, &events, rows, report)?;
-        is_changed.push(counted);
-        if counted {
-            changed.push(state);
-        }
-    }
-    if changed.is_empty() {
-        return Ok(());
-    }
-    let keys = columns.iter().zip(names.iter()).map(|(column, name)| (name.as_str(), column.clone(), true));
-    let keys = RecordBatch::try_from_iter_with_nullable(keys)?;
-    let keys = filter_record_batch(&keys, &is_changed.into())?;
-    block_on(store.write(states.stored(), &states.rows(keys.columns(), &changed)?, None))?;
-    Ok(())
+/// Events of one delivery for one window view.
+struct Arrivals<'a> {
+    states: &'a WindowStates,
+    store: &'a dyn StateStore,
+    events: Events,
+    /// Rows of each key, by its bytes.
+    groups: Vec<Vec<u32>>,
+    /// One row per group.
+    keys: Vec<ArrayRef>,
 }
 
-/// Brings events of one key into its state; says whether any counted.
-fn update_one(state: &mut WindowState, events: &Events, rows: &[u32], report: &mut StreamReport) -> Result<bool> {
-    let mut counted = false;
-    for row in rows {
-        match state.update(events, *row as usize)? {
-            Update::Counted => {
-                report.counted += 1;
-                counted = true;
-            }
-            Update::Duplicate => report.duplicates += 1,
-            Update::Late => report.late += 1,
+/// What became of the events of one key.
+#[derive(Default)]
+struct Outcome {
+    counted: u64,
+    duplicates: u64,
+    late: u64,
+}
+
+/// Brings `rows` into the windows of their keys.
+fn update(states: &WindowStates, store: &dyn StateStore, rows: &RecordBatch, report: &mut StreamReport) -> Result<()> {
+    let events = Events::read(states.windows(), rows)?;
+    let groups: Vec<Vec<u32>> = by_key(events.keys()).into_values().collect();
+    report.null_keys += (events.len() - groups.iter().map(Vec::len).sum::<usize>()) as u64;
+    let firsts = UInt32Array::from_iter_values(groups.iter().map(|rows| rows[0]));
+    let names: Vec<Name> = states.windows().entity().keys().iter().map(|key| key.name.clone()).collect();
+    let keys = pick(rows, &names)?;
+    let keys = keys.iter().map(|column| Ok(take(column, &firsts, None)?)).collect::<Result<Vec<ArrayRef>>>()?;
+    let arrivals = Arrivals { states, store, events, groups, keys };
+    let mut open: Vec<u32> = (0..arrivals.groups.len() as u32).collect();
+    for _ in 0..CONFLICT_TRIES_MAX {
+        if open.is_empty() {
+            return Ok(());
         }
+        open = arrivals.bring(&open, report)?;
     }
-    // Only after all of them: within one delivery no event is late because of another.
-    if let Some(latest) = rows.iter().map(|row| events.time(*row as usize)).max() {
-        state.advance(latest)?;
+    let (kind, name) = ("states of window view", states.windows().name().to_string());
+    let (expected, found) = ("as they were read".to_owned(), format!("{} others are faster at", open.len()));
+    Err(Core::Conflict { kind, name, expected, found }.into())
+}
+
+impl Arrivals<'_> {
+    /// Brings the events of the groups `open` into their states; gives the groups whose states others have changed meanwhile.
+    fn bring(&self, open: &[u32], report: &mut StreamReport) -> Result<Vec<u32>> {
+        let columns = self.keys_of(open)?;
+        let keys = Keys::new(self.states.windows().entity(), &columns)?;
+        let stored = block_on(self.store.read(&[self.states.read(&keys)]))?;
+        let stored = stored.first().ok_or_else(|| Core::schema("online store", "one answer per read", "none"))?;
+        let (mut changed, mut states, mut seen, mut outcomes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (position, state) in self.states.parse(stored)?.into_iter().enumerate() {
+            let mut state = state.unwrap_or_else(|| WindowState::new(self.states.windows()));
+            let outcome = self.bring_one(&mut state, &self.groups[open[position] as usize])?;
+            if outcome.counted == 0 {
+                report.add(&outcome);
+                continue;
+            }
+            changed.push(open[position]);
+            states.push(state);
+            seen.push(stored.times(position));
+            outcomes.push(outcome);
+        }
+        if changed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self.states.rows(&self.keys_of(&changed)?, &states, &seen)?;
+        let put = block_on(self.store.replace(self.states.stored(), &rows, &seen))?;
+        if put.len() != changed.len() {
+            let found = format!("{} answers for {} rows", put.len(), changed.len());
+            return Err(Core::schema("online store", "one answer per row", found).into());
+        }
+        outcomes.iter().zip(&put).filter(|(_, put)| **put).for_each(|(outcome, _)| report.add(outcome));
+        Ok(changed.into_iter().zip(put).filter_map(|(group, put)| (!put).then_some(group)).collect())
     }
-    Ok(counted)
+
+    fn keys_of(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        let groups = UInt32Array::from(groups.to_vec());
+        self.keys.iter().map(|column| Ok(take(column, &groups, None)?)).collect()
+    }
+
+    /// Brings events of one key into its state.
+    fn bring_one(&self, state: &mut WindowState, rows: &[u32]) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        for row in rows {
+            *match state.update(&self.events, *row as usize)? {
+                Update::Counted => &mut outcome.counted,
+                Update::Duplicate => &mut outcome.duplicates,
+                Update::Late => &mut outcome.late,
+            } += 1;
+        }
+        // Only after all of them: within one delivery no event is late because of another.
+        if let Some(latest) = rows.iter().map(|row| self.events.time(*row as usize)).max() {
+            state.advance(latest)?;
+        }
+        Ok(outcome)
+    }
+}
+
+impl StreamReport {
+    fn add(&mut self, outcome: &Outcome) {
+        self.counted += outcome.counted;
+        self.duplicates += outcome.duplicates;
+        self.late += outcome.late;
+    }
 }
 
 /// Rows of each key that is not null, in the order of its bytes.
@@ -279,7 +335,7 @@ impl StreamIngestBuilder {
     /// # Errors
     /// `Core(Invalid)` when the view has no event id, without which an event that is delivered twice counts twice, or its
     /// name is too long for its states.
-    pub fn windows(mut self, view: &WindowView, store: Arc<dyn OnlineStore>) -> Result<Self> {
+    pub fn windows(mut self, view: &WindowView, store: Arc<dyn StateStore>) -> Result<Self> {
         if view.event_id().is_none() {
             let value = format!("none in `{}`", view.name());
             return Err(Core::invalid("event id", value, "a column that tells repeated deliveries").into());

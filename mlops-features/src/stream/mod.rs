@@ -2,8 +2,9 @@
 //!
 //! A [`StreamSource`] delivers every event at least once. A [`StreamIngest`] takes them: rows of a view go where a
 //! [`Push`](crate::ingest::Push) brings them, events of a window view change the state of their key. Both forgive
-//! repetition, so that each event has its effect exactly once, whatever dies in between. Sources: [`channel`] within the
-//! process; NATS JetStream with the feature `nats`.
+//! repetition, so that each event has its effect exactly once, whatever dies in between and whoever else takes events of the
+//! same keys. [`Definitions::stream_ingest`](crate::definitions::Definitions::stream_ingest) makes the ingest of a stream from what
+//! the views say. Sources: [`channel`] within the process; NATS JetStream with the feature `nats`.
 
 mod channel;
 mod ingest;

@@ -8,16 +8,20 @@ use mlops_core::EventTime;
 use crate::define::ValueType;
 use crate::error::{Core, Result};
 use crate::key::Keys;
-use crate::online::{OnlineRead, OnlineRows, OnlineStore};
+use crate::online::{OnlineRead, OnlineRows, OnlineStore, RowTimes};
 use crate::view::FeatureView;
 use crate::window::{Cell, WindowState, WindowView, column};
 
 const FEATURE: &str = "state";
 
+/// The column that says how often a state was written.
+const WRITTEN: &str = "written";
+
 /// The states of one window view in an online store, and the features that are read from them.
 ///
-/// A state is a row of the view [`stored`](Self::stored), whose event time is the moment that it was advanced to. It is
-/// written by one [`StreamIngest`](super::StreamIngest) at a time; anyone may read.
+/// A state is a row of the view [`stored`](Self::stored), whose event time is the moment that it was advanced to, and whose
+/// created time counts how often it was written. So a [`StreamIngest`](super::StreamIngest) can tell whether it still is the
+/// one that was read, and replaces no other: see [`StateStore`](crate::online::StateStore). Anyone may read.
 #[derive(Clone, Debug)]
 pub struct WindowStates {
     windows: WindowView,
@@ -31,8 +35,8 @@ impl WindowStates {
     /// `Core(Invalid)` when the name of the view is too long to have `.state` appended.
     pub fn new(windows: &WindowView) -> Result<Self> {
         let name = format!("{}.state", windows.name());
-        let stored =
-            FeatureView::builder(name, windows.entity().clone()).feature(FEATURE, ValueType::Binary).build()?;
+        let stored = FeatureView::builder(name, windows.entity().clone()).created(WRITTEN);
+        let stored = stored.feature(FEATURE, ValueType::Binary).build()?;
         Ok(Self { windows: windows.clone(), stored })
     }
 
@@ -110,14 +114,22 @@ impl WindowStates {
         states.iter().map(state).collect()
     }
 
-    /// Rows of [`stored`](Self::stored): `keys`, one array per key column, each with its state.
-    pub(crate) fn rows(&self, keys: &[ArrayRef], states: &[WindowState]) -> Result<RecordBatch> {
-        let times = states.iter().map(|state| state.latest().as_micros());
-        let times = TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC");
+    /// Rows of [`stored`](Self::stored): `keys`, one array per key column, each with its state and what that was read from.
+    pub(crate) fn rows(
+        &self,
+        keys: &[ArrayRef],
+        states: &[WindowState],
+        seen: &[Option<RowTimes>],
+    ) -> Result<RecordBatch> {
+        let times = |values: Vec<i64>| TimestampMicrosecondArray::from(values).with_timezone("UTC");
+        let moments = times(states.iter().map(|state| state.latest().as_micros()).collect());
+        let before = |seen: &Option<RowTimes>| seen.and_then(|seen| seen.created).map_or(0, EventTime::as_micros);
+        let written = times(seen.iter().map(|seen| before(seen).saturating_add(1)).collect());
         let bytes = BinaryArray::from_iter_values(states.iter().map(WindowState::to_bytes));
         let names = self.windows.entity().keys().iter().map(|key| key.name.as_str());
-        let names = names.chain([self.stored.event_time(), FEATURE]);
-        let columns = keys.iter().cloned().chain([Arc::new(times) as ArrayRef, Arc::new(bytes)]);
+        let names = names.chain([self.stored.event_time(), WRITTEN, FEATURE]);
+        let columns: [ArrayRef; 3] = [Arc::new(moments), Arc::new(written), Arc::new(bytes)];
+        let columns = keys.iter().cloned().chain(columns);
         let named = names.zip(columns).map(|(name, column)| (name, column, true));
         Ok(RecordBatch::try_from_iter_with_nullable(named)?)
     }

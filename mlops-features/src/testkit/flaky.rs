@@ -11,7 +11,7 @@ use crate::Result;
 use crate::offline::{
     AppendOnce, Appended, AsOfOptions, HistoryRequest, HistoryStream, OfflineStore, Once, TrainingSet, Watermark,
 };
-use crate::online::{OnlineRead, OnlineRows, OnlineStore, WriteSummary};
+use crate::online::{OnlineRead, OnlineRows, OnlineStore, RowTimes, StateStore, WriteSummary};
 use crate::{FeatureView, Keys, ViewJoin};
 
 /// An online store that fails and dawdles as told, and otherwise does what the store inside does.
@@ -59,6 +59,13 @@ impl<S: OnlineStore> OnlineStore for FlakyOnlineStore<S> {
 
     async fn watermark(&self, view: &FeatureView) -> Result<Option<Watermark>> {
         self.injector.run_async(self.inner.watermark(view)).await
+    }
+}
+
+#[async_trait]
+impl<S: StateStore> StateStore for FlakyOnlineStore<S> {
+    async fn replace(&self, view: &FeatureView, rows: &RecordBatch, seen: &[Option<RowTimes>]) -> Result<Vec<bool>> {
+        self.injector.run_async(self.inner.replace(view, rows, seen)).await
     }
 }
 

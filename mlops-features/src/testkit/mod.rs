@@ -8,6 +8,7 @@ mod definitions;
 mod flaky;
 mod offline;
 mod online;
+mod state;
 mod stream;
 mod vector_log;
 
@@ -17,6 +18,7 @@ pub use flaky::{FlakyOfflineStore, FlakyOnlineStore};
 pub use mlops_core::testkit::Faults;
 pub use offline::{append_once, offline_store};
 pub use online::online_store;
+pub use state::state_store;
 pub use stream::stream_source;
 pub use vector_log::vector_log;
 

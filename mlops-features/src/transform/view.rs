@@ -17,8 +17,10 @@ use mlops_core::{Digest, EventTime, Name, Schema};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Input, InputSource};
+use crate::about::about_accessors;
 use crate::define::ValueType;
 use crate::error::{Core, Error, Result};
+use crate::places::Places;
 use crate::view::FEATURES_MAX;
 
 /// The column that stands for `now()` while a view is computed. No [`Name`] can be it.
@@ -81,6 +83,8 @@ struct Checked {
     /// The inputs, then the instant.
     schema: Schema,
     compiled: Vec<Compiled>,
+    /// Of the features.
+    places: Places,
     fingerprint: Digest,
 }
 
@@ -127,10 +131,12 @@ impl TryFrom<Form> for OnDemandView {
         let instant = Field::new(INSTANT, EventTime::data_type(), false);
         let fields: Vec<Field> = form.inputs.iter().map(column).chain([instant]).collect();
         let schema = Schema::new(ArrowSchema::new(fields))?;
-        let compiled = form.features.iter().map(|feature| Compiled::new(&form, feature, &schema));
+        let inputs = Places::new(form.inputs.len(), |at| form.inputs[at].name.as_str());
+        let compiled = form.features.iter().map(|feature| Compiled::new(&form, &inputs, feature, &schema));
         let compiled = compiled.collect::<Result<Vec<_>>>()?;
+        let places = Places::new(form.features.len(), |at| form.features[at].name.as_str());
         let fingerprint = Digest::of_json(&(&form.name, &form.inputs, &form.features))?;
-        Ok(Self(Arc::new(Checked { form, schema, compiled, fingerprint })))
+        Ok(Self(Arc::new(Checked { form, schema, compiled, places, fingerprint })))
     }
 }
 
@@ -146,7 +152,7 @@ fn once<'a>(kind: &'static str, view: &Name, names: impl Iterator<Item = &'a Nam
 }
 
 impl Compiled {
-    fn new(form: &Form, feature: &DerivedFeature, schema: &Schema) -> Result<Self> {
+    fn new(form: &Form, inputs: &Places, feature: &DerivedFeature, schema: &Schema) -> Result<Self> {
         let refuse = |error: Core| {
             let shown: String = feature.expr.to_string().chars().take(200).collect();
             Core::invalid_data(format!("feature `{}:{}`", form.name, feature.name), format!("{error}, in `{shown}`"))
@@ -166,7 +172,7 @@ impl Compiled {
             Type::Text => ValueType::Utf8,
             Type::Time => ValueType::Timestamp,
         };
-        let read = |name: &str| form.inputs.iter().position(|input| input.name.as_str() == name);
+        let read = |name: &str| inputs.find(name, |at| form.inputs[at].name.as_str());
         let reads = program.columns().filter_map(read).collect();
         Ok(Self { program, value_type, reads })
     }
@@ -213,7 +219,7 @@ impl OnDemandView {
     /// # Errors
     /// `Core(NotFound)` when the view has no such feature.
     pub fn feature_index(&self, feature: &str) -> Result<usize> {
-        let found = self.features().iter().position(|f| f.name.as_str() == feature);
+        let found = self.0.places.find(feature, |at| self.features()[at].name.as_str());
         Ok(found.ok_or_else(|| Core::not_found("feature", format!("{}:{feature}", self.name())))?)
     }
 
@@ -227,20 +233,7 @@ impl OnDemandView {
         self.0.compiled.get(index).map_or(&[], |feature| feature.reads.as_slice())
     }
 
-    /// Labels, by key.
-    pub fn tags(&self) -> &BTreeMap<String, String> {
-        &self.0.form.tags
-    }
-
-    /// Who answers for it.
-    pub fn owner(&self) -> &str {
-        &self.0.form.owner
-    }
-
-    /// What it is, for people.
-    pub fn description(&self) -> &str {
-        &self.0.form.description
-    }
+    about_accessors!(form);
 
     /// Digest of all that shapes its values: not of tags, owner and description.
     pub fn fingerprint(&self) -> Digest {

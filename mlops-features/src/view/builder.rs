@@ -1,12 +1,12 @@
 //! Views in code.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mlops_core::Name;
 use mlops_core::schema::Sensitivity;
 
 use super::{FeatureView, ViewForm};
+use crate::about::{About, about_setters};
 use crate::define::ValueType;
 use crate::entity::Entity;
 use crate::error::Result;
@@ -27,9 +27,7 @@ pub struct FeatureViewBuilder {
     freshness: Option<Duration>,
     batch: Option<BatchOrigin>,
     stream: Option<StreamOrigin>,
-    tags: BTreeMap<String, String>,
-    owner: String,
-    description: String,
+    about: About,
 }
 
 #[derive(Clone, Debug)]
@@ -51,9 +49,7 @@ impl FeatureViewBuilder {
             freshness: None,
             batch: None,
             stream: None,
-            tags: BTreeMap::new(),
-            owner: String::new(),
-            description: String::new(),
+            about: About::default(),
         }
     }
 
@@ -116,30 +112,15 @@ impl FeatureViewBuilder {
         self
     }
 
-    /// Adds a label.
-    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.tags.insert(key.into(), value.into());
-        self
-    }
-
-    /// Who answers for it. Default nobody.
-    pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.owner = owner.into();
-        self
-    }
-
-    /// What it is, for people. Default empty.
-    pub fn description(mut self, text: impl Into<String>) -> Self {
-        self.description = text.into();
-        self
-    }
+    about_setters!();
 
     /// Checks the settings.
     ///
     /// # Errors
-    /// `Core(Invalid)` for a bad name or path, a ttl or freshness below a microsecond, no or more than 65536 features, a
-    /// vector of no or more than 16384 dimensions, or defaults without the policy that serves them and the other way round; `Core(AlreadyExists)` when two columns have one
-    /// name; `Core(Schema)` for a default of another type than its feature.
+    /// `Core(Invalid)` for a bad name or path, the history of a view as origin, a ttl or freshness below a microsecond, no or
+    /// more than 65536 features, a vector of no or more than 16384 dimensions, or defaults without the policy that serves them
+    /// and the other way round; `Core(AlreadyExists)` when two columns have one name; `Core(Schema)` for a default of another
+    /// type than its feature.
     pub fn build(self) -> Result<FeatureView> {
         let feature = |part| match part {
             Part::Named(name, value_type, sensitivity) => Ok(Feature::new(name, value_type)?.sensitivity(sensitivity)),
@@ -157,9 +138,9 @@ impl FeatureViewBuilder {
             freshness_us: self.freshness.map(micros),
             batch: self.batch,
             stream: self.stream,
-            tags: self.tags,
-            owner: self.owner,
-            description: self.description,
+            tags: self.about.tags,
+            owner: self.about.owner,
+            description: self.about.description,
         }
         .try_into()
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use mlops_core::schema::Finder;
 use mlops_core::{Digest, EventTime};
 
 use super::value::{Kind, Value};
@@ -85,9 +86,10 @@ impl Events {
     /// `Core(Schema)` for a missing column or one of another type, `Core(InvalidData)` for a null event time or id or a value that its type
     /// cannot hold. Null keys are no error: they are nobody's.
     pub fn read(view: &WindowView, rows: &RecordBatch) -> Result<Self> {
-        let column = |name: &str| {
+        let mut finder = Finder::of(rows.schema_ref().fields());
+        let mut column = |name: &str| {
             let missing = || Core::schema(name, "a column", format!("no such column for `{}`", view.name()));
-            rows.column_by_name(name).ok_or_else(missing)
+            finder.find(name).map(|at| rows.column(at)).ok_or_else(missing)
         };
         let time = column(view.event_time())?;
         ensure_no_nulls(time, view.event_time())?;

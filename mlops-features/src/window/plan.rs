@@ -1,5 +1,7 @@
 //! What a window view computes: each partial aggregate and each window once, however many features share them.
 
+use std::collections::BTreeMap;
+
 use mlops_core::time::DAY_US;
 
 use super::measure::Measure;
@@ -46,13 +48,15 @@ impl Plan {
         windows.sort_unstable();
         windows.dedup();
         let mut slots: Vec<Slot> = Vec::new();
+        let mut of_column: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
         let mut ops = Vec::with_capacity(aggregates.len());
         for (feature, (column, op, window)) in aggregates.into_iter().enumerate() {
             let window = windows.partition_point(|known| *known < window);
             let measure = op.measure(column.map(|at| kinds[at]));
-            let known = slots.iter().position(|slot| slot.column == column && slot.measure == measure);
-            let slot = known.unwrap_or_else(|| {
+            let same = of_column.entry(column).or_default();
+            let slot = same.iter().copied().find(|at| slots[*at].measure == measure).unwrap_or_else(|| {
                 slots.push(Slot { column, measure, readings: Vec::new() });
+                same.push(slots.len() - 1);
                 slots.len() - 1
             });
             let readings = &mut slots[slot].readings;

@@ -13,10 +13,12 @@ use super::op::Op;
 use super::plan::Plan;
 use super::span::TimeWindow;
 use super::value::Kind;
+use crate::about::{About, about_accessors, about_setters};
 use crate::define::ValueType;
 use crate::entity::Entity;
 use crate::error::{Core, Error, Result};
 use crate::origin::{BatchOrigin, StreamOrigin};
+use crate::places::Places;
 use crate::view::{FEATURES_MAX, FeatureView};
 
 /// Raw events that a state may hold where nothing was said.
@@ -68,6 +70,10 @@ impl Aggregate {
 /// Events have the entity's key columns, an event time, the columns that are aggregated and, where deliveries may repeat, an
 /// id. An event is the same as another when key, event time and id are equal; it counts once. Events with a null key are
 /// nobody's.
+///
+/// An event is known when it happens: there is no created time of events. A stream leaves out what comes later than the
+/// [lateness](Self::lateness); history has it, and a [`window_join`](super::window_join) counts it, so a training row of before
+/// it came knows more than was served then. An [audit](crate::skew::audit_with) tells such values as differing.
 ///
 /// The same definition gives [`window_join`](super::window_join) over history and [`WindowState`](super::WindowState) over a
 /// stream, with the same values. Cloning is cheap.
@@ -155,25 +161,30 @@ impl WindowForm {
         Ok(())
     }
 
-    /// Position of the column of `aggregate`.
-    fn column_of(&self, aggregate: &Aggregate) -> Result<Option<usize>> {
-        let Some(name) = &aggregate.column else { return Ok(None) };
-        let found = self.columns.iter().position(|column| column.name == *name);
-        Ok(Some(found.ok_or_else(|| Core::not_found("event column", format!("{}:{name}", self.name)))?))
+    /// Per aggregate, the position of its column.
+    fn columns_of_aggregates(&self) -> Result<Vec<Option<usize>>> {
+        let name = |at: usize| self.columns[at].name.as_str();
+        let places = Places::new(self.columns.len(), name);
+        let of = |aggregate: &Aggregate| {
+            let Some(column) = &aggregate.column else { return Ok(None) };
+            let found = places.find(column.as_str(), name);
+            Ok(Some(found.ok_or_else(|| Core::not_found("event column", format!("{}:{column}", self.name)))?))
+        };
+        self.aggregates.iter().map(of).collect()
     }
 
-    fn output(&self) -> Result<FeatureView> {
+    fn output(&self, columns: &[Option<usize>]) -> Result<FeatureView> {
         let mut view = FeatureView::builder(self.name.as_str(), self.entity.clone())
             .owner(self.owner.as_str())
             .description(self.description.as_str());
         for (key, value) in &self.tags {
             view = view.tag(key.as_str(), value.as_str());
         }
-        for aggregate in &self.aggregates {
+        for (aggregate, at) in self.aggregates.iter().zip(columns) {
             aggregate.op.check()?;
             aggregate.window.check()?;
             let name = aggregate.feature()?;
-            let column = self.column_of(aggregate)?.map(|at| &self.columns[at]);
+            let column = at.map(|at| &self.columns[at]);
             let kind = column.and_then(|column| Kind::of(column.value_type));
             let Some(value_type) = aggregate.op.output(kind) else {
                 let of = column.map_or("whole events".to_owned(), |column| format!("{} values", column.value_type));
@@ -193,7 +204,12 @@ impl TryFrom<WindowForm> for WindowView {
     fn try_from(mut form: WindowForm) -> Result<Self> {
         form.batch = form.batch.map(BatchOrigin::checked).transpose()?;
         if let Some(origin @ BatchOrigin::Derived { .. }) = &form.batch {
-            return Err(Core::invalid("batch origin of events", origin, "a file, a data set or code").into());
+            return Err(Core::invalid(
+                "batch origin of events",
+                origin,
+                "a file, a data set, code or the history of a view",
+            )
+            .into());
         }
         if form.aggregates.is_empty() || form.aggregates.len() > FEATURES_MAX {
             return Err(Core::invalid("aggregates", form.aggregates.len(), "1 to 65536").into());
@@ -202,13 +218,11 @@ impl TryFrom<WindowForm> for WindowView {
             return Err(Core::invalid("events_max", 0, "at least 1").into());
         }
         form.check_columns()?;
-        let output = form.output()?;
+        let columns = form.columns_of_aggregates()?;
+        let output = form.output(&columns)?;
         let kinds = form.columns.iter().filter_map(|column| Kind::of(column.value_type)).collect();
-        let parts = form
-            .aggregates
-            .iter()
-            .map(|aggregate| Ok((form.column_of(aggregate)?, aggregate.op.clone(), aggregate.window)));
-        let plan = Plan::new(kinds, parts.collect::<Result<Vec<_>>>()?);
+        let parts = form.aggregates.iter().zip(columns).map(|(of, column)| (column, of.op.clone(), of.window));
+        let plan = Plan::new(kinds, parts.collect());
         let told = (&form.name, &form.entity, &form.columns, &form.aggregates, &form.event_time, &form.event_id);
         let fingerprint = Digest::of_json(&told)?;
         Ok(Self(Arc::new(Checked { form, output, plan, fingerprint })))
@@ -235,9 +249,7 @@ impl WindowView {
             events_max: EVENTS_DEFAULT,
             batch: None,
             stream: None,
-            tags: BTreeMap::new(),
-            owner: String::new(),
-            description: String::new(),
+            about: About::default(),
         }
     }
 
@@ -291,20 +303,7 @@ impl WindowView {
         self.0.form.stream.as_ref()
     }
 
-    /// Labels, by key.
-    pub fn tags(&self) -> &BTreeMap<String, String> {
-        &self.0.form.tags
-    }
-
-    /// Who answers for it.
-    pub fn owner(&self) -> &str {
-        &self.0.form.owner
-    }
-
-    /// What it is, for people.
-    pub fn description(&self) -> &str {
-        &self.0.form.description
-    }
+    about_accessors!(form);
 
     /// The view that its values are rows of: offline as columns of a training set, online as rows of a store.
     ///
@@ -354,9 +353,7 @@ pub struct WindowViewBuilder {
     events_max: u32,
     batch: Option<BatchOrigin>,
     stream: Option<StreamOrigin>,
-    tags: BTreeMap<String, String>,
-    owner: String,
-    description: String,
+    about: About,
 }
 
 impl WindowViewBuilder {
@@ -440,23 +437,7 @@ impl WindowViewBuilder {
         self
     }
 
-    /// Adds a label.
-    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.tags.insert(key.into(), value.into());
-        self
-    }
-
-    /// Who answers for it. Default nobody.
-    pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.owner = owner.into();
-        self
-    }
-
-    /// What it is, for people. Default empty.
-    pub fn description(mut self, text: impl Into<String>) -> Self {
-        self.description = text.into();
-        self
-    }
+    about_setters!();
 
     /// Checks the settings.
     ///
@@ -484,9 +465,9 @@ impl WindowViewBuilder {
             events_max: self.events_max,
             batch: self.batch,
             stream: self.stream,
-            tags: self.tags,
-            owner: self.owner,
-            description: self.description,
+            tags: self.about.tags,
+            owner: self.about.owner,
+            description: self.about.description,
         }
         .try_into()
     }

@@ -10,7 +10,7 @@ use mlops_features::offline::{
 use mlops_features::online::{MemoryStore, RedbStore, SqliteStore};
 use mlops_features::testkit::{
     Faults, FlakyOfflineStore, FlakyOnlineStore, NestedLoopEngine, append_once, as_of_engine, block_on, offline_store,
-    online_store,
+    online_store, state_store,
 };
 use mlops_features::{FeatureView, Result, ViewJoin};
 
@@ -37,6 +37,16 @@ fn sqlite_is_an_online_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = paths(&folder);
     block_on(online_store(|| SqliteStore::open(path()).unwrap()));
+}
+
+#[test]
+fn embedded_stores_keep_states() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = paths(&folder);
+    state_store(MemoryStore::new);
+    state_store(|| RedbStore::open(path()).unwrap());
+    state_store(|| SqliteStore::open(path()).unwrap());
+    state_store(|| FlakyOnlineStore::new(MemoryStore::new(), Faults::default()));
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod feast;
 mod http;
 mod incoming;
 mod kits;
+mod living;
 mod materializing;
 #[cfg(feature = "nats")]
 mod nats;
@@ -23,6 +24,7 @@ mod serving;
 mod skew;
 mod sqlite;
 mod streaming;
+mod wide;
 
 use std::sync::Arc;
 

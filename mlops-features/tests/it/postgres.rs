@@ -11,7 +11,7 @@ use mlops_core::Error as Core;
 use mlops_core::arrow::array::AsArray;
 use mlops_core::arrow::datatypes::Float64Type;
 use mlops_features::online::{OnlineRead, OnlineStore, PostgresStore, PostgresStoreBuilder};
-use mlops_features::testkit::{block_on, online_store};
+use mlops_features::testkit::{block_on, online_store, state_store};
 use mlops_features::{Error, FeatureView, Keys};
 
 use crate::{builder, ints, rows};
@@ -105,6 +105,13 @@ fn postgresql_is_an_online_store() {
     let Some(url) = url() else { return };
     let schemas = Schemas::new(&url);
     block_on(online_store(|| PostgresStore::builder(&url).schema(schemas.fresh()).open().unwrap()));
+}
+
+#[test]
+fn postgresql_keeps_states() {
+    let Some(url) = url() else { return };
+    let schemas = Schemas::new(&url);
+    state_store(|| PostgresStore::builder(&url).schema(schemas.fresh()).open().unwrap());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use mlops_core::Error as Core;
 use mlops_core::arrow::array::AsArray;
 use mlops_core::arrow::datatypes::Float64Type;
 use mlops_features::online::{OnlineRead, OnlineStore, RedisStore, RedisStoreBuilder};
-use mlops_features::testkit::{block_on, online_store};
+use mlops_features::testkit::{block_on, online_store, state_store};
 use mlops_features::{Error, FeatureView, Keys, ValueType};
 
 use crate::{builder, ints, rows};
@@ -64,6 +64,12 @@ fn raw(url: &str, command: &[&[u8]]) -> Vec<u8> {
 fn redis_is_an_online_store() {
     let Some(url) = url() else { return };
     block_on(online_store(|| RedisStore::builder(&url).prefix(prefix()).open().unwrap()));
+}
+
+#[test]
+fn redis_keeps_states() {
+    let Some(url) = url() else { return };
+    state_store(|| RedisStore::builder(&url).prefix(prefix()).open().unwrap());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use mlops_core::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use mlops_core::arrow::datatypes::Float64Type;
 use mlops_core::rank::{Budget, Hydrator, Query, RequestId, Slate};
+use mlops_core::schema::Sensitivity;
 use mlops_core::{Dataset, EventTime, Name};
 use mlops_features::offline::{AsOfOptions, as_of_join};
 use mlops_features::online::{MemoryStore, OnlineStore};
@@ -81,6 +82,26 @@ fn an_age_of_exactly_the_ttl_is_not_too_old() {
         let vectors = block_on(server.get(&asked, EventTime::from_micros(now))).unwrap();
         assert_eq!(vectors.statuses(1), [status], "now {now}");
     }
+}
+
+#[test]
+fn a_swap_takes_the_new_plan_whole_and_its_counters_go_on() {
+    let plan = |sensitivity| {
+        let user = Entity::builder("user").key("user_id", KeyType::Int64).build().unwrap();
+        let view = FeatureView::builder("ctr", user).sensitive("ctr", ValueType::Float64, sensitivity).build().unwrap();
+        let service = FeatureService::builder("ranker").feature("ctr:ctr").build().unwrap();
+        ServingPlan::compile(&service, &[view]).unwrap()
+    };
+    let (open, secret) = (plan(Sensitivity::Internal), plan(Sensitivity::Secret));
+    assert_eq!(open.fingerprint(), secret.fingerprint(), "the values are the same");
+    let server = FeatureServer::new(open, Arc::new(filled()));
+    let asked = RecordBatch::try_from_iter([("user_id", ints(&[1]))]).unwrap();
+    block_on(server.get(&asked, EventTime::from_micros(100))).unwrap();
+    server.swap([secret]).unwrap();
+    let error = block_on(server.get(&asked, EventTime::from_micros(100))).unwrap_err().to_string();
+    assert!(error.contains("may not read"), "{error}");
+    let metrics = server.metrics().unwrap();
+    assert_eq!((metrics[0].answered, metrics[0].forbidden), (1, 1));
 }
 
 fn hydrate(

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mlops_core::EventTime;
 use mlops_core::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use mlops_core::arrow::compute::concat_batches;
 use mlops_core::arrow::datatypes::Int64Type;
 use mlops_core::validate::{Range, Suite};
+use mlops_core::{Error as Core, EventTime};
 use mlops_features::ingest::{Checks, Push, Target};
-use mlops_features::offline::{HistoryRequest, OfflineStore, ParquetStore};
-use mlops_features::online::{MemoryStore, OnlineStore};
-use mlops_features::stream::{Events, Polled, StreamIngest, StreamSource, WindowStates, channel};
+use mlops_features::offline::{HistoryRequest, OfflineStore, ParquetStore, Watermark};
+use mlops_features::online::{
+    MemoryStore, OnlineRead, OnlineRows, OnlineStore, RedbStore, RowTimes, SqliteStore, StateStore, WriteSummary,
+};
+use mlops_features::stream::{Events, Polled, StreamIngest, StreamReport, StreamSource, WindowStates, channel};
 use mlops_features::testkit::{Faults, FlakyOnlineStore, block_on, stream_source};
 use mlops_features::window::{Op, TimeWindow, WindowView};
-use mlops_features::{Entity, FeatureView, KeyType, Keys, Result, ValueType};
+use mlops_features::{Entity, Error, FeatureView, KeyType, Keys, Result, ValueType};
 use proptest::prelude::*;
 
 const HOUR: i64 = 3_600_000_000;
@@ -174,6 +176,136 @@ proptest! {
             prop_assert_eq!((found[0], found[1], found[4]), (Some(count), sum, Some(all)));
         }
     }
+}
+
+/// Ingests that share the keys of a view, each on its own store where there are several, which take turns in every order.
+fn race<S: StateStore>(stores: &[Arc<S>]) {
+    const ROUNDS: i64 = 12;
+    let start = std::sync::Barrier::new(stores.len());
+    let reports: Vec<_> = std::thread::scope(|scope| {
+        let run = |(writer, store): (usize, &Arc<S>)| {
+            let (store, start) = (store.clone(), &start);
+            scope.spawn(move || {
+                let ingest = StreamIngest::builder("orders").unwrap().windows(&view(), store).unwrap().build().unwrap();
+                let (sender, mut source) = channel(10_000);
+                for round in 0..ROUNDS {
+                    // Every other order comes to all of them, as after a hand-over; the rest to one alone.
+                    let order =
+                        |key: i64| if round % 2 == 0 { round } else { 1_000 * (writer as i64 + 1) + round + key };
+                    sender.send(batch(&[(1, HOUR + round, order(1), 1), (2, HOUR + round, order(2), 1)])).unwrap();
+                }
+                drop(sender);
+                start.wait();
+                run_to_the_end(&ingest, &mut source)
+            })
+        };
+        let running: Vec<_> = stores.iter().enumerate().map(run).collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let (shared, own) = (ROUNDS / 2, ROUNDS / 2 * stores.len() as i64);
+    for customer in [1, 2] {
+        assert_eq!(values(&*stores[0], customer, 2 * HOUR)[4], Some(shared + own), "each event counts exactly once");
+    }
+    let counted: u64 = reports.iter().map(|report| report.counted).sum();
+    let duplicates: u64 = reports.iter().map(|report| report.duplicates).sum();
+    assert_eq!(counted as i64, 2 * (shared + own));
+    assert_eq!(duplicates as i64, 2 * shared * (stores.len() as i64 - 1));
+}
+
+/// Runs again when others were faster all the time.
+fn run_to_the_end(ingest: &StreamIngest, source: &mut dyn StreamSource) -> StreamReport {
+    let mut all = StreamReport::default();
+    for _ in 0..1_000 {
+        let mut done = StreamReport::default();
+        let run = ingest.run(source, &mut |report| {
+            done = report.clone();
+            true
+        });
+        all.counted += done.counted;
+        all.duplicates += done.duplicates;
+        match run {
+            Ok(_) => return all,
+            Err(error) => assert!(matches!(error, Error::Core(Core::Conflict { .. })), "{error}"),
+        }
+    }
+    panic!("it never comes to an end");
+}
+
+#[test]
+fn ingests_that_share_a_key_lose_no_event() {
+    let memory = Arc::new(MemoryStore::new());
+    race(&vec![memory; 4]);
+    let folder = tempfile::tempdir().unwrap();
+    let redb = Arc::new(RedbStore::open(folder.path().join("online.redb")).unwrap());
+    race(&[redb.clone(), redb]);
+    let sqlite = || Arc::new(SqliteStore::open(folder.path().join("online.db")).unwrap());
+    race(&[sqlite(), sqlite(), sqlite()]);
+}
+
+/// Lets another writer change a state behind the back of whoever has read it, `left` times.
+#[derive(Debug)]
+struct Meddler {
+    inner: Arc<MemoryStore>,
+    left: std::sync::atomic::AtomicI64,
+}
+
+impl Meddler {
+    fn meddle(&self) {
+        let left = self.left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        if left <= 0 {
+            return;
+        }
+        let ingest = StreamIngest::builder("other").unwrap().windows(&view(), self.inner.clone()).unwrap();
+        let (sender, mut source) = channel(10);
+        sender.send(batch(&[(1, HOUR, 1_000 + left, 1)])).unwrap();
+        drop(sender);
+        ingest.build().unwrap().run(&mut source, &mut |_| true).unwrap();
+    }
+}
+
+#[async_trait::async_trait]
+impl OnlineStore for Meddler {
+    async fn write(&self, view: &FeatureView, rows: &RecordBatch, mark: Option<Watermark>) -> Result<WriteSummary> {
+        self.inner.write_sync(view, rows, mark)
+    }
+
+    async fn read(&self, reads: &[OnlineRead<'_>]) -> Result<Vec<OnlineRows>> {
+        let read = self.inner.read_sync(reads);
+        self.meddle();
+        read
+    }
+
+    async fn delete(&self, view: &FeatureView, keys: &Keys) -> Result<u64> {
+        self.inner.delete_sync(view, keys)
+    }
+
+    async fn watermark(&self, view: &FeatureView) -> Result<Option<Watermark>> {
+        self.inner.watermark_sync(view)
+    }
+}
+
+#[async_trait::async_trait]
+impl StateStore for Meddler {
+    async fn replace(&self, view: &FeatureView, rows: &RecordBatch, seen: &[Option<RowTimes>]) -> Result<Vec<bool>> {
+        self.inner.replace_sync(view, rows, seen)
+    }
+}
+
+#[test]
+fn an_ingest_that_is_always_outrun_says_so_and_acknowledges_nothing() {
+    let inner = Arc::new(MemoryStore::new());
+    let store = Arc::new(Meddler { inner: inner.clone(), left: 20.into() });
+    let ingest = StreamIngest::builder("orders").unwrap().windows(&view(), store).unwrap().build().unwrap();
+    let (sender, mut source) = channel(10);
+    sender.send(batch(&[(1, HOUR, 1, 5), (2, HOUR, 2, 7)])).unwrap();
+    drop(sender);
+    let error = ingest.run(&mut source, &mut |_| true).unwrap_err();
+    assert!(matches!(error, Error::Core(Core::Conflict { .. })), "{error}");
+    assert!(error.to_string().contains("`orders`"), "{error}");
+    // It comes again, and finds its time: what had its effect then is a duplicate now.
+    let report = ingest.run(&mut source, &mut |_| true).unwrap();
+    assert_eq!((report.counted, report.duplicates), (1, 1));
+    assert_eq!((values(&*inner, 1, 2 * HOUR)[4], values(&*inner, 2, 2 * HOUR)[4]), (Some(21), Some(1)));
 }
 
 #[test]

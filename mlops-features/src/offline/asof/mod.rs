@@ -23,7 +23,7 @@ pub use options::AsOfOptions;
 pub use polars::PolarsEngine;
 pub use report::{AgeQuantiles, JoinReport};
 pub(crate) use training::Origin;
-pub use training::{SaveOptions, SavedTrainingSet, ServiceLineage, TrainingLineage, TrainingSet, ViewLineage};
+pub use training::{SaveOptions, SavedTrainingSet, TrainingLineage, TrainingSet, ViewLineage};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};

@@ -53,7 +53,9 @@ impl AsOfOptions {
     }
 
     /// Whether a feature row must also have been known: created at or before the instant. A row without a created time is
-    /// then never chosen; a view without such a column counts as known when true. Default false.
+    /// then never chosen; a view without such a column counts as known when true. Events of window views have none: a training
+    /// set of a service with live windows counts them from when they happened, and a
+    /// [`window_join`](crate::window::window_join) by itself refuses the setting. Default false.
     pub fn as_known(mut self, as_known: bool) -> Self {
         self.as_known = as_known;
         self

@@ -10,10 +10,14 @@ use mlops_core::{Dataset, Digest, EventTime, Name};
 use serde::{Deserialize, Serialize};
 
 use super::{AsOfOptions, JoinReport};
+use crate::definitions::ServiceVersion;
 use crate::error::{Core, Result};
 use crate::offline::ViewHistory;
 use crate::service::{FeatureService, ViewJoin};
 use crate::view::FeatureView;
+
+/// What makes training sets is called in their provenance.
+const OPERATION: &str = "as_of_join";
 
 /// Entity rows with features joined to them, and how that went.
 #[derive(Clone)]
@@ -24,9 +28,10 @@ pub struct TrainingSet {
     /// One report per join, in their order.
     pub reports: Vec<JoinReport>,
     made_of: Option<Arc<MadeOf>>,
+    service: Option<ServiceVersion>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct MadeOf {
     spine: Dataset,
     views: Vec<Origin>,
@@ -91,9 +96,24 @@ pub struct TrainingLineage {
     pub as_known: bool,
     /// Whether columns are called `view__feature`.
     pub full_names: bool,
-    /// The service that it was made for.
+    /// The service that it was made for, as it was then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service: Option<ServiceLineage>,
+    pub service: Option<ServiceVersion>,
+}
+
+impl TrainingLineage {
+    /// What a saved training set says of itself; `None` for data that is no training set.
+    ///
+    /// # Errors
+    /// `Core(InvalidData)` for a training set whose lineage cannot be read.
+    pub fn of(provenance: &Provenance) -> Result<Option<Self>> {
+        if provenance.operation.as_str() != OPERATION {
+            return Ok(None);
+        }
+        let told = provenance.parameters.get("lineage").cloned();
+        let read = told.map(|told| serde_json::from_value(told).map_err(|e| Core::invalid_data("training lineage", e)));
+        Ok(read.transpose()?)
+    }
 }
 
 /// What was joined of one view.
@@ -114,22 +134,12 @@ pub struct ViewLineage {
     pub history: Digest,
 }
 
-/// A service as it was.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServiceLineage {
-    /// Its name.
-    pub name: Name,
-    /// Its definition: see [`FeatureService::fingerprint`].
-    pub fingerprint: Digest,
-}
-
 /// What is told of a training set besides what it was made of.
 #[derive(Clone, Debug)]
 pub struct SaveOptions {
     at: EventTime,
     code_version: String,
-    service: Option<ServiceLineage>,
+    service: Option<ServiceVersion>,
 }
 
 impl SaveOptions {
@@ -144,12 +154,14 @@ impl SaveOptions {
         self
     }
 
-    /// The service that it is made for, whose views are among `views`. Default none.
+    /// The service that it is made for, whose views are among `views`. Default the one whose plan
+    /// [made it](crate::ServingPlan::training_set), if one did.
     ///
     /// # Errors
     /// As [`FeatureService::fingerprint`].
     pub fn service(mut self, service: &FeatureService, views: &[FeatureView]) -> Result<Self> {
-        self.service = Some(ServiceLineage { name: service.name().clone(), fingerprint: service.fingerprint(views)? });
+        self.service =
+            Some(ServiceVersion { service: service.name().clone(), fingerprint: service.fingerprint(views)? });
         Ok(self)
     }
 }
@@ -157,7 +169,34 @@ impl SaveOptions {
 impl TrainingSet {
     /// What an engine made.
     pub fn new(dataset: Dataset, reports: Vec<JoinReport>) -> Self {
-        Self { dataset, reports, made_of: None }
+        Self { dataset, reports, made_of: None, service: None }
+    }
+
+    /// The service whose [plan](crate::ServingPlan::training_set) made it, as it was; `None` when it was made of views alone.
+    pub fn service(&self) -> Option<&ServiceVersion> {
+        self.service.as_ref()
+    }
+
+    /// The same, made for `service` under its names of columns.
+    pub(crate) fn made_for(mut self, service: ServiceVersion, full_names: bool) -> Self {
+        let named = |made: &MadeOf| {
+            let options = made.options.clone().full_names(full_names);
+            Arc::new(MadeOf { options, ..made.clone() })
+        };
+        self.made_of = self.made_of.as_deref().map(named);
+        self.service = Some(service);
+        self
+    }
+
+    /// The rows of `live`, which was joined to these, with what is told of both; `is_live` says whose turn it is.
+    pub(crate) fn followed_by(self, live: Self, is_live: impl Iterator<Item = bool>) -> Self {
+        let is_live: Vec<bool> = is_live.collect();
+        let made_of = self.made_of.zip(live.made_of).map(|(mine, theirs)| {
+            let views = in_turn(mine.views.clone(), theirs.views.clone(), &is_live);
+            Arc::new(MadeOf { views, ..MadeOf::clone(&mine) })
+        });
+        let reports = in_turn(self.reports, live.reports, &is_live);
+        Self { dataset: live.dataset, reports, made_of, service: None }
     }
 
     /// The same, with what it was made of; keeps hold of that data, but reads it only when the
@@ -184,7 +223,7 @@ impl TrainingSet {
             views: views.iter().map(Origin::lineage).collect::<Result<_>>()?,
             as_known: options.is_as_known(),
             full_names: options.has_full_names(),
-            service: None,
+            service: self.service.clone(),
         })
     }
 
@@ -194,7 +233,8 @@ impl TrainingSet {
     /// the [`TrainingLineage`] and the reports. Costs two scans of the rows, and what [`lineage`](Self::lineage) costs.
     ///
     /// # Errors
-    /// As [`lineage`](Self::lineage); what keeps the sink from its work, of which nothing is visible then.
+    /// As [`lineage`](Self::lineage); `Core(InvalidData)` when `options` name another service than the one that it was made
+    /// for; what keeps the sink from its work, of which nothing is visible then.
     ///
     /// # Examples
     /// ```
@@ -222,13 +262,17 @@ impl TrainingSet {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn save(&self, sink: &dyn DataSink, options: &SaveOptions) -> Result<SavedTrainingSet> {
-        let lineage = TrainingLineage { service: options.service.clone(), ..self.lineage()? };
+        let mut lineage = self.lineage()?;
+        if let Some(told) = &options.service {
+            lineage.service.iter().try_for_each(|made_for| made_for.ensure_same(told))?;
+            lineage.service = Some(told.clone());
+        }
         let parameters = serde_json::json!({ "lineage": lineage, "reports": self.reports });
         let mut parents = vec![lineage.spine];
         parents.extend(lineage.views.iter().map(|view| view.history));
         let provenance = Provenance {
             parents,
-            operation: Name::new("as_of_join")?,
+            operation: Name::new(OPERATION)?,
             parameters,
             code_version: options.code_version.clone(),
             at: options.at,
@@ -238,6 +282,12 @@ impl TrainingSet {
         let written = dataset.write_to(sink)?;
         Ok(SavedTrainingSet { dataset, written, lineage, reports: self.reports.clone() })
     }
+}
+
+/// The next of `theirs` where it is their turn, of `mine` else.
+fn in_turn<T>(mine: Vec<T>, theirs: Vec<T>, is_theirs: &[bool]) -> Vec<T> {
+    let (mut mine, mut theirs) = (mine.into_iter(), theirs.into_iter());
+    is_theirs.iter().filter_map(|is_theirs| if *is_theirs { theirs.next() } else { mine.next() }).collect()
 }
 
 impl fmt::Debug for TrainingSet {
@@ -314,6 +364,25 @@ mod tests {
         catalog.register(&saved.entry(name.clone(), "growth", source, now).unwrap()).unwrap();
         assert_eq!(catalog.open_as(&name, "mina").unwrap().digest().unwrap(), read.digest().unwrap());
         assert_eq!(catalog.get(&name).unwrap().0.provenance.as_ref(), Some(provenance));
+    }
+
+    #[test]
+    fn a_set_made_for_one_service_is_not_saved_for_another() {
+        let set = || as_of_join(&spine(&[(Some(1), 9)]), &[], &AsOfOptions::new()).unwrap();
+        let version = |fingerprint: &str| ServiceVersion {
+            service: Name::new("ranker").unwrap(),
+            fingerprint: Digest::of(fingerprint),
+        };
+        let told = SaveOptions { service: Some(version("told")), ..SaveOptions::new(EventTime::EPOCH) };
+        let sink = mlops_core::source::MemorySink::new("training");
+        let error = set().made_for(version("made"), false).save(&sink, &told).unwrap_err().to_string();
+        assert!(error.contains("these are not the features of ranker@"), "{error}");
+        let saved = set().made_for(version("told"), false).save(&sink, &told).unwrap();
+        assert_eq!(saved.lineage.service, Some(version("told")));
+        assert!(set().made_for(version("made"), true).lineage().unwrap().full_names);
+        // As it was told before.
+        let before = serde_json::json!({"name": "ranker", "fingerprint": Digest::of("told")});
+        assert_eq!(serde_json::from_value::<ServiceVersion>(before).unwrap(), version("told"));
     }
 
     #[test]

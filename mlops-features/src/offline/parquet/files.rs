@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, TimestampMicrosecondType};
+use mlops_core::schema::Finder;
 use mlops_core::source::{BatchStream, DataSource, ScanRequest, SourceInfo};
 use mlops_core::{Digest, EventTime, Schema};
 use parquet::arrow::ProjectionMask;
@@ -356,10 +357,11 @@ fn locate(
     let stored = metadata.schema();
     let declared = view.schema().arrow();
     let required = view.entity().keys().len() + 1;
+    let mut finder = Finder::of(stored.fields());
     let mut wanted = Vec::with_capacity(columns.len());
     for at in columns {
         let field = declared.field(*at);
-        let found = stored.fields().iter().position(|stored| stored.name() == field.name());
+        let found = finder.find(field.name());
         let same = |found: &usize| stored.field(*found).data_type() == field.data_type();
         if !found.as_ref().map_or(*at >= required, same) {
             return Err(changed(view, field, found.map(|found| stored.field(found).data_type())));

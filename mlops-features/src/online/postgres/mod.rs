@@ -4,6 +4,7 @@
 //! → times and row) and `watermarks` (name → position). Values are those of stores on disk, checksums included; the times
 //! beside a row are what the server compares.
 
+mod replace;
 mod runner;
 mod server;
 mod sessions;

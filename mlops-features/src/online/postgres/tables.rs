@@ -11,10 +11,10 @@ use crate::online::{OnlineRead, OnlineRows, sealed};
 use crate::view::FeatureView;
 
 /// Most rows of one statement.
-const STATEMENT_ROWS_MAX: usize = 8_192;
+pub(super) const STATEMENT_ROWS_MAX: usize = 8_192;
 
 /// Rows of one statement are sent once they have so many bytes.
-const STATEMENT_BYTES: usize = 8 << 20;
+pub(super) const STATEMENT_BYTES: usize = 8 << 20;
 
 /// Definitions as they are stored, by name.
 pub(super) type Stored = BTreeMap<String, Vec<u8>>;
@@ -30,7 +30,7 @@ impl Session {
         rows.iter().map(read).collect::<Result<_, _>>().map_err(|e| server.judge(&e))
     }
 
-    async fn batch(&self, server: &Server, sql: &str) -> Result<(), Failure> {
+    pub(super) async fn batch(&self, server: &Server, sql: &str) -> Result<(), Failure> {
         self.client.batch_execute(sql).await.map_err(|e| server.judge(&e))
     }
 }

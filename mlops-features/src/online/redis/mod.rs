@@ -14,6 +14,7 @@ mod client;
 mod connection;
 mod feast;
 mod question;
+mod replace;
 mod script;
 mod settings;
 mod tls;
@@ -84,6 +85,7 @@ pub struct RedisStore {
     grace: Option<Duration>,
     known: KnownViews<Definition>,
     write_rows: Script,
+    replace_rows: Script,
 }
 
 /// What the server says of a view.

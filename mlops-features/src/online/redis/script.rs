@@ -41,6 +41,34 @@ end
 return written
 ";
 
+/// Puts rows in the place of those whose times are what was seen.
+///
+/// `KEYS`: definition of the view, then a key per row. `ARGV`: checksum of the definition that the writer knows, "1" when
+/// rows expire, then per row the times that were seen (empty for no row; else the event time, "0" or "1" and the created time),
+/// its bytes and, when they expire, the millisecond of it. Answers 1 or 0 per row, or -1 when the definition is another one.
+pub(super) const REPLACE_ROWS: &str = r"
+if redis.call('GETRANGE', KEYS[1], -4, -1) ~= ARGV[1] then return {-1} end
+local expires = ARGV[2] == '1'
+local width = expires and 3 or 2
+local done = {}
+for i = 2, #KEYS do
+  local at = 3 + (i - 2) * width
+  local old = redis.call('GETRANGE', KEYS[i], 0, 21)
+  local is = ''
+  if #old == 22 then
+    if string.byte(old, 22) % 2 == 1 then is = string.sub(old, 6, 13) .. '1' .. string.sub(old, 14, 21)
+    else is = string.sub(old, 6, 13) .. '0' end
+  elseif #old > 0 then is = 'damaged' end
+  done[i - 1] = 0
+  if is == ARGV[at] then
+    if expires then redis.call('SET', KEYS[i], ARGV[at + 1], 'PXAT', ARGV[at + 2])
+    else redis.call('SET', KEYS[i], ARGV[at + 1]) end
+    done[i - 1] = 1
+  end
+end
+return done
+";
+
 /// Puts `ARGV[2]` in the place of `ARGV[1]` (of nothing, when that is empty), if that is still there.
 pub(super) const SWAP: &str = r"
 local now = redis.call('GET', KEYS[1]) or ''

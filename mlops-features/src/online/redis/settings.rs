@@ -10,7 +10,7 @@ use super::address::Address;
 use super::cells::Cells;
 use super::client::{Client, Limits};
 use super::feast::FeastRedisStore;
-use super::script::{Script, WRITE_ROWS};
+use super::script::{REPLACE_ROWS, Script, WRITE_ROWS};
 use super::tls;
 use crate::error::{Core, Result};
 use crate::online::known::KnownViews;
@@ -120,6 +120,7 @@ impl RedisStoreBuilder {
             grace,
             known: KnownViews::default(),
             write_rows: Script::new(WRITE_ROWS),
+            replace_rows: Script::new(REPLACE_ROWS),
         })
     }
 

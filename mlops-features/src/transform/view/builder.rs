@@ -1,12 +1,11 @@
 //! Collects the settings of on-demand views.
 
-use std::collections::BTreeMap;
-
 use mlops_core::Name;
 use mlops_core::expr::Expr;
 use mlops_core::schema::Sensitivity;
 
 use super::{DerivedFeature, Form, OnDemandView};
+use crate::about::{About, about_setters};
 use crate::define::{FeatureRef, ValueType};
 use crate::error::{Core, Result};
 use crate::transform::{Input, InputSource};
@@ -18,9 +17,7 @@ pub struct OnDemandViewBuilder {
     name: String,
     inputs: Vec<OpenInput>,
     features: Vec<(String, OpenExpr, Sensitivity)>,
-    tags: BTreeMap<String, String>,
-    owner: String,
-    description: String,
+    about: About,
 }
 
 #[derive(Clone, Debug)]
@@ -40,14 +37,7 @@ enum OpenExpr {
 
 impl OnDemandViewBuilder {
     pub(super) fn new(name: String) -> Self {
-        Self {
-            name,
-            inputs: Vec::new(),
-            features: Vec::new(),
-            tags: BTreeMap::new(),
-            owner: String::new(),
-            description: String::new(),
-        }
+        Self { name, inputs: Vec::new(), features: Vec::new(), about: About::default() }
     }
 
     /// Adds the feature `reference`, written `view:feature`, as an input `name`.
@@ -98,23 +88,7 @@ impl OnDemandViewBuilder {
         self
     }
 
-    /// Adds a label.
-    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.tags.insert(key.into(), value.into());
-        self
-    }
-
-    /// Who answers for it. Default nobody.
-    pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.owner = owner.into();
-        self
-    }
-
-    /// What it is, for people. Default empty.
-    pub fn description(mut self, text: impl Into<String>) -> Self {
-        self.description = text.into();
-        self
-    }
+    about_setters!();
 
     /// Checks the settings.
     ///
@@ -139,9 +113,9 @@ impl OnDemandViewBuilder {
             name: Name::new(&self.name)?,
             inputs,
             features,
-            tags: self.tags,
-            owner: self.owner,
-            description: self.description,
+            tags: self.about.tags,
+            owner: self.about.owner,
+            description: self.about.description,
         }
         .try_into()
     }

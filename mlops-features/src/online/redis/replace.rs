@@ -1,0 +1,129 @@
+//! Rows on the server, replaced by comparing.
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+
+use super::cells::SWAPS_MAX;
+use super::client::{Call, Via};
+use super::script::Run;
+use super::wire::{Item, Malformed};
+use super::{Definition, RedisStore, SCRIPT_BYTES, SCRIPT_ROWS_MAX, expires_ms};
+use crate::error::{Error, Result};
+use crate::online::row::Stamp;
+use crate::online::state::Swaps;
+use crate::online::{RowTimes, StateStore, sealed};
+use crate::view::FeatureView;
+use crate::wait::block_on;
+
+/// The times of a row as the script cuts them out of a stored one; empty for none.
+fn told(seen: Option<Stamp>) -> Vec<u8> {
+    let Some(Stamp { event_time, created }) = seen else { return Vec::new() };
+    let mut bytes = event_time.to_le_bytes().to_vec();
+    bytes.push(if created.is_some() { b'1' } else { b'0' });
+    bytes.extend(created.into_iter().flat_map(i64::to_le_bytes));
+    bytes
+}
+
+impl RedisStore {
+    async fn replace_via(
+        &self,
+        via: Via,
+        view: &FeatureView,
+        rows: &RecordBatch,
+        seen: &[Option<RowTimes>],
+    ) -> Result<Vec<bool>> {
+        let swaps = Swaps::new(view, rows, seen)?;
+        let mut done = vec![false; swaps.len()];
+        if done.is_empty() {
+            return Ok(done);
+        }
+        let call = self.cells.client.writing(via);
+        for _ in 0..SWAPS_MAX {
+            let definition = self.admit(call, view).await?;
+            if self.swap(call, view, &definition, &swaps, &mut done).await? {
+                return Ok(done);
+            }
+            // It was widened by another writer, or the server lost it.
+            self.known.forget(view.name());
+        }
+        Err(self.cells.outrun(view.name()))
+    }
+
+    /// Puts the rows and notes which; false when the definition is not the one that is stored.
+    async fn swap(
+        &self,
+        call: Call,
+        view: &FeatureView,
+        definition: &Definition,
+        swaps: &Swaps,
+        done: &mut [bool],
+    ) -> Result<bool> {
+        for (run, positions) in self.swap_runs(view, definition, swaps)? {
+            let answer = self.replace_rows.run(&self.cells.client, call, &[run]).await?;
+            let mut positions = positions.into_iter();
+            for item in answer.items() {
+                if let Item::Array(_) = item {
+                    continue;
+                }
+                match (item, positions.next()) {
+                    (Item::Integer(put @ (0 | 1)), Some(position)) => done[position] |= *put == 1,
+                    (Item::Integer(-1), _) => return Ok(false),
+                    _ => return Err(self.malformed(Malformed("something else than whether a row was put"))),
+                }
+            }
+            if positions.next().is_some() {
+                return Err(self.malformed(Malformed("less than it was asked")));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Runs of the script, each with the positions of its rows.
+    fn swap_runs(&self, view: &FeatureView, definition: &Definition, swaps: &Swaps) -> Result<Vec<(Run, Vec<usize>)>> {
+        let ttl = view.ttl().zip(self.grace).map(|(ttl, grace)| ttl.saturating_add(grace));
+        let definition_key = self.key("view", view.name());
+        let begin = || {
+            let mut run = Run::default();
+            run.key(&definition_key);
+            run.argument(&definition.checksum);
+            run.argument(if ttl.is_some() { b"1" } else { b"0" });
+            (run, Vec::new())
+        };
+        let mut key = self.row_key(view.name());
+        let (head, unchecked) = (key.len(), self.unchecked());
+        let mut runs = vec![begin()];
+        swaps.for_each(view, |swap| {
+            if runs.last().is_none_or(|(run, _)| run.keys() > SCRIPT_ROWS_MAX || run.bytes() >= SCRIPT_BYTES) {
+                runs.push(begin());
+            }
+            let Some((run, positions)) = runs.last_mut() else { return Ok(()) };
+            key.truncate(head);
+            key.extend_from_slice(swap.key);
+            sealed::seal(&key[unchecked..], swap.bytes);
+            run.key(&key);
+            run.argument(&told(swap.seen));
+            run.argument(swap.bytes);
+            if let Some(ttl) = ttl {
+                run.argument(expires_ms(swap.stamp, ttl).to_string().as_bytes());
+            }
+            positions.push(swap.position);
+            Ok::<_, Error>(())
+        })?;
+        Ok(runs)
+    }
+
+    /// [`StateStore::replace`] as a plain call. A call that was tried again may say of a row that it put that it did not.
+    ///
+    /// # Errors
+    /// As [`write_sync`](Self::write_sync).
+    pub fn replace_sync(&self, view: &FeatureView, rows: &RecordBatch, seen: &[Option<RowTimes>]) -> Result<Vec<bool>> {
+        block_on(self.replace_via(Via::Here, view, rows, seen))
+    }
+}
+
+#[async_trait]
+impl StateStore for RedisStore {
+    async fn replace(&self, view: &FeatureView, rows: &RecordBatch, seen: &[Option<RowTimes>]) -> Result<Vec<bool>> {
+        self.replace_via(Via::Crew, view, rows, seen).await
+    }
+}
