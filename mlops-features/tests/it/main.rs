@@ -3,6 +3,7 @@
 mod backfilling;
 mod bad_files;
 mod bad_input;
+mod bad_stores;
 mod compacting;
 mod definitions;
 mod derived;
