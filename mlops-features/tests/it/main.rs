@@ -4,6 +4,7 @@ mod backfilling;
 mod bad_files;
 mod bad_input;
 mod bad_stores;
+mod bad_windows;
 mod compacting;
 mod definitions;
 mod derived;
