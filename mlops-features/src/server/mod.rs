@@ -57,6 +57,9 @@ const BODY_BYTES_DEFAULT: usize = 16 << 20;
 /// Plans of requests that list features, kept for the next request of the same list.
 const LISTS_MAX: usize = 256;
 
+/// Most features of all kept plans together.
+const LISTED_MAX: usize = 1 << 16;
+
 /// Feast's HTTP interface over one set of definitions and stores.
 ///
 /// # Examples
@@ -164,7 +167,8 @@ impl FeatureHttp {
         let plan = self.0.compile(&service.full_names(full_names).build()?)?;
         let server = Arc::new(FeatureServer::new(plan, self.0.store.clone()));
         let mut lists = lock();
-        if lists.len() >= LISTS_MAX {
+        let listed = lists.keys().map(|(features, _)| features.len()).sum::<usize>();
+        if lists.len() >= LISTS_MAX || listed + features.len() > LISTED_MAX {
             // Whoever asks for ever new lists compiles each time; the others find theirs again soon.
             lists.clear();
         }
