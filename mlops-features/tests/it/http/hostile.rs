@@ -79,7 +79,7 @@ fn bodies_that_are_no_request_are_refused_and_the_server_goes_on() {
         for body in bodies {
             let (status, text) = server.ask("POST", path, body);
             assert_eq!(status, 422, "{path} {}: {text}", &body[..body.len().min(40)]);
-            assert!(text.contains("line"), "{text}");
+            assert!(text.contains("the body is not"), "{text}");
         }
     }
     let beyond = r#"{"features":["clicks:ctr"],"entities":{"customer_id":[1e400]}}"#;
@@ -240,4 +240,19 @@ fn one_materialization_of_a_view_runs_at_a_time() {
     assert!(answer["detail"].as_str().unwrap().contains("`clicks`"));
     let other = json!({"feature_views": ["tastes"]});
     assert_eq!(server.post("/materialize-incremental", &other).0, 200, "another view is free");
+}
+
+#[test]
+fn a_caller_that_drips_its_body_is_let_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(EventTime::from_micros(NOW)));
+    let http = FeatureHttp::builder(Arc::new(MemoryStore::new()), clock).views([clicks()]);
+    let server = listen(http.body_timeout(Duration::from_millis(300)).build().unwrap(), folder);
+    let mut slow = TcpStream::connect(server.address).unwrap();
+    slow.write_all(b"POST /get-online-features HTTP/1.1\r\nhost: x\r\ncontent-length: 4000\r\n\r\n{").unwrap();
+    slow.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut said = String::new();
+    slow.read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("HTTP/1.1 408") && said.contains("in time"), "{said}");
+    assert_eq!(server.ask("GET", "/health", "").0, 200);
 }
