@@ -6,7 +6,7 @@
 //! before they were, or by others.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use parquet::arrow::ProjectionMask;
@@ -110,7 +110,7 @@ impl Checksums {
         let Some(all) = &self.0 else { return Ok(()) };
         let groups = footer.metadata().row_groups();
         let first: usize = groups[..group].iter().map(RowGroupMetaData::num_columns).sum();
-        let mut buffer = vec![0; BUFFER_BYTES];
+        let mut buffer = Vec::new();
         for (at, column) in groups[group].columns().iter().enumerate().filter(|(at, _)| mask.leaf_included(*at)) {
             if of_chunk(file, path, column.byte_range(), &mut buffer)? != all[first + at] {
                 let reason = format!("the checksum of column `{}` does not fit", column.column_path().string());
@@ -127,14 +127,21 @@ fn parse(text: &str) -> Option<Vec<u32>> {
     digits.len().is_multiple_of(DIGITS).then(|| digits.chunks(DIGITS).map(crc).collect())?
 }
 
-fn of_chunk(mut file: &File, path: &Path, (start, length): (u64, u64), buffer: &mut [u8]) -> Result<u32> {
+/// The CRC of a stretch of `file`; `buffer` grows to what it needs at most.
+fn of_chunk(mut file: &File, path: &Path, (start, length): (u64, u64), buffer: &mut Vec<u8>) -> Result<u32> {
     let io = |e| Core::io(path, e);
     file.seek(SeekFrom::Start(start)).map_err(io)?;
     let (mut crc, mut left) = (0, length);
     while left > 0 {
-        let part = &mut buffer[..usize::try_from(left).unwrap_or(usize::MAX).min(BUFFER_BYTES)];
-        let read = file.read_exact(part);
-        read.map_err(|e| Core::corrupt(path.display().to_string(), e))?;
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(BUFFER_BYTES);
+        if buffer.len() < wanted {
+            buffer.resize(wanted, 0);
+        }
+        let part = &mut buffer[..wanted];
+        file.read_exact(part).map_err(|e| match e.kind() {
+            ErrorKind::UnexpectedEof => Core::corrupt(path.display().to_string(), "it ends before its last column"),
+            _ => io(e),
+        })?;
         crc = crc32c::crc32c_append(crc, part);
         left -= part.len() as u64;
     }
@@ -147,7 +154,7 @@ fn of_chunk(mut file: &File, path: &Path, (start, length): (u64, u64), buffer: &
 /// `Core(Io)` when it cannot be read back.
 pub(super) fn told(mut file: &File, path: &Path, groups: &[RowGroupMetaData]) -> Result<KeyValue> {
     let mut text = format!("{}{}:", String::from_utf8_lossy(MARK), String::from_utf8_lossy(BLANK));
-    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut buffer = Vec::new();
     for column in groups.iter().flat_map(RowGroupMetaData::columns) {
         let crc = of_chunk(file, path, column.byte_range(), &mut buffer)?;
         text.push_str(&format!("{crc:08x}"));
