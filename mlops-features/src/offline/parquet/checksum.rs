@@ -153,12 +153,11 @@ fn of_chunk(mut file: &File, path: &Path, (start, length): (u64, u64), buffer: &
 /// # Errors
 /// `Core(Io)` when it cannot be read back.
 pub(super) fn told(mut file: &File, path: &Path, groups: &[RowGroupMetaData]) -> Result<KeyValue> {
-    let mut text = format!("{}{}:", String::from_utf8_lossy(MARK), String::from_utf8_lossy(BLANK));
     let mut buffer = Vec::new();
-    for column in groups.iter().flat_map(RowGroupMetaData::columns) {
-        let crc = of_chunk(file, path, column.byte_range(), &mut buffer)?;
-        text.push_str(&format!("{crc:08x}"));
-    }
+    let chunks = groups.iter().flat_map(RowGroupMetaData::columns);
+    let crcs = chunks.map(|chunk| Ok(format!("{:08x}", of_chunk(file, path, chunk.byte_range(), &mut buffer)?)));
+    let crcs = crcs.collect::<Result<String>>()?;
+    let text = format!("{}{}:{crcs}", String::from_utf8_lossy(MARK), String::from_utf8_lossy(BLANK));
     file.seek(SeekFrom::End(0)).map_err(|e| Core::io(path, e))?;
     Ok(KeyValue::new(KEY.to_owned(), text))
 }
