@@ -89,11 +89,8 @@ fn what_is_no_document_is_refused_without_a_panic() {
 
 #[test]
 fn yaml_that_unfolds_or_repeats_itself_is_refused() {
-    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x]\n".to_owned();
-    for at in 1..12 {
-        let last = format!("*a{}", at - 1);
-        bomb += &format!("a{at}: &a{at} [{}]\n", vec![last; 8].join(", "));
-    }
+    let layer = |at: usize| format!("a{at}: &a{at} [{}]\n", vec![format!("*a{}", at - 1); 8].join(", "));
+    let bomb = format!("a0: &a0 [x, x, x, x, x, x, x, x]\n{}", (1..12).map(layer).collect::<String>());
     for text in [
         bomb.as_str(),
         "format: 1\nformat: 1\n",

@@ -10,7 +10,7 @@ use mlops_core::{Dataset, Error as Core, EventTime};
 use mlops_features::ingest::Checks;
 use mlops_features::offline::AsOfOptions;
 use mlops_features::online::{MemoryStore, OnlineStore};
-use mlops_features::stream::{StreamIngest, WindowStates, channel};
+use mlops_features::stream::{StreamIngest, StreamIngestBuilder, WindowStates, channel};
 use mlops_features::testkit::block_on;
 use mlops_features::window::{Op, TimeWindow, WindowJoin, WindowView, window_join};
 use mlops_features::{Entity, Error, KeyType, Keys, ValueType};
@@ -166,7 +166,7 @@ fn an_event_of_a_wrong_clock_can_be_kept_out_so_that_it_does_not_move_a_window_a
     let run = |checks: Option<Checks>| {
         let store = Arc::new(MemoryStore::new());
         let ingest = StreamIngest::builder("seen").unwrap().windows(&view, store.clone()).unwrap();
-        let ingest = checks.into_iter().fold(ingest, |ingest, checks| ingest.checks(checks)).build().unwrap();
+        let ingest = checks.into_iter().fold(ingest, StreamIngestBuilder::checks).build().unwrap();
         let (sender, mut source) = channel(10);
         sender.send(events(&[10, far, 20], ints(&[1, 2, 4]))).unwrap();
         drop(sender);
@@ -238,7 +238,7 @@ fn definitions_of_windows_outside_of_their_domain_are_refused_by_name() {
         (TimeWindow::exact(longest + Duration::from_micros(1)), "window length"),
         (TimeWindow::exact(Duration::MAX), "window length"),
         (TimeWindow::tumbling(Duration::ZERO), "window length"),
-        (TimeWindow::sawtooth(HOUR - Duration::from_micros(1)), "window length"),
+        (TimeWindow::sawtooth(Duration::from_micros(HOUR_US as u64 - 1)), "window length"),
         (TimeWindow::exact(HOUR).earlier(Duration::MAX), "window offset"),
     ] {
         let error = build(Op::Sum, window).unwrap_err().to_string();
