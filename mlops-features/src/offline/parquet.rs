@@ -61,7 +61,8 @@ const LOCK: &str = ".once.lock";
 /// Offline store in a folder of this machine, or of a file system that renames atomically.
 ///
 /// Several processes may append and read at the same time. A file that an interrupted append left behind begins with
-/// `.append-` and is never read.
+/// `.append-` and is never read. What is read is checked against checksums in each file's footer: damage is `Core(Corrupt)`,
+/// never another value. The files are plain Parquet, for others to read, too.
 ///
 /// # Examples
 /// ```
