@@ -19,7 +19,7 @@ pub const SHARED_KEYS: i64 = 48;
 /// Most rows of one write.
 const ROWS_MAX: u64 = 40;
 /// Event times are drawn from so few instants that corrections of the same instant happen.
-const INSTANTS: u64 = 500;
+pub const INSTANTS: u64 = 500;
 
 /// One row. The first of a write has a key of its own, the others correct shared keys with event times before and after
 /// what is there.

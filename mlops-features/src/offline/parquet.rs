@@ -7,7 +7,9 @@
 //! A file appears under its name only when it is whole and on disk, and never changes after. Names of views are never
 //! paths. The order of the file names is the order of the appends, so no other file needs to be kept in step. Files of
 //! several appends are what [`compact`](ParquetStore::compact) makes; they stand for those of single ones.
+//! All values of a file are under checksums that stand in its footer: damage is an error, never another value.
 
+mod checksum;
 mod compact;
 mod files;
 mod footer;
@@ -59,7 +61,8 @@ const LOCK: &str = ".once.lock";
 /// Offline store in a folder of this machine, or of a file system that renames atomically.
 ///
 /// Several processes may append and read at the same time. A file that an interrupted append left behind begins with
-/// `.append-` and is never read.
+/// `.append-` and is never read. What is read is checked against checksums in each file's footer: damage is `Core(Corrupt)`,
+/// never another value. The files are plain Parquet, for others to read, too.
 ///
 /// # Examples
 /// ```
@@ -186,10 +189,16 @@ impl<'a> Writer<'a> {
         self.rows.write(batch).map_err(|e| unwritten(self.path, e))
     }
 
-    /// Brings everything to the disk.
-    fn finish(self) -> Result<()> {
+    /// Brings everything to the disk, with its checksums.
+    fn finish(mut self) -> Result<()> {
+        let io = |e| Core::io(self.path, e);
+        self.rows.flush().map_err(|e| unwritten(self.path, e))?;
+        self.rows.sync().map_err(io)?;
+        let told = checksum::told(self.file, self.path, self.rows.flushed_row_groups())?;
+        self.rows.append_key_value_metadata(told);
         self.rows.close().map_err(|e| unwritten(self.path, e))?;
-        Ok(self.file.sync_all().map_err(|e| Core::io(self.path, e))?)
+        checksum::seal(self.file, self.path)?;
+        Ok(self.file.sync_all().map_err(io)?)
     }
 }
 

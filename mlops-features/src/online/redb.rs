@@ -112,7 +112,8 @@ impl RedbStoreBuilder {
         self
     }
 
-    /// Whether to check every page of the file first, which reads all of it. Default false.
+    /// Whether to check every page of the file first, which reads all of it. Default false: values are checked as they are
+    /// read, and a key that damage has changed is not found.
     pub fn verify_on_open(mut self, verify: bool) -> Self {
         self.verify = verify;
         self

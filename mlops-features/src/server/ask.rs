@@ -85,11 +85,18 @@ impl FeaturesRequest<'_> {
 }
 
 /// A column from what came over the wire, where numbers for instants are seconds since the epoch.
+///
+/// # Errors
+/// As [`json::column`]; so many seconds that microseconds cannot hold them are no instant.
 pub(super) fn typed(name: &str, target: &DataType, values: &[Value]) -> Result<ArrayRef> {
     let DataType::Timestamp(..) = target else { return json::column(name, target, values.iter().map(Some)) };
-    let micros = |value: &Value| match value.as_i64().and_then(|seconds| seconds.checked_mul(1_000_000)) {
-        Some(micros) => Value::from(micros),
-        None => value.clone(),
+    let micros = |value: &Value| match value {
+        Value::Number(seconds) => {
+            let micros = seconds.as_i64().and_then(|seconds| seconds.checked_mul(1_000_000));
+            // Truth values are no instants either, and refused with their row.
+            micros.map_or(Value::Bool(false), Value::from)
+        }
+        other => other.clone(),
     };
     let values: Vec<Value> = values.iter().map(micros).collect();
     json::column(name, target, values.iter().map(Some))

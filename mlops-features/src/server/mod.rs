@@ -13,7 +13,7 @@
 //! Requests and answers have the shapes of Feast 0.67, whose SDK reads and writes through its remote online store. What
 //! that server answers with 500 because the request is wrong (a missing key column, a value of another type) is 422 here,
 //! with a sentence in `detail`; unknown names are 404, what a reader may not see is 403, work that goes on already is 409,
-//! a store that does not answer is 503. Whole numbers are JSON numbers; NaN and infinities are the texts `NaN`, `Infinity`,
+//! a store that does not answer is 503, a body that does not come in time 408. Whole numbers are JSON numbers; NaN and infinities are the texts `NaN`, `Infinity`,
 //! `-Infinity`; bytes are base 64; instants are RFC 3339 text (as numbers, seconds since the epoch).
 //!
 //! The router knows no one: put the host's own layers for authentication around it, and bind it to the loopback interface
@@ -29,10 +29,12 @@ mod work;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Query, Request, State};
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -54,8 +56,14 @@ use crate::window::WindowView;
 /// Longest request body where nothing was said: 16 MiB.
 const BODY_BYTES_DEFAULT: usize = 16 << 20;
 
+/// How long the body of a request may take where nothing was said.
+const BODY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+
 /// Plans of requests that list features, kept for the next request of the same list.
 const LISTS_MAX: usize = 256;
+
+/// Most features of all kept plans together.
+const LISTED_MAX: usize = 1 << 16;
 
 /// Feast's HTTP interface over one set of definitions and stores.
 ///
@@ -99,6 +107,7 @@ struct House {
     /// Views that are being materialized.
     busy: Mutex<BTreeSet<Name>>,
     body_bytes_max: usize,
+    body_timeout: Duration,
 }
 
 /// Collects the settings of a [`FeatureHttp`].
@@ -126,6 +135,7 @@ impl FeatureHttp {
             gate: Gate::new(),
             busy: Mutex::default(),
             body_bytes_max: BODY_BYTES_DEFAULT,
+            body_timeout: BODY_TIMEOUT_DEFAULT,
         };
         FeatureHttpBuilder { house, services: Vec::new(), history: None, push_sources: Vec::new() }
     }
@@ -164,7 +174,8 @@ impl FeatureHttp {
         let plan = self.0.compile(&service.full_names(full_names).build()?)?;
         let server = Arc::new(FeatureServer::new(plan, self.0.store.clone()));
         let mut lists = lock();
-        if lists.len() >= LISTS_MAX {
+        let listed = lists.keys().map(|(features, _)| features.len()).sum::<usize>();
+        if lists.len() >= LISTS_MAX || listed + features.len() > LISTED_MAX {
             // Whoever asks for ever new lists compiles each time; the others find theirs again soon.
             lists.clear();
         }
@@ -244,6 +255,12 @@ impl FeatureHttpBuilder {
         self
     }
 
+    /// How long the body of a request may take to come, from its headers on; 408 beyond. Default 30 s.
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.house.body_timeout = timeout;
+        self
+    }
+
     /// Compiles everything.
     ///
     /// # Errors
@@ -280,19 +297,32 @@ struct Switches {
     background: bool,
 }
 
-async fn features(State(http): State<FeatureHttp>, body: Bytes) -> Result<Response, Problem> {
+/// A body that came in time: callers that drip would hold connections for ever.
+struct Sent(Bytes);
+
+impl FromRequest<FeatureHttp> for Sent {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, http: &FeatureHttp) -> Result<Self, Response> {
+        let whole = tokio::time::timeout(http.0.body_timeout, Bytes::from_request(request, http)).await;
+        let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time").into_response();
+        whole.map_err(late)?.map(Self).map_err(IntoResponse::into_response)
+    }
+}
+
+async fn features(State(http): State<FeatureHttp>, Sent(body): Sent) -> Result<Response, Problem> {
     let asked: ask::FeaturesRequest<'_> = problem::read(&body)?;
     let json = asked.answer(&http).await?;
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
 }
 
-async fn push(State(http): State<FeatureHttp>, body: Bytes) -> Result<Response, Problem> {
+async fn push(State(http): State<FeatureHttp>, Sent(body): Sent) -> Result<Response, Problem> {
     let asked: work::PushRequest = problem::read(&body)?;
     work::off_the_runtime(move || asked.run(&http)).await?;
     Ok(().into_response())
 }
 
-async fn write(State(http): State<FeatureHttp>, body: Bytes) -> Result<Response, Problem> {
+async fn write(State(http): State<FeatureHttp>, Sent(body): Sent) -> Result<Response, Problem> {
     let asked: work::WriteRequest = problem::read(&body)?;
     work::off_the_runtime(move || asked.run(&http)).await?;
     Ok(([(CONTENT_TYPE, "application/json")], "null").into_response())
@@ -301,7 +331,7 @@ async fn write(State(http): State<FeatureHttp>, body: Bytes) -> Result<Response,
 async fn materialize(
     State(http): State<FeatureHttp>,
     Query(switches): Query<Switches>,
-    body: Bytes,
+    Sent(body): Sent,
 ) -> Result<Response, Problem> {
     let asked: work::MaterializeRequest = problem::read(&body)?;
     let range = asked.range()?;
@@ -311,7 +341,7 @@ async fn materialize(
 async fn materialize_incremental(
     State(http): State<FeatureHttp>,
     Query(switches): Query<Switches>,
-    body: Bytes,
+    Sent(body): Sent,
 ) -> Result<Response, Problem> {
     let asked: work::IncrementalRequest = problem::read(&body)?;
     work::materialize(http, asked.views(), crate::Range::New, switches.background).await

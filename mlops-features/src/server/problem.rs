@@ -20,6 +20,10 @@ pub(super) struct Problem {
 
 /// Reads a body as what it should be.
 pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+    // An array would be taken for the members in their order.
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(Problem::unprocessable("the body is not a JSON object"));
+    }
     // The parser tells what was expected and where; values of a wrong kind are quoted by it, so only the place is told.
     serde_json::from_slice(body).map_err(|e| {
         let (line, column) = (e.line(), e.column());

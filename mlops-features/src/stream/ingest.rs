@@ -317,7 +317,8 @@ impl fmt::Debug for StreamIngest {
 pub struct StreamIngestBuilder(StreamIngest);
 
 impl StreamIngestBuilder {
-    /// What events must be, before they have any effect. Default: what their views say.
+    /// What events must be, before they have any effect. Default: what their views say. A clock that runs ahead moves the
+    /// windows of its key ahead, for good: a bound on event times keeps such events out.
     pub fn checks(mut self, checks: Checks) -> Self {
         self.0.checks = Some(checks);
         self

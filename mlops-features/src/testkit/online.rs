@@ -22,6 +22,7 @@ pub async fn online_store<S: OnlineStore>(make: impl Fn() -> S) {
     the_latest_of_one_call_wins_and_is_counted(&make()).await;
     writing_again_changes_nothing(&make()).await;
     answers_come_in_the_order_asked(&make()).await;
+    five_thousand_keys_are_one_read(&make()).await;
     a_view_that_was_never_written_has_no_rows(&make()).await;
     views_do_not_see_each_other(&make()).await;
     a_null_key_is_refused_and_nothing_is_written(&make()).await;
@@ -109,6 +110,17 @@ async fn answers_come_in_the_order_asked<S: OnlineStore>(store: &S) {
     assert!(answer.created.is_null(1) && answer.created.value(4) == -7, "created times come with the rows");
     assert_eq!(answer.columns[1].as_string::<i32>().value(0), "7");
     assert!(scores(&read(store, &view("stats"), &[]).await).is_empty(), "no keys, no answers");
+}
+
+async fn five_thousand_keys_are_one_read<S: OnlineStore>(store: &S) {
+    let rows: Vec<Row> = (0..2_500).map(|at| row(2 * at, at, None, at as f64)).collect();
+    assert_eq!(write(store, &view("stats"), &rows).await, (2_500, 0));
+    let keys: Vec<Option<i64>> = (0..5_000).rev().map(Some).collect();
+    let answer = read(store, &view("stats"), &keys).await;
+    let expected = |key: i64| (key % 2 == 0).then_some((key / 2) as f64);
+    let expected: Vec<_> = keys.iter().flatten().map(|key| expected(*key)).collect();
+    assert_eq!(scores(&answer), expected, "however many keys are asked for, each has its answer");
+    assert_eq!(answer.event_time.iter().flatten().count(), 2_500);
 }
 
 async fn a_view_that_was_never_written_has_no_rows<S: OnlineStore>(store: &S) {

@@ -1,5 +1,7 @@
 //! Feast's HTTP interface, over a socket.
 
+mod hostile;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -60,6 +62,10 @@ fn run(store: Arc<dyn OnlineStore>, reader: Reader) -> Running {
         .body_bytes_max(1 << 20)
         .build()
         .unwrap();
+    listen(http, folder)
+}
+
+fn listen(http: FeatureHttp, folder: tempfile::TempDir) -> Running {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,8 +1,12 @@
 //! The public API, as a host uses it.
 
 mod backfilling;
+#[cfg(feature = "yaml")]
+mod bad_definitions;
 mod bad_files;
 mod bad_input;
+mod bad_stores;
+mod bad_windows;
 mod compacting;
 mod definitions;
 mod derived;

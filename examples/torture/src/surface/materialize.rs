@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use mlops_features::offline::{HistoryRequest, OfflineStore, ParquetStore, Watermark};
-use mlops_features::online::RedbStore;
+use mlops_features::online::{MemoryStore, OnlineStore, RedbStore};
 use mlops_features::{FeatureView, MaterializeOptions, materialize};
 
 use super::{Asked, Store, Surface, online};
@@ -45,9 +45,9 @@ struct Open {
 }
 
 impl Open {
-    fn run(&self) -> Result<()> {
+    fn run(&self, online: &dyn OnlineStore) -> Result<()> {
         let options = MaterializeOptions::builder().chunk_rows(CHUNK_ROWS).build()?;
-        materialize(&self.offline, &self.online, &self.view, &options, &mut |_| true)?;
+        materialize(&self.offline, online, &self.view, &options, &mut |_| true)?;
         Ok(())
     }
 
@@ -63,8 +63,15 @@ impl Open {
         Ok(all)
     }
 
-    fn online(&self, expected: &BTreeMap<i64, &Row>) -> Result<BTreeMap<i64, Row>> {
-        online::read(|reads| self.online.read_sync(reads), &self.view, expected.keys().copied().collect())
+    fn online(&self, keys: &BTreeSet<i64>) -> Result<BTreeMap<i64, Row>> {
+        online::read(|reads| self.online.read_sync(reads), &self.view, keys.iter().copied().collect())
+    }
+
+    /// What one run that nobody disturbs brings online.
+    fn undisturbed(&self, keys: &BTreeSet<i64>) -> Result<BTreeMap<i64, Row>> {
+        let store = MemoryStore::new();
+        self.run(&store)?;
+        online::read(|reads| store.read_sync(reads), &self.view, keys.iter().copied().collect())
     }
 }
 
@@ -82,19 +89,22 @@ fn latest<'a>(history: impl Iterator<Item = &'a Row>) -> BTreeMap<i64, &'a Row> 
 impl Store for Open {
     fn write(&self, token: Token) -> Result<()> {
         self.offline.append(&self.view, &rows::dataset(token)?)?;
-        self.run()
+        self.run(&self.online)
     }
 
     fn present(&self, asked: &Asked) -> Result<BTreeSet<Token>> {
         let history = self.history()?;
         let stored: Vec<Row> = history.iter().map(|(row, _)| row.clone()).collect();
         let tokens = rows::whole_writes(&stored, asked)?;
+        // Of every write, so that a row that came online before its position is seen, too.
+        let all = asked.all().into_iter().flat_map(Row::all);
+        let keys: BTreeSet<i64> = all.map(|row| row.key).chain(0..rows::SHARED_KEYS).collect();
 
         // As the crash left it: the online store is exactly the history up to the position that it states.
         let position = self.online.watermark_sync(&self.view)?;
         let reached = |end: Watermark| position.is_some_and(|position| end <= position);
         let expected = latest(history.iter().filter(|(_, end)| reached(*end)).map(|(row, _)| row));
-        same(&expected, &self.online(&expected)?)?;
+        same(&expected, &self.online(&keys)?)?;
         let behind = history.iter().find(|(row, end)| asked.acked.contains(&row.token) && !reached(*end));
         if let Some((row, end)) = behind {
             return Err(
@@ -102,9 +112,13 @@ impl Store for Open {
             );
         }
 
-        self.run()?;
+        self.run(&self.online)?;
         let expected = latest(history.iter().map(|(row, _)| row));
-        same(&expected, &self.online(&expected)?).map_err(|e| format!("after another run: {e}"))?;
+        let found = self.online(&keys)?;
+        same(&expected, &found).map_err(|e| format!("after another run: {e}"))?;
+        if found != self.undisturbed(&keys)? {
+            return Err("another run ended otherwise than one that nobody disturbed".into());
+        }
         if self.online.watermark_sync(&self.view)? != history.last().map(|(_, end)| *end) {
             return Err("another run did not come to the end of history".into());
         }
@@ -113,10 +127,11 @@ impl Store for Open {
 }
 
 fn same(expected: &BTreeMap<i64, &Row>, found: &BTreeMap<i64, Row>) -> Result<()> {
-    match expected.iter().find(|(key, row)| found.get(key) != Some(**row)) {
+    if let Some((key, row)) = expected.iter().find(|(key, row)| found.get(key) != Some(**row)) {
+        return Err(format!("key {key} is not online as {} wrote it at {}", row.token, row.position).into());
+    }
+    match found.iter().find(|(key, _)| !expected.contains_key(key)) {
         None => Ok(()),
-        Some((key, row)) => {
-            Err(format!("key {key} is not online as {} wrote it at {}", row.token, row.position).into())
-        }
+        Some((key, row)) => Err(format!("key {key} is online before its position, as {} wrote it", row.token).into()),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mlops_core::EventTime;
 use mlops_core::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use mlops_core::arrow::datatypes::Int64Type;
-use mlops_features::online::RedbStore;
+use mlops_features::online::{MemoryStore, OnlineStore, RedbStore};
 use mlops_features::stream::{StreamIngest, WindowStates, channel};
 use mlops_features::testkit::block_on;
 use mlops_features::window::{Op, TimeWindow, WindowView};
@@ -46,6 +46,8 @@ impl Surface for Streams {
             .events_max(1 << 20)
             .count(TimeWindow::lifetime())
             .aggregate("position", Op::Sum, TimeWindow::sawtooth(Duration::from_secs(1 << 31)))
+            .aggregate("position", Op::LastN { n: 3 }, TimeWindow::exact(Duration::from_secs(200)))
+            .aggregate("position", Op::Mean, TimeWindow::tumbling(Duration::from_secs(50)))
             .build()?;
         let ingest = StreamIngest::builder("torture")?.windows(&view, store.clone())?.build()?;
         Ok(Box::new(Open { store, ingest, states: WindowStates::new(&view)? }))
@@ -83,15 +85,43 @@ impl Open {
     }
 }
 
+impl Open {
+    /// All features of the keys at some moments, in `store`.
+    fn features(&self, store: &dyn OnlineStore, wanted: &[i64]) -> Result<Vec<Vec<ArrayRef>>> {
+        let keys =
+            Keys::new(self.states.windows().entity(), &[Arc::new(Int64Array::from(wanted.to_vec())) as ArrayRef])?;
+        let moments =
+            [NOW, EventTime::from_secs(rows::INSTANTS as i64), EventTime::from_secs(rows::INSTANTS as i64 + 90)];
+        let at = |now| Ok(block_on(self.states.get(store, &keys, &[0, 1, 2, 3], now))?.columns);
+        moments.into_iter().map(at).collect()
+    }
+
+    /// Checks that the windows are those of a stream that brought all of `tokens` once and was never cut off.
+    fn undisturbed(&self, tokens: &[Token], keys: &[i64]) -> Result<()> {
+        let store = Arc::new(MemoryStore::new());
+        let ingest = StreamIngest::builder("undisturbed")?.windows(self.states.windows(), store.clone())?.build()?;
+        deliver(&ingest, tokens)?;
+        if self.features(&*self.store, keys)? == self.features(&*store, keys)? {
+            return Ok(());
+        }
+        Err("windows differ from those of a stream that was never cut off".into())
+    }
+}
+
+/// The events of all `tokens`, in order.
+fn deliver(ingest: &StreamIngest, tokens: &[Token]) -> Result<()> {
+    let all = tokens.iter().map(|token| events(*token)).collect::<Result<Vec<_>>>()?;
+    let (sender, mut source) = channel(all.iter().map(RecordBatch::num_rows).sum::<usize>().max(1));
+    all.into_iter().try_for_each(|events| sender.send(events))?;
+    drop(sender);
+    ingest.run(&mut source, &mut |_| true)?;
+    Ok(())
+}
+
 impl Store for Open {
     /// Delivers the events twice, as a stream does that lost an acknowledgement.
     fn write(&self, token: Token) -> Result<()> {
-        let (sender, mut source) = channel(1_000);
-        sender.send(events(token)?)?;
-        sender.send(events(token)?)?;
-        drop(sender);
-        self.ingest.run(&mut source, &mut |_| true)?;
-        Ok(())
+        deliver(&self.ingest, &[token, token])
     }
 
     fn present(&self, asked: &Asked) -> Result<BTreeSet<Token>> {
@@ -109,10 +139,16 @@ impl Store for Open {
         let mut found = counted;
         found.extend(self.counts(&(0..SHARED_KEYS).collect::<Vec<_>>())?);
         match found.iter().find(|(key, found)| **found != expected.get(key).copied().unwrap_or_default()) {
-            None => Ok(present),
+            None => {}
             Some((key, (count, sum))) => {
-                Err(format!("key {key} counts {count} events and {sum}, expected {:?}", expected.get(key)).into())
+                let expected = expected.get(key);
+                return Err(format!("key {key} counts {count} events and {sum}, expected {expected:?}").into());
             }
         }
+        // What may not have come is delivered once more, and all is as if the stream had never been cut off.
+        let again: Vec<Token> = asked.in_flight.iter().copied().collect();
+        deliver(&self.ingest, &again)?;
+        self.undisturbed(&all, &found.keys().copied().collect::<Vec<_>>())?;
+        Ok(present)
     }
 }

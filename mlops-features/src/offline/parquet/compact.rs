@@ -7,9 +7,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use arrow::datatypes::SchemaRef;
 use mlops_core::EventTime;
 use mlops_core::file::{FileLock, sync_dir};
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use serde::{Deserialize, Serialize};
 
+use super::checksum::Checksums;
 use super::footer::{Parts, load};
 use super::listing::{Span, covering, list, read};
 use super::{ParquetStore, Writer};
@@ -172,6 +174,10 @@ fn finish(folder: &Path, run: &mut Vec<Small>, options: &CompactOptions, report:
 fn copy(small: &Small, writer: &mut Writer) -> Result<()> {
     let damaged = |e: &dyn std::fmt::Display| Core::corrupt(small.path.display().to_string(), e);
     let file = File::open(&small.path).map_err(|e| Core::io(&small.path, e))?;
+    let checksums = Checksums::read(&small.footer, &small.path)?;
+    for group in 0..small.footer.metadata().num_row_groups() {
+        checksums.check(&file, &small.path, &small.footer, group, &ProjectionMask::all())?;
+    }
     let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, small.footer.clone());
     let mut reader = reader.with_batch_size(COPY_ROWS).build().map_err(|e| damaged(&e))?;
     let mut rows = 0;

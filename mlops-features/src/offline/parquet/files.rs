@@ -1,7 +1,7 @@
 //! Reads the files of one view, one after the other.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
 
+use super::checksum::{Checksums, TAIL_BYTES, footer_bytes};
 use super::footer::{Parts, load};
 use super::listing::{Span, list};
 use crate::error::{Core, Error, Result};
@@ -89,21 +90,9 @@ impl ViewHistory {
 
 /// Digest of the footer of a file.
 fn digest_of_footer(path: &Path) -> Result<Digest> {
-    let io = |e| Core::io(path, e);
-    let mut file = File::open(path).map_err(io)?;
-    let length = file.metadata().map_err(io)?.len();
-    let too_short = || Core::corrupt(path.display().to_string(), "it is too short for its footer");
-    // The last 8 bytes: the length of the footer before them, and a mark.
-    let at = length.checked_sub(8).ok_or_else(too_short)?;
-    file.seek(SeekFrom::Start(at)).map_err(io)?;
-    let mut tail = [0; 8];
-    file.read_exact(&mut tail).map_err(io)?;
-    let [a, b, c, d, ..] = tail;
-    let start = at.checked_sub(u64::from(u32::from_le_bytes([a, b, c, d]))).ok_or_else(too_short)?;
-    file.seek(SeekFrom::Start(start)).map_err(io)?;
-    let mut bytes = vec![0; (at - start) as usize];
-    file.read_exact(&mut bytes).map_err(io)?;
-    Ok(Digest::of(bytes))
+    let file = File::open(path).map_err(|e| Core::io(path, e))?;
+    let (_, footer) = footer_bytes(&file, path)?;
+    Ok(Digest::of(&footer[..footer.len() - TAIL_BYTES]))
 }
 
 impl DataSource for ViewHistory {
@@ -147,6 +136,7 @@ struct OpenFile {
     file: File,
     path: PathBuf,
     metadata: ArrowReaderMetadata,
+    checksums: Checksums,
     parts: Parts,
     /// Where each wanted column is among those that are read; `None` where the file does not have it.
     positions: Vec<Option<usize>>,
@@ -248,6 +238,7 @@ impl OpenFile {
         let file = File::open(&path).map_err(|e| Core::io(&path, e))?;
         let metadata = load(&file, &path)?;
         let parts = Parts::read(&metadata, span, &path)?;
+        let checksums = Checksums::read(&metadata, &path)?;
         let skip = request.start().map_or(0, |after| parts.rows_until(after));
         let rows_max = request.end().map_or(u64::MAX, |until| parts.rows_until(until));
         let (positions, mask) = locate(&history.view, &metadata, columns)?;
@@ -255,6 +246,7 @@ impl OpenFile {
             file,
             path,
             metadata,
+            checksums,
             parts,
             positions,
             mask,
@@ -317,6 +309,7 @@ impl OpenFile {
                 self.rows = self.group_end.min(self.rows_max);
                 continue;
             }
+            self.checksums.check(&self.file, &self.path, &self.metadata, at, &self.mask)?;
             let file = self.file.try_clone().map_err(|e| Core::io(&self.path, e))?;
             let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
                 .with_row_groups(vec![at])

@@ -9,6 +9,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::KeyValue;
 use serde::{Deserialize, Serialize};
 
+use super::checksum::check_footer;
 use super::listing::Span;
 use crate::error::{Core, Result};
 use crate::offline::Watermark;
@@ -34,7 +35,11 @@ pub(super) struct Part {
 pub(super) struct Parts(Vec<Part>);
 
 /// Reads the footer of the file at `path`.
+///
+/// # Errors
+/// `Core(Corrupt)` when it is no footer, or not the one that was written.
 pub(super) fn load(file: &File, path: &Path) -> Result<ArrowReaderMetadata> {
+    check_footer(file, path)?;
     // The decoder checks most of what a damaged footer can do to it, but not all.
     let load = || ArrowReaderMetadata::load(file, ArrowReaderOptions::default());
     match catch_unwind(AssertUnwindSafe(load)) {
