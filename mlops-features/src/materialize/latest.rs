@@ -300,7 +300,7 @@ mod tests {
         for time in 1..100 {
             latest.push(batch(&view, &rows(time))).unwrap();
             assert!(!latest.exceeds(memory_bytes).unwrap(), "push {time}");
-            assert!(latest.rows <= 4 * 256, "{} rows are held", latest.rows);
+            assert!(latest.rows <= 8 * 256, "{} rows are held", latest.rows);
         }
         assert_eq!((latest.keys(), latest.pushed()), (256, 25_600));
         assert!(latest.exceeds(latest.memory_bytes() / 8).unwrap());
