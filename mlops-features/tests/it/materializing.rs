@@ -192,6 +192,36 @@ fn a_row_that_its_chunk_beats_is_not_written_and_a_chunk_ends_by_what_was_read()
     assert_eq!((report.online.written, report.online.superseded), (4, 36));
 }
 
+/// Keys in the order of their bytes, the first number least: between, behind and in front of what is there, beside another view.
+#[test]
+fn rows_of_one_view_never_land_among_those_of_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("online.redb");
+    let (first, second) = (view(), builder("price", "user_id").build().unwrap());
+    let online = RedbStore::open(&path).unwrap();
+    let write = |view: &FeatureView, content: &[(i64, i64, Option<f64>)]| {
+        online.write_sync(view, &crate::rows(view, content), None).unwrap()
+    };
+    write(&first, &[(2, 5, Some(0.2)), (4, 5, Some(0.4))]);
+    write(&second, &[(1, 5, Some(9.1)), (3, 5, Some(9.3))]);
+    // 3 stands between, 5 and 6 behind; what is there for 4 is newer, and 2 is replaced.
+    let summary = write(
+        &first,
+        &[(6, 1, Some(0.6)), (5, 1, Some(0.5)), (4, 1, Some(-1.0)), (3, 1, Some(0.3)), (2, 6, Some(0.25))],
+    );
+    assert_eq!((summary.written, summary.superseded), (4, 1));
+    assert_eq!(write(&first, &[(1, 1, Some(0.1))]).written, 1);
+    assert_eq!(write(&second, &[(2, 1, Some(9.2)), (7, 1, Some(9.7))]).written, 2);
+    drop(online);
+    let online = RedbStore::builder(&path).verify_on_open(true).open().unwrap();
+    let values = |view| stored(&online, view, 8).into_iter().map(|row| row.map(|row| row.2)).collect::<Vec<_>>();
+    let known = |values: [f64; 6]| values.into_iter().map(Some).collect::<Vec<_>>();
+    assert_eq!(values(&first), [vec![None], known([0.1, 0.25, 0.3, 0.4, 0.5, 0.6]), vec![None]].concat());
+    let second = values(&second);
+    assert_eq!(second[..4], [None, Some(9.1), Some(9.2), Some(9.3)]);
+    assert_eq!(second[4..], [None, None, None, Some(9.7)]);
+}
+
 /// Key, event time, created time, value.
 type Row = (Option<i64>, i64, Option<i64>, f64);
 
