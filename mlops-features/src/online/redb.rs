@@ -4,9 +4,11 @@
 //! the view, big endian, and key → row) and `watermarks` (name → position). Every value begins with a format number and
 //! ends with the CRC-32C of its key and all that stands before.
 
+mod upsert;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::{Bound, Deref, Range};
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,13 +20,12 @@ use async_trait::async_trait;
 use mlops_core::Name;
 use mlops_core::file::AtomicFile;
 use redb::{
-    Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageError, Table,
-    TableDefinition, TableHandle, WriteTransaction,
+    Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition, TableHandle,
+    WriteTransaction,
 };
 
 use super::batch::Batch;
 use super::registered::{Reader, Registered};
-use super::row::{RowBytes, Stamp};
 use super::{OnlineRead, OnlineRows, OnlineStore, WriteSummary, sealed};
 use crate::error::{Core, Error, Result};
 use crate::key::Keys;
@@ -34,9 +35,6 @@ use crate::view::FeatureView;
 const VIEWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("views");
 const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
 const WATERMARKS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("watermarks");
-
-/// Rows in a transaction that writes them.
-type Rows<'a> = Table<'a, &'static [u8], &'static [u8]>;
 
 /// How often an open is tried again while another process holds the file.
 const RETRY_EVERY: Duration = Duration::from_millis(20);
@@ -189,13 +187,6 @@ fn ensure_ours(path: &Path, database: &Database) -> Result<()> {
     Err(Core::invalid_data(path.display().to_string(), "it is a redb file, but no feature store").into())
 }
 
-/// Puts `key` behind the number of its view, and seals the row with both.
-fn put_in_view(full_key: &mut Vec<u8>, key: &[u8], row: &mut Vec<u8>) {
-    full_key.truncate(size_of::<u32>());
-    full_key.extend_from_slice(key);
-    sealed::seal(full_key, row);
-}
-
 fn begin(path: &Path, database: &Database) -> Result<WriteTransaction> {
     let mut write = database.begin_write().map_err(|e| storage(path, e))?;
     write.set_durability(Durability::Immediate).map_err(|e| storage(path, e))?;
@@ -315,68 +306,6 @@ impl RedbStore {
         let mut views = write.open_table(VIEWS).map_err(|e| storage(&self.path, e))?;
         views.insert(name, bytes.as_slice()).map_err(|e| storage(&self.path, e))?;
         Ok((next.id, true))
-    }
-
-    /// Stores `bytes` at `key`; gives what was there when that is newer than `stamp`.
-    fn put(&self, rows: &mut Rows<'_>, key: &[u8], bytes: &[u8], stamp: Stamp) -> Result<Option<Vec<u8>>> {
-        let before = rows.insert(key, bytes).map_err(|e: StorageError| storage(&self.path, e))?;
-        let Some(before) = before else { return Ok(None) };
-        // A damaged row is replaced: the row at hand is the best that is known.
-        let row = sealed::open(key, before.value()).and_then(RowBytes::parse);
-        Ok(row.is_some_and(|row| row.stamp > stamp).then(|| before.value().to_vec()))
-    }
-
-    /// Stores the winners of `batch`; says how many are the latest of their key.
-    fn upsert(&self, rows: &mut Rows<'_>, id: u32, view: &FeatureView, batch: &Batch) -> Result<u64> {
-        let known = self.known_until(rows, id, batch)?;
-        let mut written = 0;
-        let mut full_key = id.to_be_bytes().to_vec();
-        batch.for_each_in(0..known, view, |key, stamp, bytes| {
-            put_in_view(&mut full_key, key, bytes);
-            // One walk down the tree, not two: what is there is seldom newer than what arrives, and is put back then.
-            match self.put(rows, &full_key, bytes, stamp)? {
-                Some(newer) => drop(self.put(rows, &full_key, &newer, stamp)?),
-                None => written += 1,
-            }
-            Ok::<_, Error>(())
-        })?;
-        self.append(rows, id, view, batch, known..batch.winners())?;
-        Ok(written + (batch.winners() - known) as u64)
-    }
-
-    /// How many winners of `batch` have a key up to the last one that is stored of view `id`.
-    fn known_until(&self, rows: &Rows<'_>, id: u32, batch: &Batch) -> Result<usize> {
-        let first = id.to_be_bytes();
-        let end = id.checked_add(1).map(u32::to_be_bytes);
-        let end = end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(end.as_slice()));
-        let stored = rows.range::<&[u8]>((Bound::Included(first.as_slice()), end));
-        let mut stored = stored.map_err(|e| storage(&self.path, e))?;
-        let last = stored.next_back().transpose().map_err(|e| storage(&self.path, e))?;
-        Ok(last.map_or(0, |(key, _)| batch.up_to(&key.value()[first.len()..])))
-    }
-
-    /// Stores winners whose keys follow all that is stored of view `id`: pages are filled one after the other, and none is
-    /// looked for.
-    fn append(
-        &self,
-        rows: &mut Rows<'_>,
-        id: u32,
-        view: &FeatureView,
-        batch: &Batch,
-        winners: Range<usize>,
-    ) -> Result<()> {
-        if winners.is_empty() {
-            return Ok(());
-        }
-        let end = id.checked_add(1).map(u32::to_be_bytes);
-        let end = end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(end.as_slice()));
-        let mut gap = rows.upper_bound_mut(end).map_err(|e| storage(&self.path, e))?;
-        let mut full_key = id.to_be_bytes().to_vec();
-        batch.for_each_in(winners, view, |key, _, bytes| {
-            put_in_view(&mut full_key, key, bytes);
-            gap.insert_before(full_key.as_slice(), bytes.as_slice()).map_err(|e| storage(&self.path, e))
-        })?;
-        gap.close().map_err(|e| storage(&self.path, e))
     }
 
     /// [`OnlineStore::write`] as a plain call: one durable transaction.

@@ -50,8 +50,7 @@ fn encode(view: &FeatureView, rows: &RecordBatch, row: usize) -> Vec<u8> {
 fn one(writer: &RowWriter<'_>, row: usize) -> Vec<u8> {
     let mut block = RowBlock::default();
     assert_eq!(writer.encode(&[row], &mut block).unwrap(), 1);
-    let bytes = block.rows().next().unwrap().to_vec();
-    bytes
+    block.rows().next().unwrap().to_vec()
 }
 
 fn decode(view: &FeatureView, bytes: &[u8]) -> std::result::Result<Vec<ArrayRef>, Torn> {
