@@ -37,7 +37,7 @@ pub struct MaterializeReport {
     pub set_aside: u64,
     /// What became of the others.
     pub online: WriteSummary,
-    /// Writes.
+    /// Portions that were written with the position that they reach.
     pub chunks: u64,
     /// Position from which it went on.
     pub from: Option<Watermark>,
@@ -102,8 +102,8 @@ struct Piece {
 /// A run on its way.
 struct Run<'a> {
     latest: Latest<'a>,
-    /// Rows that were read and are not written yet, whether they came to anything or not.
-    read: u64,
+    /// Rows that were read since the last chunk, whether they came to anything or not; `None` when nothing was.
+    read: Option<u64>,
     /// What the gate is to count once it is written.
     counted: Option<RecordBatch>,
     report: MaterializeReport,
@@ -139,7 +139,7 @@ impl<'a> Materializer<'a> {
         let mut report = MaterializeReport::default();
         let request = self.request(&mut report)?;
         let (piece_rows, latest) = (request.rows_per_batch() as u64, Latest::new(self.view));
-        let mut run = Run { latest, read: 0, counted: None, report, progress };
+        let mut run = Run { latest, read: None, counted: None, report, progress };
         let mut piece = Piece::default();
         for batch in self.offline.scan(self.view, &request)? {
             let batch = match batch {
@@ -201,7 +201,8 @@ impl<'a> Materializer<'a> {
         run.report.null_keys += null_keys;
         run.report.set_aside += set_aside;
         run.report.to = Some(end);
-        run.read += read;
+        let read = run.read.unwrap_or(0) + read;
+        run.read = Some(read);
         if self.gate.counts() {
             run.counted = Some(rows.clone());
         }
@@ -209,14 +210,14 @@ impl<'a> Materializer<'a> {
         let OptionsForm { chunk_rows, memory_bytes, .. } = self.options.0;
         let is_whole = self.gate.counts()
             || run.latest.keys() >= chunk_rows
-            || run.read >= chunk_rows as u64 * READ_PER_KEY
+            || read >= chunk_rows as u64 * READ_PER_KEY
             || run.latest.exceeds(memory_bytes)?;
         if is_whole { self.flush(run) } else { Ok(()) }
     }
 
     /// Writes what was gathered, the position with the last of it.
     fn flush(&self, run: &mut Run<'_>) -> Result<()> {
-        if run.read == 0 {
+        if run.read.is_none() {
             return Ok(());
         }
         let checkpoint = run.report.to.filter(|_| self.options.0.range == Range::New);
@@ -229,7 +230,7 @@ impl<'a> Materializer<'a> {
         }
         drop(batches);
         run.latest.clear();
-        run.read = 0;
+        run.read = None;
         if let Some(rows) = run.counted.take() {
             self.gate.came_in(self.view, &rows)?;
         }

@@ -86,10 +86,7 @@ impl<'a> Latest<'a> {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.bytes
-            + self.rows * size_of::<u32>()
-            + self.winners.capacity() * size_of::<Winner>()
-            + self.keys.memory_bytes()
+        self.bytes + self.rows * size_of::<u32>() + self.winners.len() * size_of::<Winner>() + self.keys.memory_bytes()
     }
 
     /// Whether more than `memory_bytes` are in use, also after beaten rows were dropped.

@@ -160,12 +160,12 @@ impl Interner {
         }
     }
 
-    /// Memory of the keys, about.
+    /// Memory that the keys need, about: tables are half full.
     pub(crate) fn memory_bytes(&self) -> usize {
         match self {
-            Self::Near { groups, .. } => groups.capacity() * size_of::<u32>(),
-            Self::Integers(known) => known.capacity() * size_of::<(i64, u32, u8)>(),
-            Self::Bytes { known, bytes } => known.capacity() * size_of::<(Box<[u8]>, u32, u8)>() + bytes,
+            Self::Near { groups, .. } => groups.len() * size_of::<u32>(),
+            Self::Integers(known) => 2 * known.len() * size_of::<(i64, u32)>(),
+            Self::Bytes { known, bytes } => 2 * known.len() * size_of::<(Box<[u8]>, u32)>() + bytes,
         }
     }
 
