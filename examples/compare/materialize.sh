@@ -26,9 +26,10 @@ server_s() {
 
 # entry NAME BEFORE: adds the line of figures on standard input under this name, with what the server used since BEFORE.
 entry() {
-    local used
+    local line used
+    line=$(cat)
     used=$(awk -v a="$2" -v b="$(server_s)" 'BEGIN { print b - a }')
-    sed "s/^{/{\"name\":\"$1\",\"server_s\":$used,/" >>"$data/lines"
+    sed "s/^{/{\"name\":\"$1\",\"server_s\":$used,/" <<<"$line" >>"$data/lines"
 }
 
 while [ $# -gt 1 ]; do
@@ -54,16 +55,19 @@ done
 import json, sys
 print(f"{'':14} {'rows':>8} {'keys':>8} {'cpu s':>7} {'keys/cpu s':>11} {'rows/cpu s':>11} {'again keys/cpu s':>17} {'server s':>9}   8 features: {'keys/cpu s':>10}")
 best = {}
-for line in open(sys.argv[1]):
+# The server's seconds: of one of our two rounds, of Feast's round and its reads.
+for line in filter(str.strip, open(sys.argv[1])):
     run = json.loads(line)
     if "materialize_cpu_s" in run:
         cpu, rows, keys = run["materialize_cpu_s"], run["rows"], run["keys"]
         wide, again = run["fv_a"]["keys_per_cpu_s"], f"{run['again_keys_per_cpu_s']:.0f}"
         server = run["server_s"] / 2
-    else:
+    elif "materialize" in run:
         views = run["materialize"]
         cpu, rows, keys = (sum(view[name] for view in views.values()) for name in ("cpu_s", "source_rows", "keys_written"))
         wide, again, server = views["fv_a"]["keys_written"] / views["fv_a"]["cpu_s"], "", run["server_s"]
+    else:
+        continue
     print(f"{run['name']:14} {rows:8} {keys:8} {cpu:7.2f} {keys / cpu:11.0f} {rows / cpu:11.0f} {again:>17} {server:9.2f}   {'':11} {wide:10.0f}")
     peer, store = run["name"].split()
     best.setdefault((rows, keys), {})[peer, store] = keys / cpu
