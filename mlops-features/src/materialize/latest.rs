@@ -26,9 +26,13 @@ struct Held {
     bytes: usize,
 }
 
+/// Rows that may be held besides two per key: room for beaten ones, so that the others seldom move.
+const SPARE_ROWS: usize = 131_072;
+
 /// Gathers rows and keeps the latest of each key, in the columns in which they came.
 ///
-/// Beaten rows stay where they are until they are a quarter of all: then the others move together.
+/// Beaten rows stay where they are until they are many, or memory is short and they are a quarter of all: then the others
+/// move together, which keeps what is held close to the processor.
 pub(super) struct Latest<'a> {
     view: &'a FeatureView,
     keys: Interner,
@@ -89,8 +93,11 @@ impl<'a> Latest<'a> {
         self.bytes + self.rows * size_of::<u32>() + self.winners.len() * size_of::<Winner>() + self.keys.memory_bytes()
     }
 
-    /// Whether more than `memory_bytes` are in use, also after beaten rows were dropped.
+    /// Drops beaten rows where that pays; says whether more than `memory_bytes` are in use, also without them.
     pub(super) fn exceeds(&mut self, memory_bytes: usize) -> Result<bool> {
+        if self.rows > 2 * self.winners.len() + SPARE_ROWS {
+            self.compact()?;
+        }
         if self.memory_bytes() <= memory_bytes {
             return Ok(false);
         }
