@@ -91,6 +91,7 @@ impl RowLayout {
     }
 
     /// Appends a row of nulls; says where it begins.
+    #[cfg(feature = "redis")]
     fn begin(&self, stamp: Stamp, out: &mut Vec<u8>) -> usize {
         let start = out.len();
         out.resize(start + self.tail, 0);
@@ -108,6 +109,7 @@ impl RowLayout {
     }
 
     /// Notes in `slot` where the tail of the row at `start` ends by now.
+    #[cfg(feature = "redis")]
     fn end_value(&self, start: usize, slot: usize, out: &mut [u8]) -> Result<()> {
         let end = tail_end(out.len() - start - self.tail)?;
         out[slot..slot + END].copy_from_slice(&end.to_le_bytes());
