@@ -18,6 +18,13 @@ pub enum Range {
 }
 
 /// Settings of a materialization.
+///
+/// # Examples
+/// ```
+/// use mlops_features::MaterializeOptions;
+/// let options = MaterializeOptions::builder().memory_bytes(64 << 20).build()?;
+/// # Ok::<(), mlops_features::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(try_from = "OptionsForm", into = "OptionsForm")]
 #[derive(Default)]
