@@ -4,11 +4,14 @@
 //! little endian: `u32` number of columns; per column, by name in ascending order, `u32` 2, `u32` length, name; then per
 //! value in the same order `u32` type (2 text, 4 integer), `u32` length, bytes.
 
+mod bytes;
+
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use mlops_core::Name;
 
+pub(crate) use self::bytes::KeyBytes;
 use crate::columns;
 use crate::define::KeyType;
 use crate::entity::{Entity, KeyField};
@@ -141,6 +144,11 @@ impl Keys {
     /// Whether the key of `row` is null; rows beyond the last are.
     pub fn is_null(&self, row: usize) -> bool {
         row >= self.rows || (self.nullable && self.columns.iter().any(|column| column.is_null(row)))
+    }
+
+    /// Whether the key of any row is null.
+    pub(crate) fn has_nulls(&self) -> bool {
+        self.nullable
     }
 
     /// Appends the bytes of the key of `row` to `out`; says whether there is one, which is not so when it is null.

@@ -1,14 +1,21 @@
 //! Brings the latest rows of history to the online store.
 
+mod latest;
+mod options;
+
+pub use self::options::{MaterializeOptions, MaterializeOptionsBuilder, Range};
+
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
 use mlops_core::pipeline::{Artifact, Inputs, Step, StepContext};
-use mlops_core::{Digest, Name, Window};
+use mlops_core::{Digest, Name};
 use serde::{Deserialize, Serialize};
 
+use self::latest::Latest;
+use self::options::OptionsForm;
 use crate::error::{Core, Result};
 use crate::ingest::Gate;
 use crate::key::Keys;
@@ -16,91 +23,6 @@ use crate::offline::{HistoryRequest, OfflineStore, Watermark};
 use crate::online::{OnlineStore, WriteSummary};
 use crate::view::FeatureView;
 use crate::wait::block_on;
-
-/// Which rows are brought.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Range {
-    /// Those that came in since the last time, however old their event times are; the position is stored with them.
-    #[default]
-    New,
-    /// Those whose event time lies in a window; stored positions stay as they are.
-    Window(Window),
-}
-
-/// Settings of a materialization.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(try_from = "OptionsForm", into = "OptionsForm")]
-#[derive(Default)]
-pub struct MaterializeOptions(OptionsForm);
-
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct OptionsForm {
-    range: Range,
-    chunk_rows: usize,
-}
-
-/// Rows of one write where nothing was said.
-const CHUNK_ROWS_DEFAULT: usize = 32_768;
-
-impl Default for OptionsForm {
-    fn default() -> Self {
-        Self { range: Range::New, chunk_rows: CHUNK_ROWS_DEFAULT }
-    }
-}
-
-impl From<MaterializeOptions> for OptionsForm {
-    fn from(options: MaterializeOptions) -> Self {
-        options.0
-    }
-}
-
-impl TryFrom<OptionsForm> for MaterializeOptions {
-    type Error = crate::Error;
-
-    fn try_from(form: OptionsForm) -> Result<Self> {
-        if !(1..=1 << 20).contains(&form.chunk_rows) {
-            return Err(Core::invalid("chunk rows", form.chunk_rows, "in 1..=1048576").into());
-        }
-        Ok(Self(form))
-    }
-}
-
-impl MaterializeOptions {
-    /// The defaults, stated at each setting.
-    pub fn builder() -> MaterializeOptionsBuilder {
-        MaterializeOptionsBuilder(OptionsForm::default())
-    }
-}
-
-/// Collects the settings of a materialization.
-#[derive(Clone, Debug)]
-pub struct MaterializeOptionsBuilder(OptionsForm);
-
-impl MaterializeOptionsBuilder {
-    /// Which rows. Default [`Range::New`].
-    pub fn range(mut self, range: Range) -> Self {
-        self.0.range = range;
-        self
-    }
-
-    /// Rows that are held and written at once, which is what a crash costs and, by their width, what memory is needed.
-    /// Default 32768.
-    pub fn chunk_rows(mut self, rows: usize) -> Self {
-        self.0.chunk_rows = rows;
-        self
-    }
-
-    /// Checks the settings.
-    ///
-    /// # Errors
-    /// `Core(Invalid)` when the rows of a chunk are not in 1..=1048576.
-    pub fn build(self) -> Result<MaterializeOptions> {
-        self.0.try_into()
-    }
-}
 
 /// What a materialization did so far.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -115,7 +37,7 @@ pub struct MaterializeReport {
     pub set_aside: u64,
     /// What became of the others.
     pub online: WriteSummary,
-    /// Writes.
+    /// Portions that were written with the position that they reach.
     pub chunks: u64,
     /// Position from which it went on.
     pub from: Option<Watermark>,
@@ -137,12 +59,28 @@ pub fn materialize(
     Materializer::new(offline, online, view).options(options.clone()).run(progress)
 }
 
+/// Rows of one write: as many as a server takes in well within the time of a call.
+const WRITE_ROWS: usize = 131_072;
+
+/// Rows that pass the gate together.
+const PIECE_ROWS: usize = 32_768;
+
+/// Rows of history that are read for one chunk, per key that it may have.
+const READ_PER_KEY: u64 = 8;
+
+/// Memory of one batch that is read or written: this part of all.
+const BATCH_PART: usize = 8;
+
 /// Brings rows of a view from history to the online store.
 ///
-/// Rows are read in the order in which they came in and written a chunk at a time, each with the position that it reaches.
-/// A run that was cut off at any point goes on from there the next time, and running again changes nothing: the online
-/// store keeps the latest row per key whatever the order. Rows with late event times are not missed, for the position
-/// is one of arrival. Memory is bounded by one chunk.
+/// Rows are read in the order in which they came in. The latest of each key are gathered until they are enough for a chunk, and
+/// written with the position up to which history was read; a row that a later one of its chunk beats is never written. A run
+/// that was cut off at any point goes on from the last position the next time, and running again changes nothing: the
+/// online store keeps the latest row per key whatever the order. Rows with late event times are not missed, for the
+/// position is one of arrival.
+///
+/// Memory is bounded by [`memory_bytes`](MaterializeOptionsBuilder::memory_bytes), whatever the length of history. With a
+/// gate that keeps statistics, chunks are the portions that it counts: 32768 rows of history at most.
 #[derive(Clone, Debug)]
 pub struct Materializer<'a> {
     offline: &'a dyn OfflineStore,
@@ -152,12 +90,24 @@ pub struct Materializer<'a> {
     gate: Gate,
 }
 
-/// A chunk in the making.
+/// Rows that pass the gate together, in the making.
 #[derive(Default)]
-struct Chunk {
+struct Piece {
     batches: Vec<RecordBatch>,
     /// Rows that were read for it, those with null keys, too.
-    read: usize,
+    read: u64,
+    end: Watermark,
+}
+
+/// A run on its way.
+struct Run<'a> {
+    latest: Latest<'a>,
+    /// Rows that were read since the last chunk, whether they came to anything or not; `None` when nothing was.
+    read: Option<u64>,
+    /// What the gate is to count once it is written.
+    counted: Option<RecordBatch>,
+    report: MaterializeReport,
+    progress: &'a mut dyn FnMut(&MaterializeReport) -> bool,
 }
 
 impl<'a> Materializer<'a> {
@@ -184,54 +134,108 @@ impl<'a> Materializer<'a> {
     ///
     /// # Errors
     /// Whatever keeps either store from its work, `Core(Rejected)` when rows fail the checks of the gate and are not set
-    /// aside; chunks before the failure stay. `Core(Cancelled)` when `progress` said so.
+    /// aside; what was read before the failure is brought online. `Core(Cancelled)` when `progress` said so.
     pub fn run(&self, progress: &mut dyn FnMut(&MaterializeReport) -> bool) -> Result<MaterializeReport> {
-        let OptionsForm { range, chunk_rows } = self.options.0;
-        let mut request = HistoryRequest::all().batch_rows(chunk_rows);
         let mut report = MaterializeReport::default();
-        match range {
-            Range::New => {
-                report.from = block_on(self.online.watermark(self.view))?;
-                request = report.from.map_or(request.clone(), |from| request.after(from));
-            }
-            Range::Window(window) => request = request.window(window),
-        }
-        let mut chunk = Chunk::default();
+        let request = self.request(&mut report)?;
+        let (piece_rows, latest) = (request.rows_per_batch() as u64, Latest::new(self.view));
+        let mut run = Run { latest, read: None, counted: None, report, progress };
+        let mut piece = Piece::default();
         for batch in self.offline.scan(self.view, &request)? {
-            let batch = batch?;
-            if chunk.read + batch.rows.num_rows() > chunk_rows {
-                self.flush(&mut chunk, &mut report, progress)?;
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => {
+                    self.admit(piece, &mut run)?;
+                    self.flush(&mut run)?;
+                    return Err(error);
+                }
+            };
+            let read = batch.rows.num_rows() as u64;
+            if piece.read + read > piece_rows {
+                self.admit(std::mem::take(&mut piece), &mut run)?;
             }
-            let all = batch.rows.num_rows();
-            report.rows += all as u64;
-            report.to = Some(batch.end);
-            let rows = with_keys(self.view, batch.rows)?;
-            report.null_keys += (all - rows.num_rows()) as u64;
-            chunk.read += all;
-            chunk.batches.push(rows);
+            piece.read += read;
+            piece.end = batch.end;
+            piece.batches.push(with_keys(self.view, batch.rows)?);
         }
-        self.flush(&mut chunk, &mut report, progress)?;
-        Ok(report)
+        self.admit(piece, &mut run)?;
+        self.flush(&mut run)?;
+        Ok(run.report)
     }
 
-    /// Writes what `chunk` holds.
-    fn flush(
-        &self,
-        chunk: &mut Chunk,
-        report: &mut MaterializeReport,
-        progress: &mut dyn FnMut(&MaterializeReport) -> bool,
-    ) -> Result<()> {
-        let Chunk { batches, .. } = std::mem::take(chunk);
-        let Some(first) = batches.first() else { return Ok(()) };
-        let rows = concat_batches(&first.schema(), batches.iter())?;
+    /// What is read, and how much at a time.
+    fn request(&self, report: &mut MaterializeReport) -> Result<HistoryRequest> {
+        let OptionsForm { range, chunk_rows, memory_bytes } = self.options.0;
+        let narrow = memory_bytes / BATCH_PART / self.view.layout().bytes_min();
+        let request = HistoryRequest::all().batch_rows(chunk_rows.min(PIECE_ROWS).min(narrow).max(1));
+        Ok(match range {
+            Range::Window(window) => request.window(window),
+            Range::New => {
+                report.from = block_on(self.online.watermark(self.view))?;
+                match report.from {
+                    Some(from) => request.after(from),
+                    None => request,
+                }
+            }
+        })
+    }
+
+    /// Lets the rows of `piece` pass the gate and join the others, which are written when they are enough.
+    fn admit(&self, piece: Piece, run: &mut Run<'_>) -> Result<()> {
+        let Piece { batches, read, end } = piece;
+        let rows = match batches.as_slice() {
+            [] => return Ok(()),
+            [one] => one.clone(),
+            [first, ..] => concat_batches(&first.schema(), batches.iter())?,
+        };
         drop(batches);
-        let (rows, set_aside) = self.gate.admit(self.view, rows)?;
-        let checkpoint = report.to.filter(|_| self.options.0.range == Range::New);
-        report.online += block_on(self.online.write(self.view, &rows, checkpoint))?;
-        self.gate.came_in(self.view, &rows)?;
-        report.set_aside += set_aside;
-        report.chunks += 1;
-        if progress(report) {
+        let null_keys = read - rows.num_rows() as u64;
+        let (rows, set_aside) = match self.gate.admit(self.view, rows) {
+            Ok(passed) => passed,
+            Err(error) => {
+                self.flush(run)?;
+                return Err(error);
+            }
+        };
+        run.report.rows += read;
+        run.report.null_keys += null_keys;
+        run.report.set_aside += set_aside;
+        run.report.to = Some(end);
+        let read = run.read.unwrap_or(0) + read;
+        run.read = Some(read);
+        if self.gate.counts() {
+            run.counted = Some(rows.clone());
+        }
+        run.latest.push(rows)?;
+        let OptionsForm { chunk_rows, memory_bytes, .. } = self.options.0;
+        let is_whole = self.gate.counts()
+            || run.latest.keys() >= chunk_rows
+            || read >= chunk_rows as u64 * READ_PER_KEY
+            || run.latest.exceeds(memory_bytes)?;
+        if is_whole { self.flush(run) } else { Ok(()) }
+    }
+
+    /// Writes what was gathered, the position with the last of it.
+    fn flush(&self, run: &mut Run<'_>) -> Result<()> {
+        if run.read.is_none() {
+            return Ok(());
+        }
+        let checkpoint = run.report.to.filter(|_| self.options.0.range == Range::New);
+        let beaten = run.latest.pushed() - run.latest.keys() as u64;
+        run.report.online += WriteSummary { written: 0, superseded: beaten };
+        let mut batches = run.latest.batches(WRITE_ROWS, self.options.0.memory_bytes / BATCH_PART)?.peekable();
+        while let Some(rows) = batches.next() {
+            let checkpoint = checkpoint.filter(|_| batches.peek().is_none());
+            run.report.online += block_on(self.online.write(self.view, &rows?, checkpoint))?;
+        }
+        drop(batches);
+        run.latest.clear();
+        run.read = None;
+        if let Some(rows) = run.counted.take() {
+            self.gate.came_in(self.view, &rows)?;
+        }
+        run.report.chunks += 1;
+        if (run.progress)(&run.report) {
             return Ok(());
         }
         Err(Core::Cancelled { stage: format!("materialize `{}`", self.view.name()) }.into())
@@ -241,7 +245,7 @@ impl<'a> Materializer<'a> {
 /// The rows without a null in their key.
 fn with_keys(view: &FeatureView, rows: RecordBatch) -> Result<RecordBatch> {
     let keys = Keys::of(view.entity(), &rows)?;
-    if (0..keys.len()).all(|row| !keys.is_null(row)) {
+    if !keys.has_nulls() {
         return Ok(rows);
     }
     let whole: BooleanArray = (0..keys.len()).map(|row| Some(!keys.is_null(row))).collect();

@@ -43,9 +43,9 @@ struct Options {
     /// Where `materialize` brings rows to.
     #[arg(long, value_enum, default_value = "redb")]
     store: materialize::Store,
-    /// Rows of one write of `materialize`.
-    #[arg(long, default_value_t = 131_072)]
-    chunk_rows: usize,
+    /// Keys of one chunk of `materialize`. Default that of the library.
+    #[arg(long)]
+    chunk_rows: Option<usize>,
     /// Memory for pages of redb, in MiB.
     #[arg(long, default_value_t = 256)]
     cache_mb: usize,
@@ -55,7 +55,7 @@ struct Options {
     /// Prints one line of JSON instead of a table.
     #[arg(long)]
     json: bool,
-    /// Memory that the join may hold, in MiB. Default that of the library.
+    /// Memory that the join or the materialization may hold, in MiB. Default that of the library.
     #[arg(long, value_name = "MIB")]
     memory_mb: Option<u64>,
     /// Serves on this port of the loopback interface until the end of standard input.

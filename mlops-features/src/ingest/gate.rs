@@ -36,6 +36,11 @@ impl Gate {
         self
     }
 
+    /// Whether rows are counted as they come in.
+    pub(crate) fn counts(&self) -> bool {
+        self.statistics.is_some()
+    }
+
     /// The rows of a batch in the columns of `view` that may come in, and how many were set aside.
     pub(crate) fn admit(&self, view: &FeatureView, rows: RecordBatch) -> Result<(RecordBatch, u64)> {
         match &self.checks {

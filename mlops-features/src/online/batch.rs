@@ -1,19 +1,19 @@
 //! One write: the rows that win among themselves, as bytes, in the order of their keys.
 
+use std::ops::Range;
+
 use arrow::array::RecordBatch;
 
-use super::row::{RowWriter, Stamp};
+use super::row::{RowBlock, RowWriter, Stamp, Stamps};
 use crate::error::{Core, Result};
-use crate::key::Keys;
+use crate::key::{KeyBytes, Keys};
 use crate::view::FeatureView;
 
 /// Rows of one write, conformed, with their keys encoded.
 #[derive(Debug)]
 pub(super) struct Batch {
     rows: RecordBatch,
-    key_bytes: Vec<u8>,
-    /// End of each row's key.
-    ends: Vec<usize>,
+    keys: KeyBytes,
     /// The winner per key, by key.
     winners: Vec<usize>,
 }
@@ -23,88 +23,107 @@ impl Batch {
     pub(super) fn new(view: &FeatureView, rows: &RecordBatch) -> Result<Self> {
         let rows = view.conform(rows)?;
         let keys = Keys::of(view.entity(), &rows)?;
-        let mut key_bytes = Vec::with_capacity(keys.len() * 48);
-        let mut ends = Vec::with_capacity(keys.len());
+        let mut bytes = KeyBytes::with_capacity(keys.len());
         for row in 0..keys.len() {
-            if !keys.encode(row, &mut key_bytes) {
+            if !bytes.push(&keys, row) {
                 let what = format!("key of `{}`", view.entity().name());
                 return Err(Core::invalid_data(what, format!("null in row {row}")).into());
             }
-            ends.push(key_bytes.len());
         }
-        let mut batch = Self { rows, key_bytes, ends, winners: Vec::new() };
+        let mut batch = Self { rows, keys: bytes, winners: Vec::new() };
         batch.winners = batch.latest(view);
         Ok(batch)
     }
 
     fn latest(&self, view: &FeatureView) -> Vec<usize> {
-        let writer = self.writer(view);
-        let order = self.order(&writer);
-        let last_of_key = |i: usize| order.get(i + 1).is_none_or(|next| self.key(*next) != self.key(order[i]));
-        (0..order.len()).filter(|i| last_of_key(*i)).map(|i| order[i]).collect()
-    }
-
-    /// Rows by key, then by time, then as they came.
-    fn order(&self, writer: &RowWriter<'_>) -> Vec<usize> {
-        let common = self.common_head();
-        // Eight bytes behind what all keys begin with tell most keys apart, without a look at the keys themselves.
-        let mut order: Vec<(u64, usize)> = (0..self.ends.len())
-            .map(|row| {
-                let rest = &self.key(row)[common..];
-                let mut first = [0; 8];
-                let length = rest.len().min(8);
-                first[..length].copy_from_slice(&rest[..length]);
-                (u64::from_be_bytes(first), row)
-            })
-            .collect();
-        order.sort_unstable_by(|(first_a, a), (first_b, b)| {
-            first_a.cmp(first_b).then_with(|| {
-                self.key(*a).cmp(self.key(*b)).then_with(|| writer.stamp(*a).cmp(&writer.stamp(*b))).then(a.cmp(b))
-            })
-        });
-        order.into_iter().map(|(_, row)| row).collect()
-    }
-
-    /// How many bytes all keys begin with.
-    fn common_head(&self) -> usize {
-        if self.ends.is_empty() {
-            return 0;
-        }
-        let first = self.key(0);
-        (1..self.ends.len()).fold(first.len(), |common, row| {
-            let key = self.key(row);
-            if key.get(..common) == Some(&first[..common]) {
-                return common;
-            }
-            first.iter().zip(key).take_while(|(a, b)| a == b).count()
-        })
-    }
-
-    fn writer<'a>(&'a self, view: &'a FeatureView) -> RowWriter<'a> {
-        RowWriter::new(view.layout(), &self.rows, view.entity().keys().len(), view.created().is_some())
-    }
-
-    fn key(&self, row: usize) -> &[u8] {
-        let start = if row == 0 { 0 } else { self.ends[row - 1] };
-        &self.key_bytes[start..self.ends[row]]
+        let stamps = Stamps::of(&self.rows, view.entity().keys().len(), view.created().is_some());
+        let order = self.keys.order();
+        // Among equal times the last one stays, as the rows of a key stand as they came.
+        let latest = |rows: &[usize]| rows.iter().copied().max_by_key(|row| stamps.get(*row));
+        order.chunk_by(|a, b| self.keys.get(*a) == self.keys.get(*b)).filter_map(latest).collect()
     }
 
     pub(super) fn rows(&self) -> u64 {
-        self.ends.len() as u64
+        self.rows.num_rows() as u64
+    }
+
+    /// Number of winners.
+    #[cfg(any(feature = "redb", feature = "redis"))]
+    pub(super) fn winners(&self) -> usize {
+        self.winners.len()
+    }
+
+    /// How many winners have a key up to `key`, itself included.
+    #[cfg(feature = "redb")]
+    pub(super) fn up_to(&self, key: &[u8]) -> usize {
+        self.winners.partition_point(|row| self.keys.get(*row) <= key)
     }
 
     /// Calls `store` with key, times and bytes of each winner, by ascending key.
     pub(super) fn for_each<E: From<Core>>(
         &self,
         view: &FeatureView,
+        store: impl FnMut(&[u8], Stamp, &mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.for_each_in(0..self.winners.len(), view, store)
+    }
+
+    /// The same for some of the winners.
+    pub(super) fn for_each_in<E: From<Core>>(
+        &self,
+        range: Range<usize>,
+        view: &FeatureView,
         mut store: impl FnMut(&[u8], Stamp, &mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let writer = self.writer(view);
-        let mut bytes = Vec::new();
-        for row in &self.winners {
-            bytes.clear();
-            writer.encode(*row, &mut bytes).map_err(Core::from)?;
-            store(self.key(*row), writer.stamp(*row), &mut bytes)?;
+        let mut blocks = self.blocks(view, range);
+        while blocks.next()? {
+            blocks.for_each(&mut store)?;
+        }
+        Ok(())
+    }
+
+    /// Winners, block by block.
+    pub(super) fn blocks<'a>(&'a self, view: &'a FeatureView, range: Range<usize>) -> Blocks<'a> {
+        let has_created = view.created().is_some();
+        let writer = RowWriter::new(view.layout(), &self.rows, view.entity().keys().len(), has_created);
+        let rows = &self.winners[range];
+        Blocks { keys: &self.keys, writer, rows, at: 0..0, block: RowBlock::default(), row: Vec::new() }
+    }
+}
+
+/// Winners of a batch, of which a block is encoded at a time.
+#[derive(Debug)]
+pub(super) struct Blocks<'a> {
+    keys: &'a KeyBytes,
+    writer: RowWriter<'a>,
+    rows: &'a [usize],
+    /// Those of the block.
+    at: Range<usize>,
+    block: RowBlock,
+    row: Vec<u8>,
+}
+
+impl Blocks<'_> {
+    /// Encodes the next block; says whether there is one.
+    ///
+    /// # Errors
+    /// `Core(Invalid)` when one row exceeds 4 GiB.
+    pub(super) fn next(&mut self) -> Result<bool, Core> {
+        let left = &self.rows[self.at.end..];
+        let encoded = self.writer.encode(left, &mut self.block).map_err(Core::from)?;
+        self.at = self.at.end..self.at.end + encoded;
+        Ok(encoded > 0)
+    }
+
+    /// Calls `store` with key, times and bytes of each row of the block.
+    pub(super) fn for_each<E>(
+        &mut self,
+        mut store: impl FnMut(&[u8], Stamp, &mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (row, bytes) in self.rows[self.at.clone()].iter().zip(self.block.rows()) {
+            self.row.clear();
+            self.row.extend_from_slice(bytes);
+            store(self.keys.get(*row), self.writer.stamp(*row), &mut self.row)?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! ends with the CRC-32C of its key and all that stands before.
 
 mod replace;
+mod upsert;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,13 +21,12 @@ use async_trait::async_trait;
 use mlops_core::Name;
 use mlops_core::file::AtomicFile;
 use redb::{
-    Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageError, Table,
-    TableDefinition, TableHandle, WriteTransaction,
+    Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition, TableHandle,
+    WriteTransaction,
 };
 
 use super::batch::Batch;
 use super::registered::{Reader, Registered};
-use super::row::{RowBytes, Stamp};
 use super::{OnlineRead, OnlineRows, OnlineStore, WriteSummary, sealed};
 use crate::error::{Core, Error, Result};
 use crate::key::Keys;
@@ -36,9 +36,6 @@ use crate::view::FeatureView;
 const VIEWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("views");
 const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
 const WATERMARKS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("watermarks");
-
-/// Rows in a transaction that writes them.
-type Rows<'a> = Table<'a, &'static [u8], &'static [u8]>;
 
 /// How often an open is tried again while another process holds the file.
 const RETRY_EVERY: Duration = Duration::from_millis(20);
@@ -311,32 +308,6 @@ impl RedbStore {
         let mut views = write.open_table(VIEWS).map_err(|e| storage(&self.path, e))?;
         views.insert(name, bytes.as_slice()).map_err(|e| storage(&self.path, e))?;
         Ok((next.id, true))
-    }
-
-    /// Stores `bytes` at `key`; gives what was there when that is newer than `stamp`.
-    fn put(&self, rows: &mut Rows<'_>, key: &[u8], bytes: &[u8], stamp: Stamp) -> Result<Option<Vec<u8>>> {
-        let before = rows.insert(key, bytes).map_err(|e: StorageError| storage(&self.path, e))?;
-        let Some(before) = before else { return Ok(None) };
-        // A damaged row is replaced: the row at hand is the best that is known.
-        let row = sealed::open(key, before.value()).and_then(RowBytes::parse);
-        Ok(row.is_some_and(|row| row.stamp > stamp).then(|| before.value().to_vec()))
-    }
-
-    fn upsert(&self, rows: &mut Rows<'_>, id: u32, view: &FeatureView, batch: &Batch) -> Result<u64> {
-        let mut written = 0;
-        let mut full_key = id.to_be_bytes().to_vec();
-        batch.for_each(view, |key, stamp, bytes| {
-            full_key.truncate(4);
-            full_key.extend_from_slice(key);
-            sealed::seal(&full_key, bytes);
-            // One walk down the tree, not two: what is there is seldom newer than what arrives, and is put back then.
-            match self.put(rows, &full_key, bytes, stamp)? {
-                Some(newer) => drop(self.put(rows, &full_key, &newer, stamp)?),
-                None => written += 1,
-            }
-            Ok::<_, Error>(())
-        })?;
-        Ok(written)
     }
 
     /// [`OnlineStore::write`] as a plain call: one durable transaction.

@@ -9,13 +9,15 @@
 //! list each behind a `u32` with its length. Stores on disk add a CRC-32C of key and row.
 
 mod list;
+mod write;
+
+pub(crate) use self::write::{RowBlock, RowWriter, Stamps};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, FixedSizeListArray, PrimitiveArray,
-    RecordBatch, StringArray,
+    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, FixedSizeListArray, PrimitiveArray, StringArray,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
@@ -75,6 +77,11 @@ impl RowLayout {
         self.schema_id
     }
 
+    /// Bytes of a row without values of variable length.
+    pub(crate) fn bytes_min(&self) -> usize {
+        self.tail
+    }
+
     pub(crate) fn fields(&self) -> &[(Name, ValueType)] {
         &self.fields
     }
@@ -84,21 +91,27 @@ impl RowLayout {
     }
 
     /// Appends a row of nulls; says where it begins.
+    #[cfg(feature = "redis")]
     fn begin(&self, stamp: Stamp, out: &mut Vec<u8>) -> usize {
         let start = out.len();
-        out.push(FORMAT);
-        out.extend_from_slice(&self.schema_id.to_le_bytes());
-        out.extend_from_slice(&stamp.event_time.to_le_bytes());
-        out.extend_from_slice(&stamp.created.unwrap_or_default().to_le_bytes());
         out.resize(start + self.tail, 0);
-        out[start + HEADER] |= u8::from(stamp.created.is_some());
+        self.put_header(stamp, &mut out[start..]);
         start
     }
 
+    /// Writes what stands before the values of a row.
+    fn put_header(&self, stamp: Stamp, out: &mut [u8]) {
+        out[0] = FORMAT;
+        out[1..5].copy_from_slice(&self.schema_id.to_le_bytes());
+        out[5..13].copy_from_slice(&stamp.event_time.to_le_bytes());
+        out[13..HEADER].copy_from_slice(&stamp.created.unwrap_or_default().to_le_bytes());
+        out[HEADER] |= u8::from(stamp.created.is_some());
+    }
+
     /// Notes in `slot` where the tail of the row at `start` ends by now.
+    #[cfg(feature = "redis")]
     fn end_value(&self, start: usize, slot: usize, out: &mut [u8]) -> Result<()> {
-        let tail = out.len() - start - self.tail;
-        let end = u32::try_from(tail).map_err(|_| Core::invalid("bytes of one row", tail, "at most 4 GiB"))?;
+        let end = tail_end(out.len() - start - self.tail)?;
         out[slot..slot + END].copy_from_slice(&end.to_le_bytes());
         Ok(())
     }
@@ -151,85 +164,16 @@ impl RowLayout {
     }
 }
 
+/// Where a value in the tail ends, as its slot says it.
+fn tail_end(bytes: usize) -> Result<u32> {
+    Ok(u32::try_from(bytes).map_err(|_| Core::invalid("bytes of one row", bytes, "at most 4 GiB"))?)
+}
+
 /// When a row became true and known: what decides which of two rows stays. Ordered; no created time is lowest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Stamp {
     pub(crate) event_time: i64,
     pub(crate) created: Option<i64>,
-}
-
-/// Turns rows of a batch in the columns of a view's schema into bytes.
-#[derive(Debug)]
-pub(crate) struct RowWriter<'a> {
-    layout: &'a RowLayout,
-    event_time: &'a PrimitiveArray<TimestampMicrosecondType>,
-    created: Option<&'a PrimitiveArray<TimestampMicrosecondType>>,
-    columns: &'a [ArrayRef],
-}
-
-impl<'a> RowWriter<'a> {
-    /// For `rows` that [`FeatureView::conform`](crate::FeatureView::conform) returned, whose first `keys` columns are keys.
-    pub(crate) fn new(layout: &'a RowLayout, rows: &'a RecordBatch, keys: usize, has_created: bool) -> Self {
-        let created = has_created.then(|| rows.column(keys + 1).as_primitive());
-        let first = keys + 1 + usize::from(has_created);
-        Self { layout, event_time: rows.column(keys).as_primitive(), created, columns: &rows.columns()[first..] }
-    }
-
-    pub(crate) fn stamp(&self, row: usize) -> Stamp {
-        let created = self.created.filter(|created| created.is_valid(row)).map(|created| created.value(row));
-        Stamp { event_time: self.event_time.value(row), created }
-    }
-
-    /// Appends the bytes of `row` to `out`.
-    ///
-    /// # Errors
-    /// `Core(Invalid)` when text and binary values of one row exceed 4 GiB.
-    pub(crate) fn encode(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
-        let start = self.layout.begin(self.stamp(row), out);
-        let bits = start + HEADER;
-        for (index, column) in self.columns.iter().enumerate() {
-            let slot = start + self.layout.slots[index];
-            let value_type = self.layout.fields[index].1;
-            if column.is_valid(row) {
-                out[bits + (index + 1) / 8] |= 1 << ((index + 1) % 8);
-                put(value_type, column, row, slot, out);
-            }
-            if value_type.width().is_none() {
-                self.layout.end_value(start, slot, out)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Writes one value that is not null: into its slot, or at the end of the tail.
-fn put(value_type: ValueType, column: &ArrayRef, row: usize, slot: usize, out: &mut Vec<u8>) {
-    match value_type {
-        ValueType::Bool => out[slot] = u8::from(column.as_boolean().value(row)),
-        ValueType::Int32 => fixed(out, slot, column.as_primitive::<Int32Type>().value(row).to_le_bytes()),
-        ValueType::Int64 => fixed(out, slot, column.as_primitive::<Int64Type>().value(row).to_le_bytes()),
-        ValueType::Float32 => fixed(out, slot, column.as_primitive::<Float32Type>().value(row).to_le_bytes()),
-        ValueType::Float64 => fixed(out, slot, column.as_primitive::<Float64Type>().value(row).to_le_bytes()),
-        ValueType::Timestamp => {
-            fixed(out, slot, column.as_primitive::<TimestampMicrosecondType>().value(row).to_le_bytes());
-        }
-        ValueType::Utf8 => out.extend_from_slice(column.as_string::<i32>().value(row).as_bytes()),
-        ValueType::Binary => out.extend_from_slice(column.as_binary::<i32>().value(row)),
-        ValueType::Vector(_) => {
-            let numbers = column.as_fixed_size_list().value(row);
-            for (at, number) in numbers.as_primitive::<Float32Type>().values().iter().enumerate() {
-                fixed(out, slot + 4 * at, number.to_le_bytes());
-            }
-        }
-        ValueType::List(item) => {
-            let elements = column.as_list::<i32>().value(row);
-            list::put(item, &elements, out);
-        }
-    }
-}
-
-fn fixed<const N: usize>(out: &mut [u8], slot: usize, bytes: [u8; N]) {
-    out[slot..slot + N].copy_from_slice(&bytes);
 }
 
 /// A stored row, whose header was read.

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use mlops_core::arrow::array::{Array, ArrayRef, Float64Array, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use mlops_core::pipeline::{Inputs, Step, StepContext};
-use mlops_core::{Error as Core, EventTime, ManualClock, Name, Window};
+use mlops_core::{Dataset, Error as Core, EventTime, ManualClock, Name, Window};
 use mlops_features::offline::{OfflineStore, ParquetStore, Watermark};
 use mlops_features::online::{MemoryStore, OnlineRead, OnlineStore, RedbStore};
-use mlops_features::testkit::{Faults, FlakyOfflineStore, FlakyOnlineStore};
+use mlops_features::testkit::{Faults, FlakyOfflineStore, FlakyOnlineStore, block_on};
 use mlops_features::{
     Error, FeatureView, Keys, MaterializeOptions, MaterializeReport, MaterializeStep, Range, materialize,
 };
+use proptest::prelude::*;
 
 use crate::{builder, data, ints};
 
@@ -106,7 +108,6 @@ fn a_window_is_brought_without_moving_the_position() {
 
 #[test]
 fn rows_without_a_key_are_left_out_and_counted() {
-    use mlops_core::arrow::array::{Array, ArrayRef, Float64Array, Int64Array, RecordBatch};
     let folder = tempfile::tempdir().unwrap();
     let (offline, online, view) = (ParquetStore::open(folder.path()).unwrap(), MemoryStore::new(), view());
     let batch = RecordBatch::try_from_iter_with_nullable([
@@ -152,5 +153,150 @@ fn settings_outside_of_their_domain_are_refused() {
     assert!(MaterializeOptions::builder().chunk_rows(0).build().is_err());
     assert!(serde_json::from_str::<MaterializeOptions>(r#"{"chunk_rows": 0}"#).is_err());
     assert!(serde_json::from_str::<MaterializeOptions>(r#"{"chunk": 1}"#).is_err());
+    assert!(MaterializeOptions::builder().memory_bytes(1000).build().is_err());
     assert_eq!(serde_json::from_str::<MaterializeOptions>("{}").unwrap(), MaterializeOptions::default());
+}
+
+#[test]
+fn what_was_read_before_history_failed_is_brought_online() {
+    let folder = tempfile::tempdir().unwrap();
+    let (view, online) = (view(), MemoryStore::new());
+    let offline = ParquetStore::open(folder.path()).unwrap();
+    for append in 0..3 {
+        offline.append(&view, &data(&view, &[(append, append, Some(0.5))])).unwrap();
+    }
+    let mut files: Vec<_> = walk(folder.path()).into_iter().filter(|path| path.extension().is_some()).collect();
+    files.sort();
+    std::fs::write(&files[2], b"no Parquet").unwrap();
+    let error = run(&offline, &online, 100).unwrap_err();
+    assert!(matches!(error, Error::Core(Core::Corrupt { .. })), "{error}");
+    assert_eq!(online.watermark_sync(&view).unwrap(), Some(Watermark { sequence: 1, rows: 1 }));
+    assert_eq!([0, 1, 2].map(|key| value(&online, &view, key)), [Some(0.5), Some(0.5), None]);
+}
+
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn a_row_that_its_chunk_beats_is_not_written_and_a_chunk_ends_by_what_was_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (view, online) = (view(), MemoryStore::new());
+    let offline = ParquetStore::open(folder.path()).unwrap();
+    let content: Vec<_> = (0..40).map(|at| (at % 2, at, Some(0.0))).collect();
+    offline.append(&view, &data(&view, &content)).unwrap();
+    // Two keys are never three: a chunk ends when eight times three rows were read.
+    let report = run(&offline, &online, 3).unwrap();
+    assert_eq!((report.rows, report.chunks), (40, 2));
+    assert_eq!((report.online.written, report.online.superseded), (4, 36));
+}
+
+/// Keys in the order of their bytes, the first number least: between, behind and in front of what is there, beside another view.
+#[test]
+fn rows_of_one_view_never_land_among_those_of_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("online.redb");
+    let (first, second) = (view(), builder("price", "user_id").build().unwrap());
+    let online = RedbStore::open(&path).unwrap();
+    let write = |view: &FeatureView, content: &[(i64, i64, Option<f64>)]| {
+        online.write_sync(view, &crate::rows(view, content), None).unwrap()
+    };
+    write(&first, &[(2, 5, Some(0.2)), (4, 5, Some(0.4))]);
+    write(&second, &[(1, 5, Some(9.1)), (3, 5, Some(9.3))]);
+    // 3 stands between, 5 and 6 behind; what is there for 4 is newer, and 2 is replaced.
+    let summary = write(
+        &first,
+        &[(6, 1, Some(0.6)), (5, 1, Some(0.5)), (4, 1, Some(-1.0)), (3, 1, Some(0.3)), (2, 6, Some(0.25))],
+    );
+    assert_eq!((summary.written, summary.superseded), (4, 1));
+    assert_eq!(write(&first, &[(1, 1, Some(0.1))]).written, 1);
+    assert_eq!(write(&second, &[(2, 1, Some(9.2)), (7, 1, Some(9.7))]).written, 2);
+    drop(online);
+    let online = RedbStore::builder(&path).verify_on_open(true).open().unwrap();
+    let values = |view| stored(&online, view, 8).into_iter().map(|row| row.map(|row| row.2)).collect::<Vec<_>>();
+    let known = |values: [f64; 6]| values.into_iter().map(Some).collect::<Vec<_>>();
+    assert_eq!(values(&first), [vec![None], known([0.1, 0.25, 0.3, 0.4, 0.5, 0.6]), vec![None]].concat());
+    let second = values(&second);
+    assert_eq!(second[..4], [None, Some(9.1), Some(9.2), Some(9.3)]);
+    assert_eq!(second[4..], [None, None, None, Some(9.7)]);
+}
+
+/// Key, event time, created time, value.
+type Row = (Option<i64>, i64, Option<i64>, f64);
+
+fn history(view: &FeatureView, rows: &[Row]) -> Dataset {
+    let times =
+        |times: Vec<Option<i64>>| Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC")) as ArrayRef;
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>()),
+        times(rows.iter().map(|row| Some(row.1)).collect()),
+        times(rows.iter().map(|row| row.2).collect()),
+        Arc::new(rows.iter().map(|row| row.3).collect::<Float64Array>()),
+    ];
+    Dataset::from_batches([RecordBatch::try_new(view.schema().arrow().clone(), columns).unwrap()]).unwrap()
+}
+
+/// Event time, created time and value of the keys from 0.
+fn stored(store: &dyn OnlineStore, view: &FeatureView, keys: i64) -> Vec<Option<(i64, Option<i64>, f64)>> {
+    use mlops_core::arrow::array::AsArray;
+    use mlops_core::arrow::datatypes::Float64Type;
+    let keys = Keys::new(view.entity(), &[ints(&(0..keys).collect::<Vec<_>>())]).unwrap();
+    let reads = [OnlineRead { view, features: &[0], keys: &keys }];
+    let mut rows = block_on(store.read(&reads)).unwrap();
+    let rows = rows.remove(0);
+    let values = rows.columns[0].as_primitive::<Float64Type>();
+    let created = |at: usize| rows.created.is_valid(at).then(|| rows.created.value(at));
+    let row = |at: usize| rows.found(at).then(|| (rows.event_time.value(at), created(at), values.value(at)));
+    (0..keys.len()).map(row).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Law 3: whatever the cuts of history and the portions in which it comes online, what stays is what a map keeps that takes
+    /// the rows one by one.
+    #[test]
+    fn appends_and_chunks_of_any_size_leave_the_same_rows(
+        appends in proptest::collection::vec(
+            proptest::collection::vec(
+                (proptest::option::weighted(0.9, 0_i64..8), 0_i64..5, proptest::option::of(0_i64..3)), 1..20,
+            ), 1..5,
+        ),
+        chunk_rows in 1_usize..12,
+        stop_after in 0_u64..4,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let view = builder("ctr", "user_id").created("known").build().unwrap();
+        let offline = ParquetStore::open(folder.path().join("history")).unwrap();
+        let (memory, redb) = (MemoryStore::new(), RedbStore::open(folder.path().join("online.redb")).unwrap());
+        let options = MaterializeOptions::builder().chunk_rows(chunk_rows).build().unwrap();
+        let mut expected = vec![None; 8];
+        let (mut next, mut end) = (0.0, None);
+        for append in &appends {
+            let rows: Vec<Row> = append.iter().map(|(key, time, created)| {
+                next += 1.0;
+                (*key, *time, *created, next)
+            }).collect();
+            end = offline.append(&view, &history(&view, &rows)).unwrap().end;
+            for (key, time, created, value) in rows {
+                let Some(key) = key else { continue };
+                let row: &mut Option<(i64, Option<i64>, f64)> = &mut expected[key as usize];
+                if row.is_none_or(|row| (row.0, row.1) <= (time, created)) {
+                    *row = Some((time, created, value));
+                }
+            }
+            // Some runs are stopped early; the next one goes on.
+            let _ = materialize(&offline, &redb, &view, &options, &mut |report| report.chunks < stop_after);
+        }
+        let report = materialize(&offline, &memory, &view, &options, &mut |_| true).unwrap();
+        materialize(&offline, &redb, &view, &options, &mut |_| true).unwrap();
+        prop_assert_eq!(report.rows, appends.iter().map(Vec::len).sum::<usize>() as u64);
+        prop_assert_eq!(report.rows, report.null_keys + report.online.written + report.online.superseded);
+        for store in [&memory as &dyn OnlineStore, &redb] {
+            prop_assert_eq!(&stored(store, &view, 8), &expected);
+        }
+        prop_assert_eq!(memory.watermark_sync(&view).unwrap(), end);
+        prop_assert_eq!(redb.watermark_sync(&view).unwrap(), end);
+    }
 }

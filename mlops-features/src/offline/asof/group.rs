@@ -7,6 +7,8 @@ use arrow::array::{Array, Int64Array, TimestampMicrosecondArray};
 use foldhash::fast::RandomState;
 
 use super::ensure_countable;
+use crate::define::KeyType;
+use crate::entity::Entity;
 use crate::error::Result;
 use crate::key::{KeyColumn, Keys};
 
@@ -125,20 +127,56 @@ pub(crate) fn starts(groups: &[u32], count: usize) -> Vec<u32> {
 }
 
 /// Numbers keys by the order in which they first occur.
-enum Interner {
+pub(crate) enum Interner {
     /// One integer column whose values lie close together: a table by value.
     Near { min: i64, groups: Vec<u32>, next: u32 },
     /// One integer column.
     Integers(HashMap<i64, u32, RandomState>),
     /// Anything else, by the bytes of the key.
-    Bytes(HashMap<Box<[u8]>, u32, RandomState>),
+    Bytes { known: HashMap<Box<[u8]>, u32, RandomState>, bytes: usize },
 }
 
 impl Interner {
+    /// For keys of `entity` that come batch by batch.
+    pub(crate) fn of(entity: &Entity) -> Self {
+        match entity.keys() {
+            [key] if key.key_type == KeyType::Int64 => Self::Integers(HashMap::default()),
+            _ => Self::bytes(),
+        }
+    }
+
+    fn bytes() -> Self {
+        Self::Bytes { known: HashMap::default(), bytes: 0 }
+    }
+
+    /// Forgets all keys, but not the room for them.
+    pub(crate) fn clear(&mut self) {
+        match self {
+            Self::Near { groups, next, .. } => {
+                groups.fill(NONE);
+                *next = 0;
+            }
+            Self::Integers(known) => known.clear(),
+            Self::Bytes { known, bytes } => {
+                known.clear();
+                *bytes = 0;
+            }
+        }
+    }
+
+    /// Memory that the keys need, about: tables are half full.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Near { groups, .. } => groups.len() * size_of::<u32>(),
+            Self::Integers(known) => 2 * known.len() * size_of::<(i64, u32)>(),
+            Self::Bytes { known, bytes } => 2 * known.len() * size_of::<(Box<[u8]>, u32)>() + bytes,
+        }
+    }
+
     fn for_keys(keys: &[Keys], total: usize) -> Self {
         let mut range: Option<(i64, i64)> = None;
         for keys in keys {
-            let [KeyColumn::Integer(values)] = keys.columns() else { return Self::Bytes(HashMap::default()) };
+            let [KeyColumn::Integer(values)] = keys.columns() else { return Self::bytes() };
             if let (Some(min), Some(max)) = (arrow::compute::min(values), arrow::compute::max(values)) {
                 range = Some(range.map_or((min, max), |(low, high)| (low.min(min), high.max(max))));
             }
@@ -152,7 +190,7 @@ impl Interner {
     }
 
     /// Appends the group of each key, a new one for a key that was not met before, [`NONE`] for a null key.
-    fn intern(&mut self, keys: &Keys, out: &mut Vec<u32>) {
+    pub(crate) fn intern(&mut self, keys: &Keys, out: &mut Vec<u32>) {
         match (self, keys.columns()) {
             (Self::Near { min, groups, next }, [KeyColumn::Integer(values)]) => each(values, |value| {
                 let group = value.map_or(NONE, |value| {
@@ -169,10 +207,11 @@ impl Interner {
                 let next = known.len() as u32;
                 out.push(value.map_or(NONE, |value| *known.entry(value).or_insert(next)));
             }),
-            (Self::Bytes(known), _) => each_bytes(keys, |key| {
+            (Self::Bytes { known, bytes }, _) => each_bytes(keys, |key| {
                 let Some(key) = key else { return out.push(NONE) };
                 let group = known.get(key).copied().unwrap_or_else(|| {
                     let next = known.len() as u32;
+                    *bytes += key.len();
                     known.insert(key.into(), next);
                     next
                 });
@@ -194,7 +233,7 @@ impl Interner {
                 nulls += u64::from(value.is_none());
                 out.push(value.and_then(|value| known.get(&value)).copied().unwrap_or(NONE));
             }),
-            (Self::Bytes(known), _) => each_bytes(keys, |key| {
+            (Self::Bytes { known, .. }, _) => each_bytes(keys, |key| {
                 nulls += u64::from(key.is_none());
                 out.push(key.and_then(|key| known.get(key)).copied().unwrap_or(NONE));
             }),

@@ -15,6 +15,7 @@ mod connection;
 mod feast;
 mod question;
 mod replace;
+mod rounds;
 mod script;
 mod settings;
 mod tls;
@@ -34,27 +35,18 @@ use mlops_core::Name;
 use self::cells::{Cells, SWAPS_MAX};
 use self::client::{Call, Via};
 use self::question::Question;
-use self::script::{Run, Script};
+use self::rounds::Rounds;
+use self::script::Script;
 use self::wire::{Malformed, Request};
 use super::batch::Batch;
 use super::known::{KnownViews, knows};
 use super::registered::Registered;
-use super::row::Stamp;
 use super::{OnlineRead, OnlineRows, OnlineStore, WriteSummary, sealed};
 use crate::error::{Core, Error, Result};
 use crate::key::Keys;
 use crate::offline::Watermark;
 use crate::view::FeatureView;
 use crate::wait::block_on;
-
-/// Most rows of one script, which keeps the server from everything else while it runs.
-const SCRIPT_ROWS_MAX: usize = 512;
-
-/// Rows of one script are sent once they have so many bytes.
-const SCRIPT_BYTES: usize = 1 << 20;
-
-/// Bytes that are sent before an answer is waited for.
-const ROUND_BYTES: usize = 8 << 20;
 
 /// Online store on a Redis server (6.2 or newer; Valkey too), shared by any number of machines.
 ///
@@ -205,8 +197,9 @@ impl RedisStore {
         definition: &Definition,
         batch: &Batch,
     ) -> Result<Option<u64>> {
+        let mut rounds = Rounds::new(self, view, definition, batch);
         let mut written = 0;
-        for round in self.rounds(view, definition, batch)? {
+        while let Some(round) = rounds.next()? {
             let answer = self.write_rows.run(&self.cells.client, call, &round).await?;
             for rows in answer.integers() {
                 match u64::try_from(rows.map_err(|m| self.malformed(m))?) {
@@ -216,48 +209,6 @@ impl RedisStore {
             }
         }
         Ok(Some(written))
-    }
-
-    /// Runs of the script that writes, by what is sent at once.
-    fn rounds(&self, view: &FeatureView, definition: &Definition, batch: &Batch) -> Result<Vec<Vec<Run>>> {
-        let ttl = view.ttl().zip(self.grace).map(|(ttl, grace)| ttl.saturating_add(grace));
-        let definition_key = self.key("view", view.name());
-        let begin = || {
-            let mut run = Run::default();
-            run.key(&definition_key);
-            run.argument(&definition.checksum);
-            run.argument(if ttl.is_some() { b"1" } else { b"0" });
-            run
-        };
-        let mut key = self.row_key(view.name());
-        let (head, unchecked) = (key.len(), self.unchecked());
-        let (mut rounds, mut round, mut round_bytes, mut run) = (Vec::new(), Vec::new(), 0, begin());
-        batch.for_each(view, |entity, stamp, bytes| {
-            key.truncate(head);
-            key.extend_from_slice(entity);
-            sealed::seal(&key[unchecked..], bytes);
-            run.key(&key);
-            run.argument(bytes);
-            if let Some(ttl) = ttl {
-                run.argument(expires_ms(stamp, ttl).to_string().as_bytes());
-            }
-            if run.keys() > SCRIPT_ROWS_MAX || run.bytes() >= SCRIPT_BYTES {
-                round_bytes += run.bytes();
-                round.push(std::mem::replace(&mut run, begin()));
-                if round_bytes >= ROUND_BYTES {
-                    round_bytes = 0;
-                    rounds.push(std::mem::take(&mut round));
-                }
-            }
-            Ok::<_, Error>(())
-        })?;
-        if run.keys() > 1 {
-            round.push(run);
-        }
-        if !round.is_empty() {
-            rounds.push(round);
-        }
-        Ok(rounds)
     }
 
     async fn read_via(&self, via: Via, reads: &[OnlineRead<'_>]) -> Result<Vec<OnlineRows>> {
@@ -364,13 +315,6 @@ impl RedisStore {
         request.push(&[b"PING"]);
         self.cells.client.ask(self.cells.client.reading(Via::Crew), &Arc::new(request)).await.map(drop)
     }
-}
-
-/// The millisecond at which the server may forget a row, on its own clock.
-fn expires_ms(stamp: Stamp, after: Duration) -> i64 {
-    let after_us = i64::try_from(after.as_micros()).unwrap_or(i64::MAX);
-    // Redis takes none before the epoch; the first millisecond is as long ago as any.
-    (stamp.event_time.saturating_add(after_us) / 1_000).max(1)
 }
 
 #[async_trait]

@@ -154,7 +154,7 @@ impl Script {
 }
 
 /// Arguments of one run.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Run {
     keys: Vec<u8>,
     arguments: Vec<u8>,

@@ -34,6 +34,17 @@ pub(super) fn put(item: Item, elements: &ArrayRef, out: &mut Vec<u8>) {
     }
 }
 
+/// How many bytes [`put`] appends.
+pub(super) fn size(item: Item, elements: &ArrayRef) -> usize {
+    match item {
+        Item::Int64 | Item::Float64 => elements.len() * NUMBER,
+        Item::Utf8 => {
+            let texts = elements.as_string::<i32>();
+            texts.len() * LENGTH + (0..texts.len()).map(|at| texts.value_length(at) as usize).sum::<usize>()
+        }
+    }
+}
+
 /// Whether `bytes` are a list.
 pub(super) fn is_whole(item: Item, bytes: &[u8]) -> bool {
     match item {

@@ -1,5 +1,6 @@
 use arrow::array::{
-    Float64Array, Int32Array, Int64Array, ListArray, ListBuilder, StringBuilder, TimestampMicrosecondArray,
+    Array, AsArray, Float64Array, Int32Array, Int64Array, ListArray, ListBuilder, RecordBatch, StringBuilder,
+    TimestampMicrosecondArray,
 };
 use proptest::prelude::*;
 
@@ -43,9 +44,13 @@ fn batch(rows: usize, present: bool) -> RecordBatch {
 
 fn encode(view: &FeatureView, rows: &RecordBatch, row: usize) -> Vec<u8> {
     let rows = view.conform(rows).unwrap();
-    let mut out = Vec::new();
-    RowWriter::new(view.layout(), &rows, 1, true).encode(row, &mut out).unwrap();
-    out
+    one(&RowWriter::new(view.layout(), &rows, 1, true), row)
+}
+
+fn one(writer: &RowWriter<'_>, row: usize) -> Vec<u8> {
+    let mut block = RowBlock::default();
+    assert_eq!(writer.encode(&[row], &mut block).unwrap(), 1);
+    block.rows().next().unwrap().to_vec()
 }
 
 fn decode(view: &FeatureView, bytes: &[u8]) -> std::result::Result<Vec<ArrayRef>, Torn> {
@@ -129,8 +134,7 @@ fn lists_and_vectors_come_back_as_they_were() {
     let writer = RowWriter::new(view.layout(), &conformed, 1, false);
     let mut builder = ColumnsBuilder::new(view.layout(), &[0, 1, 2, 3], 3);
     for row in 0..3 {
-        let mut bytes = Vec::new();
-        writer.encode(row, &mut bytes).unwrap();
+        let bytes = one(&writer, row);
         builder.push(row, &RowBytes::parse(&bytes).unwrap(), view.layout(), None).unwrap();
         let has_values = row != 1;
         for length in (0..bytes.len()).filter(|_| has_values) {
