@@ -61,6 +61,9 @@ impl Table {
     }
 }
 
+/// Room for one key before it is known how long it is.
+const KEY_BYTES: usize = 64;
+
 /// Keys as bytes; those of one entity are encoded once for all of its views.
 #[derive(Default)]
 struct Encoded<'a> {
@@ -77,6 +80,7 @@ impl<'a> Encoded<'a> {
         }
         self.keys = Some(keys);
         self.bytes.clear();
+        self.bytes.reserve(keys.len() * KEY_BYTES);
         self.places.clear();
         self.places.extend((0..keys.len()).map(|position| {
             let start = self.bytes.len();
@@ -152,25 +156,25 @@ impl MemoryStore {
     ///
     /// # Errors
     /// As there.
-    pub fn read_sync<'a>(&self, reads: &[OnlineRead<'a>]) -> Result<Vec<OnlineRows>> {
+    pub fn read_sync(&self, reads: &[OnlineRead<'_>]) -> Result<Vec<OnlineRows>> {
         let tables = self.tables.load();
         let mut encoded = Encoded::default();
-        let read_one = |read: &OnlineRead<'a>| {
+        let mut reader = Reader::new(reads)?;
+        for (at, read) in reads.iter().enumerate() {
             let table = tables.get(read.view.name());
             let registered = table.map(|table| table.registered.load());
-            let mut reader = Reader::new(read, registered.as_deref().map(AsRef::as_ref))?;
+            let mut view = reader.view(at, registered.as_deref().map(AsRef::as_ref))?;
             encoded.read(read.keys);
             let rows = table.map(|table| table.rows.pin());
             for position in 0..read.keys.len() {
                 let key = rows.as_ref().zip(encoded.get(position));
                 match key.and_then(|(rows, key)| rows.get(key)) {
-                    Some(row) => reader.push(position, row)?,
-                    None => reader.skip(position),
+                    Some(row) => view.push(position, row)?,
+                    None => view.skip(position),
                 }
             }
-            reader.finish()
-        };
-        reads.iter().map(read_one).collect()
+        }
+        reader.finish()
     }
 
     /// [`OnlineStore::delete`] as a plain call.

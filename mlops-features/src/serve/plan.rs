@@ -1,5 +1,6 @@
 //! A service, compiled: what is read, what is computed of it, and which of that is returned.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub(super) struct Plan {
     /// What the caller brings besides keys.
     pub(super) columns: Vec<CallerColumn>,
     pub(super) outputs: Vec<Origin>,
+    /// Per output, whose ages its values have: those of a read, or behind all of these those of a computed column.
+    pub(super) ages_of: Vec<usize>,
     /// Columns that are read and computed, returned or not.
     pub(super) width: usize,
     pub(super) schema: SchemaRef,
@@ -173,8 +176,10 @@ impl ServingPlan {
         let fingerprint = service_fingerprint(service, |name| stored(name).or_else(|| computed(name)))?;
         let width = reads.iter().map(|read| read.defaults.len()).sum::<usize>()
             + steps.iter().map(|step| step.wanted.len()).sum::<usize>();
+        let outputs: Vec<Origin> = outputs.into_iter().map(|output| output.origin).collect();
         Ok(Self(Arc::new(Plan {
             width,
+            ages_of: ages_of(&outputs, reads.len(), &steps),
             #[cfg(feature = "server")]
             full_names: service.full_names(),
             service: service.name().clone(),
@@ -183,7 +188,7 @@ impl ServingPlan {
             keys,
             steps,
             columns,
-            outputs: outputs.into_iter().map(|output| output.origin).collect(),
+            outputs,
             schema: Arc::new(ArrowSchema::new(fields)),
             sensitivity,
             fingerprint,
@@ -346,6 +351,17 @@ impl ServingPlan {
     }
 }
 
+/// Per output, the position of its ages among those of all reads and then of all computed columns.
+fn ages_of(outputs: &[Origin], reads: usize, steps: &[Step]) -> Vec<usize> {
+    let before = |step: usize| steps[..step].iter().map(|step| step.wanted.len()).sum::<usize>();
+    let of = |origin: &Origin| match *origin {
+        Origin::Read(read, _) => read,
+        Origin::Step(step, column) => reads + before(step) + column,
+        Origin::Caller(_) => unreachable!("columns of the caller are no outputs"),
+    };
+    outputs.iter().map(of).collect()
+}
+
 impl Read {
     fn new(join: ViewJoin, all: &mut Vec<KeyColumns>) -> Result<Self> {
         let wanted = KeyColumns { entity: join.view().entity().clone(), columns: join.key_columns().to_vec() };
@@ -392,19 +408,19 @@ impl fmt::Debug for ServingPlan {
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reader {
-    name: String,
+    name: Cow<'static, str>,
     clearance: Sensitivity,
 }
 
 impl Reader {
     /// Somebody who may see values up to this sensitivity.
     pub fn new(name: impl Into<String>, clearance: Sensitivity) -> Self {
-        Self { name: name.into(), clearance }
+        Self { name: Cow::Owned(name.into()), clearance }
     }
 
     /// The host itself, which sees all but what is secret: that is read by a reader who is cleared for it.
     pub fn host() -> Self {
-        Self::new("the host", Sensitivity::Personal)
+        Self { name: Cow::Borrowed("the host"), clearance: Sensitivity::Personal }
     }
 
     /// Who it is.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::wire::Request;
 use super::{Definition, RedisStore};
 use crate::error::Result;
-use crate::online::registered::Reader;
-use crate::online::{OnlineRead, OnlineRows, sealed};
+use crate::online::registered::ViewReader;
+use crate::online::{OnlineRead, sealed};
 
 /// Most keys of one command, which keeps the server from everything else while it runs.
 const COMMAND_KEYS_MAX: usize = 10_000;
@@ -66,24 +66,17 @@ impl Question {
         Self { request: Arc::new(request), asked, unchecked: store.unchecked() }
     }
 
-    /// The columns of one view from its rows as they were received.
-    pub(super) fn columns(
-        &self,
-        read: &OnlineRead<'_>,
-        known: Option<&Definition>,
-        asked: &Asked,
-        rows: &[Option<&[u8]>],
-    ) -> Result<OnlineRows> {
-        let mut reader = Reader::new(read, known.map(|known| &*known.registered))?;
+    /// Puts the rows of one view, as they were received, into the columns of its read.
+    pub(super) fn fill(&self, view: &mut ViewReader<'_>, asked: &Asked, rows: &[Option<&[u8]>]) -> Result<()> {
         for (position, (key, row)) in asked.keys.iter().zip(rows).enumerate() {
             let (Some(key), Some(row)) = (key, row) else {
-                reader.skip(position);
+                view.skip(position);
                 continue;
             };
             let key = &self.request.at(key)[self.unchecked..];
-            let row = sealed::open(key, row).ok_or_else(|| reader.corrupt("the checksum does not fit"))?;
-            reader.push(position, row)?;
+            let row = sealed::open(key, row).ok_or_else(|| view.corrupt("the checksum does not fit"))?;
+            view.push(position, row)?;
         }
-        reader.finish()
+        Ok(())
     }
 }

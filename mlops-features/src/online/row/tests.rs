@@ -1,5 +1,8 @@
+use std::sync::Arc;
+
 use arrow::array::{
-    Float64Array, Int32Array, Int64Array, ListArray, ListBuilder, StringBuilder, TimestampMicrosecondArray,
+    BinaryArray, BooleanArray, FixedSizeListArray, Float64Array, Int32Array, Int64Array, ListArray, ListBuilder,
+    StringArray, StringBuilder, TimestampMicrosecondArray,
 };
 use proptest::prelude::*;
 
@@ -48,11 +51,15 @@ fn encode(view: &FeatureView, rows: &RecordBatch, row: usize) -> Vec<u8> {
     out
 }
 
+fn builder(view: &FeatureView, features: &[usize], rows: usize) -> ColumnsBuilder {
+    ColumnsBuilder::new(std::iter::once((&**view.layout(), features, rows)))
+}
+
 fn decode(view: &FeatureView, bytes: &[u8]) -> std::result::Result<Vec<ArrayRef>, Torn> {
     let features: Vec<usize> = (0..view.features().len()).collect();
-    let mut builder = ColumnsBuilder::new(view.layout(), &features, 1);
-    builder.push(0, &RowBytes::parse(bytes).ok_or(Torn)?, view.layout(), None)?;
-    Ok(builder.finish().unwrap().0)
+    let mut builder = builder(view, &features, 1);
+    builder.fill(0).push(0, &RowBytes::parse(bytes).ok_or(Torn)?, view.layout(), None)?;
+    Ok(builder.finish().unwrap().swap_remove(0).columns)
 }
 
 #[test]
@@ -127,20 +134,20 @@ fn lists_and_vectors_come_back_as_they_were() {
     .unwrap();
     let conformed = view.conform(&rows).unwrap();
     let writer = RowWriter::new(view.layout(), &conformed, 1, false);
-    let mut builder = ColumnsBuilder::new(view.layout(), &[0, 1, 2, 3], 3);
+    let mut many = builder(&view, &[0, 1, 2, 3], 3);
     for row in 0..3 {
         let mut bytes = Vec::new();
         writer.encode(row, &mut bytes).unwrap();
-        builder.push(row, &RowBytes::parse(&bytes).unwrap(), view.layout(), None).unwrap();
+        many.fill(0).push(row, &RowBytes::parse(&bytes).unwrap(), view.layout(), None).unwrap();
         let has_values = row != 1;
         for length in (0..bytes.len()).filter(|_| has_values) {
             let cut = RowBytes::parse(&bytes[..length]);
-            let mut one = ColumnsBuilder::new(view.layout(), &[0, 1, 2, 3], 1);
-            let torn = cut.is_none_or(|cut| one.push(0, &cut, view.layout(), None).is_err());
+            let mut one = builder(&view, &[0, 1, 2, 3], 1);
+            let torn = cut.is_none_or(|cut| one.fill(0).push(0, &cut, view.layout(), None).is_err());
             assert!(torn, "row {row} cut to {length} of {} bytes", bytes.len());
         }
     }
-    let (columns, ..) = builder.finish().unwrap();
+    let columns = many.finish().unwrap().swap_remove(0).columns;
     for (decoded, original) in columns.iter().zip(&rows.columns()[2..]) {
         assert_eq!(format!("{decoded:?}"), format!("{original:?}"), "NaN compares by what is shown");
     }
