@@ -159,17 +159,23 @@ impl MemoryStore {
     pub fn read_sync(&self, reads: &[OnlineRead<'_>]) -> Result<Vec<OnlineRows>> {
         let tables = self.tables.load();
         let mut encoded = Encoded::default();
-        let mut reader = Reader::new(reads)?;
-        for (at, read) in reads.iter().enumerate() {
-            let table = tables.get(read.view.name());
-            let registered = table.map(|table| table.registered.load());
-            let mut view = reader.view(at, registered.as_deref().map(AsRef::as_ref))?;
+        let mut pinned = Vec::with_capacity(reads.len());
+        pinned.extend(reads.iter().map(|read| tables.get(read.view.name()).map(|table| (table, table.rows.pin()))));
+        // All rows are looked up before the first is decoded: lookups wait for memory, and those side by side wait together.
+        let mut found = Vec::with_capacity(reads.iter().map(|read| read.keys.len()).sum());
+        for (read, pinned) in reads.iter().zip(&pinned) {
             encoded.read(read.keys);
-            let rows = table.map(|table| table.rows.pin());
-            for position in 0..read.keys.len() {
-                let key = rows.as_ref().zip(encoded.get(position));
-                match key.and_then(|(rows, key)| rows.get(key)) {
-                    Some(row) => view.push(position, row)?,
+            let row = |key| pinned.as_ref().and_then(|(_, rows)| rows.get(key)).map(|row| RowBytes::parse(row));
+            found.extend((0..read.keys.len()).map(|position| encoded.get(position).and_then(row)));
+        }
+        let mut found = found.into_iter();
+        let mut reader = Reader::new(reads)?;
+        for (at, (read, pinned)) in reads.iter().zip(&pinned).enumerate() {
+            let registered = pinned.as_ref().map(|(table, _)| table.registered.load());
+            let mut view = reader.view(at, registered.as_deref().map(AsRef::as_ref))?;
+            for (position, row) in found.by_ref().take(read.keys.len()).enumerate() {
+                match row {
+                    Some(row) => view.take(position, row)?,
                     None => view.skip(position),
                 }
             }

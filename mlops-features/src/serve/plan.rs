@@ -40,6 +40,8 @@ pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
     /// What the caller brings besides keys.
     pub(super) columns: Vec<CallerColumn>,
+    /// All columns of the caller, keys first.
+    callers: SchemaRef,
     pub(super) outputs: Vec<Origin>,
     /// Per output, whose ages its values have: those of a read, or behind all of these those of a computed column.
     pub(super) ages_of: Vec<usize>,
@@ -180,6 +182,7 @@ impl ServingPlan {
         Ok(Self(Arc::new(Plan {
             width,
             ages_of: ages_of(&outputs, reads.len(), &steps),
+            callers: callers(&keys, &columns),
             #[cfg(feature = "server")]
             full_names: service.full_names(),
             service: service.name().clone(),
@@ -315,13 +318,8 @@ impl ServingPlan {
     }
 
     /// All columns of the caller, keys first, each once, as the types that they are read as.
-    pub(crate) fn caller_fields(&self) -> Vec<Field> {
-        let keys = self.0.keys.iter().flat_map(|keys| keys.columns.iter().zip(keys.entity.keys()));
-        let keys = keys.map(|(name, key)| (name, key.key_type.data_type()));
-        let others = self.request_columns().map(|(name, of)| (name, of.data_type()));
-        let mut seen = BTreeSet::new();
-        let fresh = keys.chain(others).filter(|(name, _)| seen.insert(*name));
-        fresh.map(|(name, of)| Field::new(name.as_str(), of, true)).collect()
+    pub(crate) fn caller_schema(&self) -> &SchemaRef {
+        &self.0.callers
     }
 
     /// The keys of `entities`, one per distinct entity and naming of its columns.
@@ -349,6 +347,16 @@ impl ServingPlan {
         let what = format!("{} of service `{}`", hidden.join(", "), self.0.service);
         Err(Error::Core(Core::Forbidden { who: format!("`{}`", reader.name), action: "read", what }))
     }
+}
+
+/// The columns of the caller, each once.
+fn callers(keys: &[KeyColumns], columns: &[CallerColumn]) -> SchemaRef {
+    let keys = keys.iter().flat_map(|keys| keys.columns.iter().zip(keys.entity.keys()));
+    let keys = keys.map(|(name, key)| (name, key.key_type.data_type()));
+    let others = columns.iter().map(|column| (&column.name, column.value_type.data_type()));
+    let mut seen = BTreeSet::new();
+    let fresh = keys.chain(others).filter(|(name, _)| seen.insert(*name));
+    Arc::new(ArrowSchema::new(fresh.map(|(name, of)| Field::new(name.as_str(), of, true)).collect::<Vec<_>>()))
 }
 
 /// Per output, the position of its ages among those of all reads and then of all computed columns.

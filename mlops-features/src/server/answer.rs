@@ -1,11 +1,12 @@
 //! Feature vectors as JSON, written column by column without a value in between.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
+    ArrowPrimitiveType, DataType, Float32Type, Float64Type, Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType,
 };
 use arrow::temporal_conversions::as_datetime;
 use base64::Engine;
@@ -35,10 +36,7 @@ pub(super) fn json(
     let columns = vectors.columns().len() + entities.num_columns();
     let mut out = Vec::with_capacity(128 + columns * (64 + rows * VALUE_BYTES));
     out.extend_from_slice(b"{\"metadata\":{\"feature_names\":");
-    let keys = entities.schema();
-    let keys = keys.fields().iter().map(|field| field.name().clone());
-    let features = names(vectors, full_names);
-    put(&mut out, &keys.chain(features).collect::<Vec<_>>())?;
+    put(&mut out, &names(entities, vectors, full_names))?;
     out.extend_from_slice(b"},\"results\":[");
     let mut lists = Lists { rows, now, present: None, never: None, times: BTreeMap::new() };
     for (at, column) in entities.columns().iter().enumerate() {
@@ -123,11 +121,19 @@ fn again(out: &mut Vec<u8>, known: &mut Option<Range<usize>>, write: impl FnOnce
     *known = Some(start..out.len());
 }
 
-/// Names of the columns of `vectors`.
-fn names(vectors: &FeatureVectors, full_names: Option<&ServingPlan>) -> Vec<String> {
-    let short = || vectors.schema().fields().iter().map(|field| field.name().clone()).collect();
-    let Some(plan) = full_names else { return short() };
-    plan.full_names().unwrap_or_else(short)
+/// Names of the keys and of the columns of `vectors`.
+fn names<'a>(
+    entities: &'a RecordBatch,
+    vectors: &'a FeatureVectors,
+    full_names: Option<&ServingPlan>,
+) -> Vec<Cow<'a, str>> {
+    let own = |schema: &'a SchemaRef| schema.fields().iter().map(|field| Cow::Borrowed(field.name().as_str()));
+    let mut names: Vec<_> = own(entities.schema_ref()).collect();
+    match full_names.and_then(ServingPlan::full_names) {
+        None => names.extend(own(vectors.schema())),
+        Some(full) => names.extend(full.into_iter().map(Cow::Owned)),
+    }
+    names
 }
 
 fn begin(out: &mut Vec<u8>, at: usize, column: &ArrayRef) -> Result<()> {
@@ -266,9 +272,88 @@ impl Day {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use arrow::array::{Float64Array, Int64Array, TimestampMicrosecondArray};
     use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::online::MemoryStore;
+    use crate::wait::block_on;
+    use crate::{Entity, FeatureServer, FeatureService, FeatureView, KeyType, ValueType, ViewUse};
+
+    /// Rows of two features for these users at these seconds; the second feature is null for user 2.
+    fn rows(view: &str, users: &[i64], seconds: &[i64]) -> RecordBatch {
+        let times = seconds.iter().map(|second| second * 1_000_000).collect::<Vec<_>>();
+        let value = |user: i64| user as f64 / 4.0;
+        RecordBatch::try_from_iter_with_nullable([
+            ("user".to_owned(), Arc::new(Int64Array::from(users.to_vec())) as ArrayRef, true),
+            ("event_timestamp".to_owned(), Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC")), true),
+            (
+                format!("{view}_a"),
+                Arc::new(users.iter().map(|user| Some(value(*user))).collect::<Float64Array>()),
+                true,
+            ),
+            (
+                format!("{view}_b"),
+                Arc::new(users.iter().map(|user| (*user != 2).then_some(value(*user))).collect::<Float64Array>()),
+                true,
+            ),
+        ])
+        .unwrap()
+    }
+
+    /// Two views with event times of their own, one of which keeps values for ten seconds.
+    #[test]
+    fn columns_that_have_lists_alike_tell_each_its_own() {
+        let user = Entity::builder("user").key("user", KeyType::Int64).build().unwrap();
+        let view = |name: &str| {
+            let view = FeatureView::builder(name, user.clone()).ttl(Duration::from_secs(10));
+            let view = view.feature(format!("{name}_a"), ValueType::Float64);
+            view.feature(format!("{name}_b"), ValueType::Float64).build().unwrap()
+        };
+        let views = [view("x"), view("y")];
+        let store = Arc::new(MemoryStore::new());
+        store.write_sync(&views[0], &rows("x", &[1, 2, 3], &[100, 101, 80]), None).unwrap();
+        store.write_sync(&views[1], &rows("y", &[1, 3], &[99, 99]), None).unwrap();
+        let service = FeatureService::builder("all").using(ViewUse::all("x").unwrap());
+        let service = service.using(ViewUse::all("y").unwrap()).build().unwrap();
+        let plan = ServingPlan::compile(&service, &views).unwrap();
+        let server = FeatureServer::new(plan.clone(), store);
+        let users = Int64Array::from(vec![Some(1), Some(2), Some(3), None, Some(9)]);
+        let entities = RecordBatch::try_from_iter([("user", Arc::new(users) as ArrayRef)]).unwrap();
+        let now = EventTime::from_secs(102);
+        let vectors = block_on(server.get(&entities, now)).unwrap();
+        let told: Value = serde_json::from_slice(&json(&entities, &vectors, None, now).unwrap()).unwrap();
+
+        let (ok, empty, none, old) = ("PRESENT", "NULL_VALUE", "NOT_FOUND", "OUTSIDE_MAX_AGE");
+        let time = |second: &str| format!("1970-01-01T00:0{second}Z");
+        let never = time("0:00");
+        let x = [time("1:40"), time("1:41"), time("1:20"), never.clone(), never.clone()];
+        let y = [time("1:39"), never.clone(), time("1:39"), never.clone(), never.clone()];
+        let expected = json!({
+            "metadata": { "feature_names": ["user", "x_a", "x_b", "y_a", "y_b"] },
+            "results": [
+                { "values": [1, 2, 3, null, 9], "statuses": [ok, ok, ok, empty, ok], "event_timestamps": vec![never; 5] },
+                { "values": [0.25, 0.5, null, null, null], "statuses": [ok, ok, old, none, none], "event_timestamps": x },
+                { "values": [0.25, null, null, null, null], "statuses": [ok, empty, old, none, none], "event_timestamps": x },
+                { "values": [0.25, null, 0.75, null, null], "statuses": [ok, none, ok, none, none], "event_timestamps": y },
+                { "values": [0.25, null, 0.75, null, null], "statuses": [ok, none, ok, none, none], "event_timestamps": y },
+            ],
+        });
+        assert_eq!(told, expected);
+
+        let one = entities.slice(0, 1);
+        let vectors = block_on(server.get(&one, now)).unwrap();
+        let told: Value = serde_json::from_slice(&json(&one, &vectors, Some(&plan), now).unwrap()).unwrap();
+        assert_eq!(told["metadata"]["feature_names"], json!(["user", "x__x_a", "x__x_b", "y__y_a", "y__y_b"]));
+        for (at, time) in [(0, &time("0:00")), (1, &x[0]), (2, &x[0]), (3, &y[0]), (4, &y[0])] {
+            let of = &told["results"][at];
+            assert_eq!((&of["statuses"], &of["event_timestamps"]), (&json!([ok]), &json!([time])), "column {at}");
+        }
+    }
 
     fn written(day: &mut Day, micros: i64) -> String {
         let mut out = Vec::new();

@@ -12,6 +12,9 @@ use crate::online::{OnlineRead, sealed};
 /// Most keys of one command, which keeps the server from everything else while it runs.
 const COMMAND_KEYS_MAX: usize = 10_000;
 
+/// Room for one key in a question before it is known how long it is.
+const KEY_BYTES: usize = 80;
+
 /// One question about the keys of several views, and where each of them stands in it.
 pub(super) struct Question {
     pub(super) request: Arc<Request>,
@@ -39,6 +42,7 @@ impl Question {
         let mut left = reads.iter().map(whole).sum::<usize>() + known.iter().filter(|known| known.is_none()).count();
         let mut room = 0;
         let mut request = Request::default();
+        request.reserve(left * KEY_BYTES);
         let mut put = |key: &[u8]| {
             if room == 0 {
                 room = left.min(COMMAND_KEYS_MAX);

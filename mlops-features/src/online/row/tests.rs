@@ -165,6 +165,53 @@ fn a_row_that_is_cut_off_is_torn_and_never_panics() {
 }
 
 proptest! {
+    /// Per read: features in any order, and per row whether it is there, with values or nulls.
+    #[test]
+    fn reads_that_share_an_allocation_are_what_they_are_alone(
+        reads in proptest::collection::vec(
+            (
+                proptest::collection::vec(0_usize..7, 0..9),
+                proptest::collection::vec(proptest::option::of(any::<bool>()), 0..70),
+            ),
+            0..4,
+        ),
+    ) {
+        let view = view();
+        let rows = [false, true].map(|present| encode(&view, &batch(1, present), 0));
+        let fill = |builder: &mut ColumnsBuilder, at: usize, states: &[Option<bool>]| {
+            let mut filling = builder.fill(at);
+            for (row, state) in states.iter().enumerate() {
+                match state {
+                    None => filling.skip(row),
+                    Some(present) => {
+                        let stored = RowBytes::parse(&rows[usize::from(*present)]).unwrap();
+                        filling.push(row, &stored, view.layout(), None).unwrap();
+                    }
+                }
+            }
+        };
+        let each = reads.iter().map(|(features, states)| (&**view.layout(), &**features, states.len()));
+        let mut together = ColumnsBuilder::new(each);
+        // Whichever is filled first.
+        reads.iter().enumerate().rev().for_each(|(at, (_, states))| fill(&mut together, at, states));
+        let together = together.finish().unwrap();
+        prop_assert_eq!(together.len(), reads.len());
+        for ((features, states), together) in reads.iter().zip(together) {
+            let mut alone = builder(&view, features, states.len());
+            fill(&mut alone, 0, states);
+            let alone = alone.finish().unwrap().swap_remove(0);
+            prop_assert_eq!(&together.columns, &alone.columns);
+            prop_assert_eq!(&together.event_time, &alone.event_time);
+            prop_assert_eq!(&together.created, &alone.created);
+            let there: Vec<bool> = (0..states.len()).map(|row| together.found(row)).collect();
+            prop_assert_eq!(there, states.iter().map(Option::is_some).collect::<Vec<_>>());
+            let values = states.iter().map(|state| *state == Some(true)).collect::<Vec<_>>();
+            for column in &together.columns {
+                prop_assert_eq!((0..column.len()).map(|row| column.is_valid(row)).collect::<Vec<_>>(), values.clone());
+            }
+        }
+    }
+
     #[test]
     fn noise_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), header in any::<bool>()) {
         let mut bytes = bytes;
