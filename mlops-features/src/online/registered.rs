@@ -165,12 +165,7 @@ impl<'r> ViewReader<'r> {
 
     /// Takes the row `bytes` for the key at `position`.
     pub(super) fn push(&mut self, position: usize, bytes: &[u8]) -> Result<()> {
-        self.take(position, RowBytes::parse(bytes))
-    }
-
-    /// Takes a row that was parsed before, `None` when it is none.
-    pub(super) fn take(&mut self, position: usize, row: Option<RowBytes<'_>>) -> Result<()> {
-        let stored = row.ok_or_else(|| self.corrupt("no row of a known format"))?;
+        let stored = RowBytes::parse(bytes).ok_or_else(|| self.corrupt("no row of a known format"))?;
         let own = self.read.view.layout();
         let pushed = if stored.schema_id == own.schema_id() {
             self.filling.push(position, &stored, own, None)
