@@ -16,7 +16,7 @@ use crate::define::ValueType;
 use crate::definitions::{AnyView, service_fingerprint};
 use crate::entity::Entity;
 use crate::error::{Core, Error, Result};
-use crate::key::{Keys, pick};
+use crate::key::Keys;
 use crate::service::{FeatureService, ViewJoin};
 use crate::stream::WindowStates;
 use crate::transform::{Input, OnDemandView};
@@ -324,7 +324,7 @@ impl ServingPlan {
 
     /// The keys of `entities`, one per distinct entity and naming of its columns.
     pub(crate) fn keys_of(&self, entities: &RecordBatch) -> Result<Vec<Keys>> {
-        self.0.keys.iter().map(|keys| Keys::new(&keys.entity, &pick(entities, &keys.columns)?)).collect()
+        self.0.keys.iter().map(|keys| Keys::named(&keys.entity, &keys.columns, entities)).collect()
     }
 
     /// Whether a feature depends on the instant of the request beyond its age.
