@@ -114,24 +114,30 @@ impl Answer {
     }
 
     /// The vectors of a request whose keys are its own for every entity.
-    pub(super) fn into_vectors(self, plan: &ServingPlan, rows: usize) -> Result<FeatureVectors> {
+    pub(super) fn into_vectors(mut self, plan: &ServingPlan, rows: usize) -> Result<FeatureVectors> {
         let outputs = &plan.plan().outputs;
-        let mut statuses = Vec::with_capacity(outputs.len() * rows);
+        let mut statuses = vec![Status::Present; outputs.len() * rows];
         let mut columns = Vec::with_capacity(outputs.len());
-        for origin in outputs {
+        for (at, origin) in outputs.iter().enumerate() {
+            let statuses = &mut statuses[at * rows..][..rows];
             match *origin {
                 Origin::Read(read, column) => {
-                    self.parts[read].statuses(column, &mut statuses);
-                    columns.push(self.parts[read].served[column].clone());
+                    self.parts[read].statuses(column, statuses);
+                    if !plan.plan().outputs_are_reads {
+                        columns.push(self.parts[read].served[column].clone());
+                    }
                 }
                 Origin::Step(..) => {
                     let values = self.served(*origin, rows)?;
-                    let status = |row: usize| if values.is_null(row) { Status::NullValue } else { Status::Present };
-                    statuses.extend((0..rows).map(status));
+                    let nulls = statuses.iter_mut().enumerate().filter(|(row, _)| values.is_null(*row));
+                    nulls.for_each(|(_, status)| *status = Status::NullValue);
                     columns.push(values);
                 }
                 Origin::Caller(_) => unreachable!("columns of the caller are no outputs"),
             }
+        }
+        if plan.plan().outputs_are_reads {
+            self.parts.iter_mut().for_each(|part| columns.append(&mut part.served));
         }
         let mut ages = Vec::with_capacity(self.parts.len());
         ages.extend(self.parts.into_iter().map(|part| part.ages));

@@ -43,6 +43,8 @@ pub(super) struct Plan {
     /// All columns of the caller, keys first.
     callers: SchemaRef,
     pub(super) outputs: Vec<Origin>,
+    /// The outputs are all columns that are read, in their order.
+    pub(super) outputs_are_reads: bool,
     /// Per output, whose ages its values have: those of a read, or behind all of these those of a computed column.
     pub(super) ages_of: Vec<usize>,
     /// Columns that are read and computed, returned or not.
@@ -181,6 +183,7 @@ impl ServingPlan {
         let outputs: Vec<Origin> = outputs.into_iter().map(|output| output.origin).collect();
         Ok(Self(Arc::new(Plan {
             width,
+            outputs_are_reads: outputs.iter().copied().eq(columns_of(&reads)),
             ages_of: ages_of(&outputs, reads.len(), &steps),
             callers: callers(&keys, &columns),
             #[cfg(feature = "server")]
@@ -357,6 +360,12 @@ fn callers(keys: &[KeyColumns], columns: &[CallerColumn]) -> SchemaRef {
     let mut seen = BTreeSet::new();
     let fresh = keys.chain(others).filter(|(name, _)| seen.insert(*name));
     Arc::new(ArrowSchema::new(fresh.map(|(name, of)| Field::new(name.as_str(), of, true)).collect::<Vec<_>>()))
+}
+
+/// All columns that are read, in order.
+fn columns_of(reads: &[Read]) -> impl Iterator<Item = Origin> {
+    let columns = |(at, read): (usize, &Read)| (0..read.defaults.len()).map(move |column| Origin::Read(at, column));
+    reads.iter().enumerate().flat_map(columns)
 }
 
 /// Per output, the position of its ages among those of all reads and then of all computed columns.

@@ -124,15 +124,16 @@ impl Part {
         self.known.as_ref().map_or(&self.served[column], |known| &known[column])
     }
 
-    /// Appends the statuses of the values of `column`.
-    pub(super) fn statuses(&self, column: usize, statuses: &mut Vec<Status>) {
-        let start = statuses.len();
-        match &*self.states {
-            [] => statuses.resize(start + self.ages.len(), Status::Present),
-            states => statuses.extend_from_slice(states),
+    /// Writes the statuses of the values of `column` to `statuses`, which are `Present` so far.
+    pub(super) fn statuses(&self, column: usize, statuses: &mut [Status]) {
+        if self.tally.present == (self.served.len() * statuses.len()) as u64 {
+            return;
+        }
+        if !self.states.is_empty() {
+            statuses.copy_from_slice(&self.states);
         }
         let Some(nulls) = self.known(column).nulls() else { return };
-        for (row, status) in statuses[start..].iter_mut().enumerate() {
+        for (row, status) in statuses.iter_mut().enumerate() {
             if *status == Status::Present && nulls.is_null(row) {
                 *status = Status::NullValue;
             }

@@ -125,7 +125,8 @@ impl ColumnsBuilder {
             }
             spans.push(Span { rows, columns: (first, columns.len()), event_times, created });
         }
-        let mut fixed = MutableBuffer::from_len_zeroed(end);
+        // As words, which the allocator has at hand; a buffer of its own making would be aligned to lines of the cache.
+        let mut fixed = MutableBuffer::from(vec![0_u64; end / 8]);
         for (span, (_, features, rows)) in spans.iter().zip(reads) {
             // Whatever is not said to be absent is there.
             fixed[span.event_times.bits..][..bits_len(rows) * (features.len() + 2)].fill(0xFF);
