@@ -113,31 +113,35 @@ impl Answer {
         if shared { repeat(array, rows) } else { Ok(array.clone()) }
     }
 
+    /// What is served of an output, one value per status; these are `Present` so far.
+    fn output(&self, origin: Origin, statuses: &mut [Status]) -> Result<ArrayRef> {
+        let values = self.served(origin, statuses.len())?;
+        if let Origin::Read(read, column) = origin {
+            self.parts[read].statuses(column, statuses);
+        } else {
+            let nulls = statuses.iter_mut().enumerate().filter(|(row, _)| values.is_null(*row));
+            nulls.for_each(|(_, status)| *status = Status::NullValue);
+        }
+        Ok(values)
+    }
+
     /// The vectors of a request whose keys are its own for every entity.
     pub(super) fn into_vectors(mut self, plan: &ServingPlan, rows: usize) -> Result<FeatureVectors> {
         let outputs = &plan.plan().outputs;
         let mut statuses = vec![Status::Present; outputs.len() * rows];
         let mut columns = Vec::with_capacity(outputs.len());
-        for (at, origin) in outputs.iter().enumerate() {
-            let statuses = &mut statuses[at * rows..][..rows];
-            match *origin {
-                Origin::Read(read, column) => {
-                    self.parts[read].statuses(column, statuses);
-                    if !plan.plan().outputs_are_reads {
-                        columns.push(self.parts[read].served[column].clone());
-                    }
-                }
-                Origin::Step(..) => {
-                    let values = self.served(*origin, rows)?;
-                    let nulls = statuses.iter_mut().enumerate().filter(|(row, _)| values.is_null(*row));
-                    nulls.for_each(|(_, status)| *status = Status::NullValue);
-                    columns.push(values);
-                }
-                Origin::Caller(_) => unreachable!("columns of the caller are no outputs"),
-            }
-        }
         if plan.plan().outputs_are_reads {
-            self.parts.iter_mut().for_each(|part| columns.append(&mut part.served));
+            let mut rest = &mut *statuses;
+            for part in &mut self.parts {
+                let (own, others) = rest.split_at_mut(part.served.len() * rows);
+                part.all_statuses(own);
+                columns.append(&mut part.served);
+                rest = others;
+            }
+        } else {
+            for (at, origin) in outputs.iter().enumerate() {
+                columns.push(self.output(*origin, &mut statuses[at * rows..][..rows])?);
+            }
         }
         let mut ages = Vec::with_capacity(self.parts.len());
         ages.extend(self.parts.into_iter().map(|part| part.ages));

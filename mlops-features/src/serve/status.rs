@@ -124,11 +124,21 @@ impl Part {
         self.known.as_ref().map_or(&self.served[column], |known| &known[column])
     }
 
-    /// Writes the statuses of the values of `column` to `statuses`, which are `Present` so far.
-    pub(super) fn statuses(&self, column: usize, statuses: &mut [Status]) {
-        if self.tally.present == (self.served.len() * statuses.len()) as u64 {
-            return;
+    /// Whether every value is `Present`.
+    fn is_whole(&self) -> bool {
+        self.tally.present == (self.served.len() * self.ages.len()) as u64
+    }
+
+    /// Writes the statuses of the values of all columns to `statuses`, which are `Present` so far.
+    pub(super) fn all_statuses(&self, statuses: &mut [Status]) {
+        if !self.is_whole() {
+            let columns = statuses.chunks_exact_mut(self.ages.len().max(1));
+            columns.enumerate().for_each(|(column, statuses)| self.statuses(column, statuses));
         }
+    }
+
+    /// As [`all_statuses`](Self::all_statuses), of one column.
+    pub(super) fn statuses(&self, column: usize, statuses: &mut [Status]) {
         if !self.states.is_empty() {
             statuses.copy_from_slice(&self.states);
         }

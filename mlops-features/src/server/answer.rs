@@ -72,7 +72,7 @@ struct Lists {
 impl Lists {
     fn present(&mut self, out: &mut Vec<u8>) {
         again(out, &mut self.present, |out| {
-            list(out, self.rows, |out, _| out.extend_from_slice(word(Status::Present)))
+            list(out, self.rows, |out, _| out.extend_from_slice(word(Status::Present)));
         });
     }
 

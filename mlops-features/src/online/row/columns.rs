@@ -104,24 +104,22 @@ impl ColumnsBuilder {
         let mut tails = Vec::new();
         let mut end = 0;
         for (layout, features, rows) in reads.clone() {
-            let mut take = |bytes: usize| {
-                end += bytes.next_multiple_of(8);
-                end - bytes.next_multiple_of(8)
-            };
-            let first = columns.len();
-            let bits = bits_len(rows);
-            let mut times = || Place { values: take(8 * rows), bits: 0, absent: 0 };
-            let (mut event_times, mut created) = (times(), times());
-            (event_times.bits, created.bits) = (take(bits), take(bits));
-            let of_features = take(bits * features.len());
-            for (at, feature) in features.iter().enumerate() {
+            let (first, numbers, bits) = (columns.len(), 8 * rows, bits_len(rows));
+            let event_times = Place { values: end, bits: end + 2 * numbers, absent: 0 };
+            let created = Place { values: end + numbers, bits: event_times.bits + bits, absent: 0 };
+            let mut place = Place { values: 0, bits: created.bits + bits, absent: 0 };
+            end = place.bits + bits * features.len();
+            for feature in features {
                 let value_type = layout.fields[*feature].1;
-                let values = value_type.width().map_or(tails.len(), |width| take(width * rows));
-                if value_type.width().is_none() {
+                if let Some(width) = value_type.width() {
+                    place.values = end;
+                    end += (width * rows).next_multiple_of(8);
+                } else {
+                    place.values = tails.len();
                     tails.push(Tail { bytes: Vec::new(), ends: vec![0] });
                 }
-                let place = Place { values, bits: of_features + at * bits, absent: 0 };
                 columns.push(Column { feature: *feature, value_type, place });
+                place.bits += bits;
             }
             spans.push(Span { rows, columns: (first, columns.len()), event_times, created });
         }
