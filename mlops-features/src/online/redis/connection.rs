@@ -289,7 +289,7 @@ mod tests {
         let late = timed.read(&mut [0; 1]).unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
         assert!(Instant::now() >= until, "not before its time");
-        timed.until = Instant::now() + Duration::from_secs(60);
+        timed.until = Instant::now() + Duration::from_mins(1);
         there.write_all(b"x").unwrap();
         assert_eq!(timed.read(&mut [0; 1]).unwrap(), 1);
     }
