@@ -183,11 +183,6 @@ impl ValueType {
             Self::Utf8 | Self::Binary | Self::List(_) => None,
         }
     }
-
-    /// Bytes of each number that a value of fixed width is made of.
-    pub(crate) fn unit(self) -> usize {
-        if let Self::Vector(_) = self { 4 } else { self.width().unwrap_or(1) }
-    }
 }
 
 impl fmt::Display for ValueType {

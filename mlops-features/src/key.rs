@@ -104,17 +104,7 @@ impl Keys {
             let expected = format!("{} key columns", entity.keys().len());
             return Err(Core::schema(entity.name().as_str(), expected, format!("{} columns", arrays.len())).into());
         }
-        let rows = arrays.first().map_or(0, arrow::array::Array::len);
-        let read = entity.keys().iter().zip(arrays).map(|(key, array)| {
-            if array.len() != rows {
-                let found = format!("{} rows", array.len());
-                return Err(Core::schema(key.name.as_str(), format!("{rows} rows"), found).into());
-            }
-            KeyColumn::read(array, key.key_type, key.name.as_str())
-        });
-        let columns = read.collect::<Result<Vec<_>>>()?;
-        let nullable = columns.iter().any(KeyColumn::has_nulls);
-        Ok(Self { entity: entity.clone(), columns, rows, nullable })
+        Self::read(entity, arrays.iter().map(Ok))
     }
 
     /// Keys of `entity` from the columns of its key names.
@@ -122,8 +112,29 @@ impl Keys {
     /// # Errors
     /// `Core(Schema)` when a column is missing or of another type.
     pub fn of(entity: &Entity, rows: &RecordBatch) -> Result<Self> {
-        let names: Vec<Name> = entity.keys().iter().map(|key| key.name.clone()).collect();
-        Self::new(entity, &pick(rows, &names)?)
+        Self::read(entity, entity.keys().iter().map(|key| find(rows, &key.name)))
+    }
+
+    /// Keys of `entity` from the columns `names`, one per key column.
+    pub(crate) fn named(entity: &Entity, names: &[Name], rows: &RecordBatch) -> Result<Self> {
+        Self::read(entity, names.iter().map(|name| find(rows, name)))
+    }
+
+    /// Keys from arrays in the entity's order.
+    fn read<'a>(entity: &Entity, arrays: impl Iterator<Item = Result<&'a ArrayRef>>) -> Result<Self> {
+        let mut columns = Vec::with_capacity(entity.keys().len());
+        let mut rows = None;
+        for (key, array) in entity.keys().iter().zip(arrays) {
+            let array = array?;
+            let expected = *rows.get_or_insert(array.len());
+            if array.len() != expected {
+                let found = format!("{} rows", array.len());
+                return Err(Core::schema(key.name.as_str(), format!("{expected} rows"), found).into());
+            }
+            columns.push(KeyColumn::read(array, key.key_type, key.name.as_str())?);
+        }
+        let nullable = columns.iter().any(KeyColumn::has_nulls);
+        Ok(Self { entity: entity.clone(), columns, rows: rows.unwrap_or(0), nullable })
     }
 
     /// The entity.
@@ -172,13 +183,14 @@ impl Keys {
     }
 }
 
+fn find<'a>(rows: &'a RecordBatch, name: &Name) -> Result<&'a ArrayRef> {
+    let missing = || Core::schema(name.as_str(), "a key column", "no such column").into();
+    rows.column_by_name(name.as_str()).ok_or_else(missing)
+}
+
 /// Columns of `rows` by name.
 pub(crate) fn pick(rows: &RecordBatch, names: &[Name]) -> Result<Vec<ArrayRef>> {
-    let find = |name: &Name| {
-        let missing = || Core::schema(name.as_str(), "a key column", "no such column");
-        Ok(rows.column_by_name(name.as_str()).ok_or_else(missing)?.clone())
-    };
-    names.iter().map(find).collect()
+    names.iter().map(|name| find(rows, name).cloned()).collect()
 }
 
 #[cfg(test)]

@@ -70,7 +70,40 @@ fn percentiles(mut times: Vec<f64>) -> (f64, f64) {
     (at(0.5), at(0.99))
 }
 
-/// Measures one after the other in turn, so that whatever else the machine does falls on both.
+/// What one round asks for, in every way.
+struct Round {
+    keys: Keys,
+    /// The rows that the store asks for, and how many bytes the answer has.
+    rows: (Vec<u8>, usize),
+    /// One packed value per entity.
+    packed: (Vec<u8>, usize),
+}
+
+impl Round {
+    fn new(round: i64, prefix: &str, views: &[FeatureView]) -> Result<Self, Box<dyn std::error::Error>> {
+        let ids = ids(round);
+        let keys = Keys::new(views[0].entity(), &[Arc::new(Int64Array::from(ids.clone())) as ArrayRef])?;
+        let mut parts = vec![b"MGET".to_vec()];
+        let mut bytes = format!("*{}\r\n", 3 * ENTITIES).len();
+        for (view, (_, features, _)) in views.iter().zip(VIEWS) {
+            for row in 0..keys.len() {
+                let mut key = format!("{prefix}:row:{}:", view.name()).into_bytes();
+                keys.encode(row, &mut key);
+                parts.push(key);
+            }
+            let row = 21 + (features + 1).div_ceil(8) + 8 * features + 4;
+            bytes += ENTITIES as usize * (format!("${row}\r\n").len() + row + 2);
+        }
+        let rows = (command(&parts), bytes);
+        let mut parts = vec![b"MGET".to_vec()];
+        parts.extend(ids.iter().map(|id| format!("{prefix}:plain:{id}").into_bytes()));
+        let packed = (command(&parts), format!("*{ENTITIES}\r\n").len() + ENTITIES as usize * (6 + 160 + 2));
+        Ok(Self { keys, rows, packed })
+    }
+}
+
+/// Measures one after the other, in an order that turns with each round and each for keys that nobody asked for just before, so
+/// that whatever else the machine does and whatever lies in the caches of both sides falls on all of them alike.
 pub(crate) fn run(_folder: &Path, url: &str) -> Result<Outcome, Box<dyn std::error::Error>> {
     let prefix = format!("bench-{}", std::process::id());
     let store = RedisStore::builder(url).prefix(&prefix).open()?;
@@ -88,47 +121,27 @@ pub(crate) fn run(_folder: &Path, url: &str) -> Result<Outcome, Box<dyn std::err
     }
     let mut times: [Vec<f64>; 4] = Default::default();
     for round in 0..ROUNDS {
-        let ids = ids(round);
-        let keys = Keys::new(views[0].entity(), &[Arc::new(Int64Array::from(ids.clone())) as ArrayRef])?;
-        let read = |at: usize| OnlineRead { view: &views[at], features: &features[at], keys: &keys };
-        let reads = [read(0), read(1), read(2)];
-        let mut time = |of: usize, started: Instant| times[of].push(started.elapsed().as_secs_f64() * 1e6);
-
-        let started = Instant::now();
-        let found = store.read_sync(&reads)?;
-        time(0, started);
-        assert!(found[2].found(99), "every key is there");
-
-        let started = Instant::now();
-        block_on(store.read(&reads))?;
-        time(1, started);
-
-        // The same rows: what is asked for is what the store asks for.
-        let mut parts = vec![b"MGET".to_vec()];
-        let mut bytes = format!("*{}\r\n", 3 * ENTITIES).len();
-        for (view, (_, features, _)) in views.iter().zip(VIEWS) {
-            for row in 0..keys.len() {
-                let mut key = format!("{prefix}:row:{}:", view.name()).into_bytes();
-                keys.encode(row, &mut key);
-                parts.push(key);
-            }
-            let row = 21 + (features + 1).div_ceil(8) + 8 * features + 4;
-            bytes += ENTITIES as usize * (format!("${row}\r\n").len() + row + 2);
+        for step in 0..times.len() {
+            let turn = if round % 2 == 0 { step } else { times.len() - step };
+            let way = (round as usize + turn) % times.len();
+            let asked = Round::new(round + way as i64 * ROUNDS / 4, &prefix, &views)?;
+            let read = |at: usize| OnlineRead { view: &views[at], features: &features[at], keys: &asked.keys };
+            let reads = [read(0), read(1), read(2)];
+            let started = Instant::now();
+            let whole = match way {
+                0 => store.read_sync(&reads)?[2].found(99),
+                1 => block_on(store.read(&reads))?[2].found(99),
+                _ => {
+                    // As the store, it makes room for each answer.
+                    let (request, bytes) = if way == 2 { &asked.rows } else { &asked.packed };
+                    let mut answer = vec![0; *bytes];
+                    plain.ask(request, &mut answer)?;
+                    answer.ends_with(b"\r\n")
+                }
+            };
+            times[way].push(started.elapsed().as_secs_f64() * 1e6);
+            assert!(whole, "every key is there, and an answer is as long as it should be");
         }
-        let request = command(&parts);
-        let mut answer = vec![0; bytes];
-        let started = Instant::now();
-        plain.ask(&request, &mut answer)?;
-        time(2, started);
-        assert!(answer.ends_with(b"\r\n"), "the answer is as long as it should be");
-
-        let mut parts = vec![b"MGET".to_vec()];
-        parts.extend(ids.iter().map(|id| format!("{prefix}:plain:{id}").into_bytes()));
-        let request = command(&parts);
-        let mut answer = vec![0; format!("*{ENTITIES}\r\n").len() + ENTITIES as usize * (6 + 160 + 2)];
-        let started = Instant::now();
-        plain.ask(&request, &mut answer)?;
-        time(3, started);
     }
     let mut figures = Map::new();
     let names = ["read_sync", "read_async", "plain_mget_300_rows", "plain_mget_100_packed"];

@@ -110,6 +110,8 @@ pub struct OnlineRead<'a> {
 }
 
 /// What a store has for the keys of one [`OnlineRead`], in their order.
+///
+/// Columns of one call may share memory: whoever keeps one of them for long should copy it.
 #[derive(Clone, Debug)]
 pub struct OnlineRows {
     /// One column per feature, in the order wanted, null where there is no row or no value.

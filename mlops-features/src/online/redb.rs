@@ -26,7 +26,7 @@ use redb::{
 };
 
 use super::batch::Batch;
-use super::registered::{Reader, Registered};
+use super::registered::{Reader, Registered, ViewReader};
 use super::{OnlineRead, OnlineRows, OnlineStore, WriteSummary, sealed};
 use crate::error::{Core, Error, Result};
 use crate::key::Keys;
@@ -345,29 +345,40 @@ impl RedbStore {
     /// As there.
     pub fn read_sync(&self, reads: &[OnlineRead<'_>]) -> Result<Vec<OnlineRows>> {
         let snapshot = self.snapshot.load();
-        guarded(&self.path, || reads.iter().map(|read| self.read_one(&snapshot, read)).collect())
+        guarded(&self.path, || {
+            let mut reader = Reader::new(reads)?;
+            for (at, read) in reads.iter().enumerate() {
+                let registered = snapshot.views.get(read.view.name());
+                self.read_one(&snapshot, read.keys, registered, &mut reader.view(at, registered)?)?;
+            }
+            reader.finish()
+        })
     }
 
-    fn read_one(&self, snapshot: &Snapshot, read: &OnlineRead<'_>) -> Result<OnlineRows> {
-        let registered = snapshot.views.get(read.view.name());
-        let mut reader = Reader::new(read, registered)?;
+    fn read_one(
+        &self,
+        snapshot: &Snapshot,
+        keys: &Keys,
+        registered: Option<&Registered>,
+        view: &mut ViewReader<'_>,
+    ) -> Result<()> {
         let mut key = Vec::with_capacity(64);
         key.extend_from_slice(&registered.map_or(0, |view| view.id).to_be_bytes());
-        for position in 0..read.keys.len() {
+        for position in 0..keys.len() {
             key.truncate(4);
-            if registered.is_none() || !read.keys.encode(position, &mut key) {
-                reader.skip(position);
+            if registered.is_none() || !keys.encode(position, &mut key) {
+                view.skip(position);
                 continue;
             }
             match snapshot.rows.get(key.as_slice()).map_err(|e| storage(&self.path, e))? {
-                None => reader.skip(position),
+                None => view.skip(position),
                 Some(stored) => {
                     let row = sealed::open(&key, stored.value());
-                    reader.push(position, row.ok_or_else(|| reader.corrupt("the checksum does not fit"))?)?;
+                    view.push(position, row.ok_or_else(|| view.corrupt("the checksum does not fit"))?)?;
                 }
             }
         }
-        reader.finish()
+        Ok(())
     }
 
     /// [`OnlineStore::delete`] as a plain call: one durable transaction.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::row::{ColumnsBuilder, RowBytes, RowLayout, StoredFields};
+use super::row::{ColumnsBuilder, Filling, RowBytes, RowLayout, StoredFields};
 use super::{OnlineRead, OnlineRows};
 use crate::entity::KeyField;
 use crate::error::{Core, Error, Result};
@@ -104,38 +104,63 @@ impl Registered {
     }
 }
 
-/// Puts stored rows into the columns of one read.
+/// Puts stored rows into the columns of the reads of one call.
 pub(super) struct Reader<'a> {
-    read: &'a OnlineRead<'a>,
-    registered: Option<&'a Registered>,
+    reads: &'a [OnlineRead<'a>],
     builder: ColumnsBuilder,
+}
+
+/// Puts stored rows into the columns of one read.
+pub(super) struct ViewReader<'r> {
+    read: &'r OnlineRead<'r>,
+    registered: Option<&'r Registered>,
+    filling: Filling<'r>,
     /// The layout that an older row was met with last, and where the view's features are in it.
     older: Option<(Arc<RowLayout>, Vec<Option<usize>>)>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(read: &'a OnlineRead<'a>, registered: Option<&'a Registered>) -> Result<Self> {
-        let features = read.view.features().len();
-        if let Some(beyond) = read.features.iter().find(|index| **index >= features) {
-            return Err(Core::invalid("feature index", beyond, "below the number of features of the view").into());
+    pub(super) fn new(reads: &'a [OnlineRead<'a>]) -> Result<Self> {
+        for read in reads {
+            let features = read.view.features().len();
+            if let Some(beyond) = read.features.iter().find(|index| **index >= features) {
+                return Err(Core::invalid("feature index", beyond, "below the number of features of the view").into());
+            }
         }
+        let each = reads.iter().map(|read| (&**read.view.layout(), read.features, read.keys.len()));
+        Ok(Self { reads, builder: ColumnsBuilder::new(each) })
+    }
+
+    /// For the rows of the read at `position`, of which the store knows `registered`.
+    pub(super) fn view<'r>(
+        &'r mut self,
+        position: usize,
+        registered: Option<&'r Registered>,
+    ) -> Result<ViewReader<'r>> {
+        let read = &self.reads[position];
         if let Some(registered) = registered {
             registered.ensure_keys(read.view)?;
         }
-        let builder = ColumnsBuilder::new(read.view.layout(), read.features, read.keys.len());
-        Ok(Self { read, registered, builder, older: None })
+        Ok(ViewReader { read, registered, filling: self.builder.fill(position), older: None })
     }
 
+    /// One answer per read.
+    pub(super) fn finish(self) -> Result<Vec<OnlineRows>> {
+        self.builder.finish()
+    }
+}
+
+impl<'r> ViewReader<'r> {
     /// Goes on with what the store says of the view by now.
     #[cfg(feature = "sqlite")]
-    pub(super) fn learn(&mut self, registered: &'a Registered) -> Result<()> {
+    pub(super) fn learn(&mut self, registered: &'r Registered) -> Result<()> {
         registered.ensure_keys(self.read.view)?;
         self.registered = Some(registered);
         Ok(())
     }
 
     pub(super) fn skip(&mut self, position: usize) {
-        self.builder.skip(position);
+        self.filling.skip(position);
     }
 
     /// Takes the row `bytes` for the key at `position`.
@@ -143,7 +168,7 @@ impl<'a> Reader<'a> {
         let stored = RowBytes::parse(bytes).ok_or_else(|| self.corrupt("no row of a known format"))?;
         let own = self.read.view.layout();
         let pushed = if stored.schema_id == own.schema_id() {
-            self.builder.push(position, &stored, own, None)
+            self.filling.push(position, &stored, own, None)
         } else {
             if self.older.as_ref().is_none_or(|(layout, _)| layout.schema_id() != stored.schema_id) {
                 let known = self.registered.and_then(|registered| registered.layouts.get(&stored.schema_id));
@@ -152,17 +177,12 @@ impl<'a> Reader<'a> {
                 self.older = Some((layout, positions));
             }
             let Some((layout, positions)) = &self.older else { return Ok(()) };
-            self.builder.push(position, &stored, layout, Some(positions))
+            self.filling.push(position, &stored, layout, Some(positions))
         };
         pushed.map_err(|_| self.corrupt("it does not fit its schema"))
     }
 
     pub(super) fn corrupt(&self, reason: &str) -> Error {
         Core::corrupt(format!("row of view `{}`", self.read.view.name()), reason).into()
-    }
-
-    pub(super) fn finish(self) -> Result<OnlineRows> {
-        let (columns, event_time, created) = self.builder.finish()?;
-        Ok(OnlineRows { columns, event_time, created })
     }
 }

@@ -8,19 +8,15 @@
 //! the tail, where values follow each other in the order of features: numbers of a list one after the other, texts of a
 //! list each behind a `u32` with its length. Stores on disk add a CRC-32C of key and row.
 
+mod columns;
 mod list;
 mod write;
 
+pub(crate) use self::columns::{ColumnsBuilder, Filling};
 pub(crate) use self::write::{RowBlock, RowWriter, Stamps};
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, FixedSizeListArray, PrimitiveArray, StringArray,
-};
-use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use mlops_core::{Digest, Name};
 use serde::{Deserialize, Serialize};
 
@@ -197,216 +193,50 @@ impl<'a> RowBytes<'a> {
         Some(Self { schema_id, stamp: Stamp { event_time, created }, bytes })
     }
 
+    /// Whether feature `index` is not null; false beyond the end.
+    fn has(&self, index: usize) -> bool {
+        let bit = index + 1;
+        self.bytes.get(HEADER + bit / 8).is_some_and(|flags| flags >> (bit % 8) & 1 == 1)
+    }
+
+    /// The first `N` bytes of the slot at `slot`.
+    fn slot<const N: usize>(&self, slot: usize) -> std::result::Result<&'a [u8; N], Torn> {
+        self.bytes.get(slot..).and_then(|rest| rest.first_chunk()).ok_or(Torn)
+    }
+
     /// The bytes of the value of feature `index`, empty for a text or binary value that is; `None` when it is null.
     /// Fails when the row is cut off.
+    #[cfg(feature = "redis")]
     pub(crate) fn value(&self, layout: &RowLayout, index: usize) -> std::result::Result<Option<&'a [u8]>, Torn> {
-        let bit = index + 1;
-        let flags = *self.bytes.get(HEADER + bit / 8).ok_or(Torn)?;
-        if flags >> (bit % 8) & 1 == 0 {
+        if self.bytes.len() < layout.tail {
+            return Err(Torn);
+        }
+        if !self.has(index) {
             return Ok(None);
         }
-        let slot = layout.slots[index];
-        if let Some(width) = layout.fields[index].1.width() {
-            return self.bytes.get(slot..slot + width).map(Some).ok_or(Torn);
+        match layout.fields[index].1.width() {
+            Some(width) => {
+                self.bytes.get(layout.slots[index]..).and_then(|rest| rest.get(..width)).map(Some).ok_or(Torn)
+            }
+            None => self.in_tail(layout, index).map(Some),
         }
-        let end = self.end(slot)?;
+    }
+
+    /// The bytes of feature `index`, which is one of those in the tail.
+    fn in_tail(&self, layout: &RowLayout, index: usize) -> std::result::Result<&'a [u8], Torn> {
+        let end = self.end(layout.slots[index])?;
         let start = layout.before[index].map_or(Ok(0), |slot| self.end(slot))?;
-        self.bytes.get(layout.tail + start..layout.tail + end).map(Some).ok_or(Torn)
+        self.bytes.get(layout.tail + start..layout.tail + end).ok_or(Torn)
     }
 
     fn end(&self, slot: usize) -> std::result::Result<usize, Torn> {
-        let bytes = self.bytes.get(slot..slot + END).ok_or(Torn)?;
-        Ok(bytes.iter().rev().fold(0, |end, byte| end << 8 | usize::from(*byte)))
+        self.slot(slot).map(|bytes| u32::from_le_bytes(*bytes) as usize)
     }
 }
 
 /// A row that is shorter than its layout says, or holds what no writer writes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Torn;
-
-/// Collects values of some features of many rows into columns.
-///
-/// Values of fixed width share one allocation, whatever the number of columns.
-#[derive(Debug)]
-pub(crate) struct ColumnsBuilder {
-    columns: Vec<Column>,
-    rows: usize,
-    fixed: MutableBuffer,
-    event_times: Vec<i64>,
-    created: Vec<i64>,
-    found: Absent,
-    known: Absent,
-}
-
-#[derive(Debug)]
-struct Column {
-    /// Position in the view's features.
-    feature: usize,
-    value_type: ValueType,
-    /// Start of its values in the shared buffer.
-    start: usize,
-    absent: Absent,
-    tail: Vec<u8>,
-    ends: Vec<i32>,
-}
-
-/// Rows without a value, noted only once there is one.
-#[derive(Debug, Default)]
-struct Absent(Option<Vec<u8>>);
-
-impl Absent {
-    fn mark(&mut self, row: usize, rows: usize) {
-        let bits = self.0.get_or_insert_with(|| vec![0xFF; rows.div_ceil(8)]);
-        bits[row / 8] &= !(1 << (row % 8));
-    }
-
-    fn finish(self, rows: usize) -> Option<NullBuffer> {
-        self.0.map(|bits| NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(bits), 0, rows)))
-    }
-}
-
-impl ColumnsBuilder {
-    /// For `rows` rows of the `features` (positions in `layout`).
-    pub(crate) fn new(layout: &RowLayout, features: &[usize], rows: usize) -> Self {
-        let mut at = 0;
-        let column = |feature: &usize| {
-            let value_type = layout.fields[*feature].1;
-            let start = at;
-            // Eight bytes per value or a multiple of eight per column keep every column aligned.
-            at += (value_type.width().unwrap_or(0) * rows).next_multiple_of(8);
-            let ends = if value_type.width().is_none() { vec![0; 1] } else { Vec::new() };
-            Column { feature: *feature, value_type, start, absent: Absent::default(), tail: Vec::new(), ends }
-        };
-        let columns = features.iter().map(column).collect();
-        Self {
-            columns,
-            rows,
-            fixed: MutableBuffer::from_len_zeroed(at),
-            event_times: vec![0; rows],
-            created: vec![0; rows],
-            found: Absent::default(),
-            known: Absent::default(),
-        }
-    }
-
-    /// Notes that there is no row for position `row`.
-    pub(crate) fn skip(&mut self, row: usize) {
-        self.found.mark(row, self.rows);
-        self.known.mark(row, self.rows);
-        for column in &mut self.columns {
-            column.absent.mark(row, self.rows);
-            if column.value_type.width().is_none() {
-                column.ends.push(column.tail.len() as i32);
-            }
-        }
-    }
-
-    /// Puts the values of `stored` at position `row`; rows must come in order. `positions` says where each feature of
-    /// the view is in `layout`; `None` when it is the view's own.
-    ///
-    /// # Errors
-    /// [`Torn`] when the row does not fit its layout.
-    pub(crate) fn push(
-        &mut self,
-        row: usize,
-        stored: &RowBytes<'_>,
-        layout: &RowLayout,
-        positions: Option<&[Option<usize>]>,
-    ) -> std::result::Result<(), Torn> {
-        self.event_times[row] = stored.stamp.event_time;
-        match stored.stamp.created {
-            Some(created) => self.created[row] = created,
-            None => self.known.mark(row, self.rows),
-        }
-        for column in &mut self.columns {
-            let at = positions.map_or(Some(column.feature), |positions| positions[column.feature]);
-            let value = at.map_or(Ok(None), |at| stored.value(layout, at))?;
-            match (value, column.value_type.width()) {
-                (Some(bytes), Some(width)) => {
-                    let slot = column.start + row * width;
-                    place(&mut self.fixed[slot..slot + width], bytes, column.value_type.unit());
-                }
-                (Some(bytes), None) => {
-                    let whole = match column.value_type {
-                        ValueType::Utf8 => std::str::from_utf8(bytes).is_ok(),
-                        ValueType::List(item) => list::is_whole(item, bytes),
-                        _ => true,
-                    };
-                    if !whole {
-                        return Err(Torn);
-                    }
-                    column.tail.extend_from_slice(bytes);
-                }
-                (None, _) => column.absent.mark(row, self.rows),
-            }
-            if column.value_type.width().is_none() {
-                column.ends.push(i32::try_from(column.tail.len()).map_err(|_| Torn)?);
-            }
-        }
-        Ok(())
-    }
-
-    /// The columns, and event and created times.
-    pub(crate) fn finish(self) -> Result<(Vec<ArrayRef>, Times, Times)> {
-        let rows = self.rows;
-        let fixed = Buffer::from(self.fixed);
-        let columns = self.columns.into_iter().map(|column| column.finish(&fixed, rows)).collect::<Result<_>>()?;
-        let times =
-            |values: Vec<i64>, absent: Absent| Times::new(values.into(), absent.finish(rows)).with_timezone("UTC");
-        Ok((columns, times(self.event_times, self.found), times(self.created, self.known)))
-    }
-}
-
-/// Instants, null where there is none.
-pub(crate) type Times = PrimitiveArray<TimestampMicrosecondType>;
-
-/// Copies little-endian numbers of `unit` bytes to where the machine reads them.
-fn place(target: &mut [u8], value: &[u8], unit: usize) {
-    target.copy_from_slice(value);
-    if cfg!(target_endian = "big") {
-        target.chunks_exact_mut(unit).for_each(<[u8]>::reverse);
-    }
-}
-
-impl Column {
-    fn finish(self, fixed: &Buffer, rows: usize) -> Result<ArrayRef> {
-        let nulls = self.absent.finish(rows);
-        Ok(match self.value_type {
-            ValueType::Bool => {
-                let values = &fixed[self.start..self.start + rows];
-                Arc::new(BooleanArray::new(values.iter().map(|byte| *byte != 0).collect(), nulls))
-            }
-            ValueType::Int32 => primitive::<Int32Type>(fixed, self.start, rows, nulls),
-            ValueType::Int64 => primitive::<Int64Type>(fixed, self.start, rows, nulls),
-            ValueType::Float32 => primitive::<Float32Type>(fixed, self.start, rows, nulls),
-            ValueType::Float64 => primitive::<Float64Type>(fixed, self.start, rows, nulls),
-            ValueType::Timestamp => {
-                let values = ScalarBuffer::new(fixed.clone(), self.start / 8, rows);
-                Arc::new(Times::new(values, nulls).with_timezone("UTC"))
-            }
-            ValueType::Utf8 => {
-                let offsets = OffsetBuffer::new(self.ends.into());
-                Arc::new(StringArray::try_new(offsets, Buffer::from_vec(self.tail), nulls)?)
-            }
-            ValueType::Binary => {
-                let offsets = OffsetBuffer::new(self.ends.into());
-                Arc::new(BinaryArray::try_new(offsets, Buffer::from_vec(self.tail), nulls)?)
-            }
-            ValueType::Vector(dimensions) => {
-                let numbers = primitive::<Float32Type>(fixed, self.start, rows * usize::from(dimensions), None);
-                let field = Arc::new(Field::new_list_field(DataType::Float32, true));
-                let width = i32::from(dimensions);
-                Arc::new(FixedSizeListArray::try_new_with_length(field, width, numbers, nulls, rows)?)
-            }
-            ValueType::List(item) => Arc::new(list::column(item, &self.tail, &self.ends, nulls)?),
-        })
-    }
-}
-
-fn primitive<T: ArrowPrimitiveType>(fixed: &Buffer, start: usize, rows: usize, nulls: Option<NullBuffer>) -> ArrayRef {
-    let values = ScalarBuffer::new(fixed.clone(), start / size_of::<T::Native>(), rows);
-    Arc::new(PrimitiveArray::<T>::new(values, nulls))
-}
 
 #[cfg(test)]
 mod tests;

@@ -264,39 +264,45 @@ impl SqliteStore {
     /// # Errors
     /// As there.
     pub fn read_sync(&self, reads: &[OnlineRead<'_>]) -> Result<Vec<OnlineRows>> {
-        self.reader().read(|tx| reads.iter().map(|read| self.read_one(tx, read)).collect())
+        self.reader().read(|tx| {
+            let mut reader = Reader::new(reads).map_err(Failure::Ours)?;
+            for (at, read) in reads.iter().enumerate() {
+                self.read_one(tx, read, &mut reader, at)?;
+            }
+            reader.finish().map_err(Failure::Ours)
+        })
     }
 
-    fn read_one(&self, tx: &Transaction<'_>, read: &OnlineRead<'_>) -> Attempt<OnlineRows> {
+    fn read_one(&self, tx: &Transaction<'_>, read: &OnlineRead<'_>, reader: &mut Reader<'_>, at: usize) -> Attempt<()> {
         let registered = self.registered(tx, read.view.name())?;
         let fresh = OnceCell::new();
-        let mut reader = Reader::new(read, registered.as_deref()).map_err(Failure::Ours)?;
+        let mut view = reader.view(at, registered.as_deref()).map_err(Failure::Ours)?;
         let mut query = tx.prepare_cached("SELECT row FROM rows WHERE view = ?1 AND key = ?2")?;
         let id = registered.as_ref().map_or(0, |view| view.id);
         let mut key = id.to_be_bytes().to_vec();
         for position in 0..read.keys.len() {
             key.truncate(4);
             if registered.is_none() || !read.keys.encode(position, &mut key) {
-                reader.skip(position);
+                view.skip(position);
                 continue;
             }
             let mut found = query.query(params![id, &key[4..]])?;
             let Some(found) = found.next()? else {
-                reader.skip(position);
+                view.skip(position);
                 continue;
             };
             let sealed = found.get_ref(0)?.as_blob().unwrap_or_default();
             let row = sealed::open(&key, sealed);
-            let row = row.ok_or_else(|| Failure::Ours(reader.corrupt("the checksum does not fit")))?;
+            let row = row.ok_or_else(|| Failure::Ours(view.corrupt("the checksum does not fit")))?;
             if fresh.get().is_none()
                 && !knows(registered.as_deref(), read.view, row)
                 && let Some(loaded) = self.load(tx, read.view.name())?
             {
-                reader.learn(fresh.get_or_init(|| loaded)).map_err(Failure::Ours)?;
+                view.learn(fresh.get_or_init(|| loaded)).map_err(Failure::Ours)?;
             }
-            reader.push(position, row).map_err(Failure::Ours)?;
+            view.push(position, row).map_err(Failure::Ours)?;
         }
-        reader.finish().map_err(Failure::Ours)
+        Ok(())
     }
 
     /// [`OnlineStore::delete`] as a plain call: one durable transaction.

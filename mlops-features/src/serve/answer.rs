@@ -6,7 +6,7 @@ use mlops_core::EventTime;
 
 use super::ServingPlan;
 use super::plan::{CallerColumn, Origin, Plan, Step};
-use super::status::{Part, Status, Tally};
+use super::status::{Ages, Part, Status, Tally};
 use super::vectors::FeatureVectors;
 use crate::columns::cast_exactly;
 use crate::error::Result;
@@ -36,8 +36,8 @@ pub(super) struct Answer {
 /// The wanted features of one step.
 pub(super) struct Computed {
     columns: Vec<ArrayRef>,
-    /// Per column and row.
-    ages: Vec<Vec<Option<i64>>>,
+    /// Per column.
+    ages: Vec<Ages>,
     pub(super) tally: Tally,
     /// The values are one per column, which stands for every entity.
     shared: bool,
@@ -69,7 +69,7 @@ impl Answer {
         let columns = step.run(|origin| self.known(origin, brought), &instants_of(&[now], len)?)?;
         let ages = step.wanted.iter().map(|feature| {
             let reads = step.view.reads(*feature).iter().filter_map(|input| step.inputs[*input]);
-            self.oldest(reads, len)
+            Ages::Computed(self.oldest(reads, len))
         });
         let ages = ages.collect();
         Ok(Computed { tally: Tally::of_computed(&columns), columns, ages, shared })
@@ -84,7 +84,7 @@ impl Answer {
         }
     }
 
-    fn ages(&self, origin: Origin) -> Option<&[Option<i64>]> {
+    fn ages(&self, origin: Origin) -> Option<&Ages> {
         match origin {
             Origin::Read(read, _) => Some(&self.parts[read].ages),
             Origin::Step(step, column) => Some(&self.computed[step].ages[column]),
@@ -97,7 +97,7 @@ impl Answer {
         let mut oldest = vec![None; len];
         for ages in origins.filter_map(|origin| self.ages(origin)) {
             for (row, oldest) in oldest.iter_mut().enumerate() {
-                *oldest = (*oldest).max(if ages.len() == 1 { ages[0] } else { ages[row] });
+                *oldest = (*oldest).max(ages.at(if ages.len() == 1 { 0 } else { row }));
             }
         }
         oldest
@@ -113,47 +113,43 @@ impl Answer {
         if shared { repeat(array, rows) } else { Ok(array.clone()) }
     }
 
+    /// What is served of an output, one value per status; these are `Present` so far.
+    fn output(&self, origin: Origin, statuses: &mut [Status]) -> Result<ArrayRef> {
+        let values = self.served(origin, statuses.len())?;
+        if let Origin::Read(read, column) = origin {
+            self.parts[read].statuses(column, statuses);
+        } else {
+            let nulls = statuses.iter_mut().enumerate().filter(|(row, _)| values.is_null(*row));
+            nulls.for_each(|(_, status)| *status = Status::NullValue);
+        }
+        Ok(values)
+    }
+
     /// The vectors of a request whose keys are its own for every entity.
     pub(super) fn into_vectors(mut self, plan: &ServingPlan, rows: usize) -> Result<FeatureVectors> {
         let outputs = &plan.plan().outputs;
-        let mut vectors = FeatureVectors {
-            plan: plan.clone(),
-            columns: Vec::with_capacity(outputs.len()),
-            rows,
-            statuses: Vec::with_capacity(outputs.len() * rows),
-            age_of: Vec::with_capacity(outputs.len()),
-            ages: Vec::with_capacity(self.parts.len()),
-        };
-        // A computed feature has ages of its own; those of a read are those of all its columns.
-        let mut next = self.parts.len();
-        let first_of = |computed: &Computed| {
-            next += computed.columns.len();
-            next - computed.columns.len()
-        };
-        let of_steps: Vec<usize> = self.computed.iter().map(first_of).collect();
-        for origin in outputs {
-            match *origin {
-                Origin::Read(read, column) => {
-                    self.parts[read].statuses(column, &mut vectors.statuses);
-                    vectors.columns.push(self.parts[read].served[column].clone());
-                    vectors.age_of.push(read);
-                }
-                Origin::Step(step, column) => {
-                    let values = self.served(*origin, rows)?;
-                    let status = |row: usize| if values.is_null(row) { Status::NullValue } else { Status::Present };
-                    vectors.statuses.extend((0..rows).map(status));
-                    vectors.columns.push(values);
-                    vectors.age_of.push(of_steps[step] + column);
-                }
-                Origin::Caller(_) => unreachable!("columns of the caller are no outputs"),
+        let mut statuses = vec![Status::Present; outputs.len() * rows];
+        let mut columns = Vec::with_capacity(outputs.len());
+        if plan.plan().outputs_are_reads {
+            let mut rest = &mut *statuses;
+            for part in &mut self.parts {
+                let (own, others) = rest.split_at_mut(part.served.len() * rows);
+                part.all_statuses(own);
+                columns.append(&mut part.served);
+                rest = others;
+            }
+        } else {
+            for (at, origin) in outputs.iter().enumerate() {
+                columns.push(self.output(*origin, &mut statuses[at * rows..][..rows])?);
             }
         }
-        vectors.ages.extend(self.parts.iter_mut().map(|part| std::mem::take(&mut part.ages)));
+        let mut ages = Vec::with_capacity(self.parts.len());
+        ages.extend(self.parts.into_iter().map(|part| part.ages));
         for computed in self.computed {
-            let spread = |ages: Vec<Option<i64>>| if computed.shared { vec![ages[0]; rows] } else { ages };
-            vectors.ages.extend(computed.ages.into_iter().map(spread));
+            let spread = |ages: Ages| if computed.shared { Ages::Computed(vec![ages.at(0); rows]) } else { ages };
+            ages.extend(computed.ages.into_iter().map(spread));
         }
-        Ok(vectors)
+        Ok(FeatureVectors { plan: plan.clone(), columns, rows, statuses, ages })
     }
 }
 

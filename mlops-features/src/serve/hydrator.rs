@@ -12,7 +12,7 @@ use super::answer::{Brought, repeat};
 use super::plan::{CallerColumn, KeyColumns};
 use super::server::{Asked, FeatureServer, Served};
 use crate::error::{Core, Result};
-use crate::key::{Keys, pick};
+use crate::key::Keys;
 
 /// A feature service as a stage of ranking: reads the context's features once and each candidate's own, in one round trip.
 ///
@@ -85,7 +85,7 @@ fn keys_for(keys: &KeyColumns, query: &Query, slate: &Slate) -> Result<(Keys, bo
     let shared = |name: &Name| query.context().column_by_name(name.as_str());
     let missing = |name: &Name| Core::schema(name.as_str(), "a key column of candidates or context", "no such column");
     if keys.columns.iter().all(|name| own(name).is_none()) {
-        return Ok((Keys::new(&keys.entity, &pick(query.context(), &keys.columns)?)?, true));
+        return Ok((Keys::named(&keys.entity, &keys.columns, query.context())?, true));
     }
     let column = |name: &Name| match (own(name), shared(name)) {
         (Some(own), _) => Ok(own.clone()),

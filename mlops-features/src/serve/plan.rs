@@ -1,5 +1,6 @@
 //! A service, compiled: what is read, what is computed of it, and which of that is returned.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::define::ValueType;
 use crate::definitions::{AnyView, ServiceVersion, service_fingerprint};
 use crate::entity::Entity;
 use crate::error::{Core, Error, Result};
-use crate::key::{Keys, pick};
+use crate::key::Keys;
 use crate::service::{FeatureService, ViewJoin};
 use crate::stream::WindowStates;
 use crate::transform::{Input, OnDemandView};
@@ -39,7 +40,13 @@ pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
     /// What the caller brings besides keys.
     pub(super) columns: Vec<CallerColumn>,
+    /// All columns of the caller, keys first.
+    callers: SchemaRef,
     pub(super) outputs: Vec<Origin>,
+    /// The outputs are all columns that are read, in their order.
+    pub(super) outputs_are_reads: bool,
+    /// Per output, whose ages its values have: those of a read, or behind all of these those of a computed column.
+    pub(super) ages_of: Vec<usize>,
     /// Columns that are read and computed, returned or not.
     pub(super) width: usize,
     pub(super) schema: SchemaRef,
@@ -190,15 +197,21 @@ impl ServingPlan {
         let fingerprint = service_fingerprint(service, find)?;
         let width = reads.iter().map(|read| read.defaults.len()).sum::<usize>()
             + steps.iter().map(|step| step.wanted.len()).sum::<usize>();
+        let outputs: Vec<Origin> = outputs.into_iter().map(|output| output.origin).collect();
         Ok(Self(Arc::new(Plan {
             width,
             service: service.clone(),
+            outputs_are_reads: outputs.iter().copied().eq(columns_of(&reads)),
+            ages_of: ages_of(&outputs, reads.len(), &steps),
+            callers: callers(&keys, &columns),
+            #[cfg(feature = "server")]
+            full_names: service.full_names(),
             joins: reads.iter().map(|read| read.join.clone()).collect(),
             reads,
             keys,
             steps,
             columns,
-            outputs: outputs.into_iter().map(|output| output.origin).collect(),
+            outputs,
             schema: Arc::new(ArrowSchema::new(fields)),
             sensitivity,
             fingerprint,
@@ -321,18 +334,13 @@ impl ServingPlan {
     }
 
     /// All columns of the caller, keys first, each once, as the types that they are read as.
-    pub(crate) fn caller_fields(&self) -> Vec<Field> {
-        let keys = self.0.keys.iter().flat_map(|keys| keys.columns.iter().zip(keys.entity.keys()));
-        let keys = keys.map(|(name, key)| (name, key.key_type.data_type()));
-        let others = self.request_columns().map(|(name, of)| (name, of.data_type()));
-        let mut seen = BTreeSet::new();
-        let fresh = keys.chain(others).filter(|(name, _)| seen.insert(*name));
-        fresh.map(|(name, of)| Field::new(name.as_str(), of, true)).collect()
+    pub(crate) fn caller_schema(&self) -> &SchemaRef {
+        &self.0.callers
     }
 
     /// The keys of `entities`, one per distinct entity and naming of its columns.
     pub(crate) fn keys_of(&self, entities: &RecordBatch) -> Result<Vec<Keys>> {
-        self.0.keys.iter().map(|keys| Keys::new(&keys.entity, &pick(entities, &keys.columns)?)).collect()
+        self.0.keys.iter().map(|keys| Keys::named(&keys.entity, &keys.columns, entities)).collect()
     }
 
     /// Whether a feature depends on the instant of the request beyond its age.
@@ -366,6 +374,33 @@ impl Plan {
             None => self.steps.iter().map(|step| &step.view).find(|view| view.name() == name).map(AnyView::OnDemand),
         }
     }
+}
+
+/// The columns of the caller, each once.
+fn callers(keys: &[KeyColumns], columns: &[CallerColumn]) -> SchemaRef {
+    let keys = keys.iter().flat_map(|keys| keys.columns.iter().zip(keys.entity.keys()));
+    let keys = keys.map(|(name, key)| (name, key.key_type.data_type()));
+    let others = columns.iter().map(|column| (&column.name, column.value_type.data_type()));
+    let mut seen = BTreeSet::new();
+    let fresh = keys.chain(others).filter(|(name, _)| seen.insert(*name));
+    Arc::new(ArrowSchema::new(fresh.map(|(name, of)| Field::new(name.as_str(), of, true)).collect::<Vec<_>>()))
+}
+
+/// All columns that are read, in order.
+fn columns_of(reads: &[Read]) -> impl Iterator<Item = Origin> {
+    let columns = |(at, read): (usize, &Read)| (0..read.defaults.len()).map(move |column| Origin::Read(at, column));
+    reads.iter().enumerate().flat_map(columns)
+}
+
+/// Per output, the position of its ages among those of all reads and then of all computed columns.
+fn ages_of(outputs: &[Origin], reads: usize, steps: &[Step]) -> Vec<usize> {
+    let before = |step: usize| steps[..step].iter().map(|step| step.wanted.len()).sum::<usize>();
+    let of = |origin: &Origin| match *origin {
+        Origin::Read(read, _) => read,
+        Origin::Step(step, column) => reads + before(step) + column,
+        Origin::Caller(_) => unreachable!("columns of the caller are no outputs"),
+    };
+    outputs.iter().map(of).collect()
 }
 
 impl Read {
@@ -416,19 +451,19 @@ impl fmt::Debug for ServingPlan {
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reader {
-    name: String,
+    name: Cow<'static, str>,
     clearance: Sensitivity,
 }
 
 impl Reader {
     /// Somebody who may see values up to this sensitivity.
     pub fn new(name: impl Into<String>, clearance: Sensitivity) -> Self {
-        Self { name: name.into(), clearance }
+        Self { name: Cow::Owned(name.into()), clearance }
     }
 
     /// The host itself, which sees all but what is secret: that is read by a reader who is cleared for it.
     pub fn host() -> Self {
-        Self::new("the host", Sensitivity::Personal)
+        Self { name: Cow::Borrowed("the host"), clearance: Sensitivity::Personal }
     }
 
     /// Who it is.

@@ -16,7 +16,7 @@ use super::plan::{CallerColumn, KeyColumns, Plan, Read, Reader};
 use super::status::Part;
 use super::vectors::FeatureVectors;
 use crate::error::{Core, Error, Result};
-use crate::key::{Keys, pick};
+use crate::key::Keys;
 use crate::online::{OnlineRead, OnlineStore};
 use crate::skew::VectorLogger;
 
@@ -335,7 +335,7 @@ pub(super) struct Asked {
 impl Asked {
     fn by_entities(served: Arc<Served>, entities: &RecordBatch, now: EventTime) -> Result<Self> {
         let plan = served.plan.plan();
-        let key = |keys: &KeyColumns| Ok((Keys::new(&keys.entity, &pick(entities, &keys.columns)?)?, false));
+        let key = |keys: &KeyColumns| Ok((Keys::named(&keys.entity, &keys.columns, entities)?, false));
         let keys = plan.keys.iter().map(key).collect::<Result<Vec<_>>>()?;
         let bring = |column: &CallerColumn| {
             let array = entities.column_by_name(column.name.as_str()).ok_or_else(|| column.missing())?;

@@ -1,6 +1,6 @@
 //! What is behind a value, and what is served where nothing valid is.
 
-use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, TimestampMicrosecondArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::zip::zip;
 use arrow::compute::nullif;
@@ -36,13 +36,43 @@ pub(super) struct Part {
     pub(super) served: Vec<ArrayRef>,
     /// What was known, null where there is no valid row; none where that is what is served.
     known: Option<Vec<ArrayRef>>,
-    /// Per row: `Present`, `NotFound` or `OutsideMaxAge`.
-    pub(super) rows: Vec<Status>,
-    /// Per row, microseconds; none where there is no row.
-    pub(super) ages: Vec<Option<i64>>,
+    /// Per row: `Present`, `NotFound` or `OutsideMaxAge`; none where all are `Present`.
+    states: Vec<Status>,
+    pub(super) ages: Ages,
     pub(super) tally: Tally,
     /// The rows are one, which stands for every entity.
     pub(super) shared: bool,
+}
+
+/// Ages of rows or values in microseconds; none where there is no row.
+#[derive(Clone, Debug)]
+pub(super) enum Ages {
+    /// Of rows that became true at these instants, as of another.
+    Stored(TimestampMicrosecondArray, EventTime),
+    /// Of computed values.
+    Computed(Vec<Option<i64>>),
+}
+
+impl Ages {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Stored(event_time, _) => event_time.len(),
+            Self::Computed(ages) => ages.len(),
+        }
+    }
+
+    /// That of `row`; none beyond the last.
+    pub(super) fn at(&self, row: usize) -> Option<i64> {
+        match self {
+            Self::Stored(event_time, now) => (row < event_time.len() && event_time.is_valid(row))
+                .then(|| now.as_micros().saturating_sub(event_time.value(row))),
+            Self::Computed(ages) => ages.get(row).copied().flatten(),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Option<i64>> {
+        (0..self.len()).map(|row| self.at(row))
+    }
 }
 
 /// How many values had which status.
@@ -67,18 +97,17 @@ impl Part {
             let expected = format!("{} columns of {count} values", read.defaults.len());
             return Err(Core::schema(read.join.label().as_str(), expected, found).into());
         }
-        let age = |row: usize| rows.event_time(row).map(|at| now.as_micros().saturating_sub(at.as_micros()));
-        let ages: Vec<Option<i64>> = (0..count).map(age).collect();
-        let state = |age: &Option<i64>| match age {
+        let ages = Ages::Stored(rows.event_time, now);
+        if ages.iter().all(|age| age.is_some_and(|age| age <= read.ttl_us)) {
+            let tally = Tally::of(&[], &ages, &rows.columns, read.freshness_us);
+            return Ok(Self { served: rows.columns, known: None, states: Vec::new(), ages, tally, shared });
+        }
+        let state = |age: Option<i64>| match age {
             None => Status::NotFound,
-            Some(age) if *age > read.ttl_us => Status::OutsideMaxAge,
+            Some(age) if age > read.ttl_us => Status::OutsideMaxAge,
             Some(_) => Status::Present,
         };
         let states: Vec<Status> = ages.iter().map(state).collect();
-        if states.iter().all(|state| *state == Status::Present) {
-            let tally = Tally::of(&states, &ages, &rows.columns, read.freshness_us);
-            return Ok(Self { served: rows.columns, known: None, rows: states, ages, tally, shared });
-        }
         let known = if states.contains(&Status::OutsideMaxAge) {
             let expired = mask(&states, |state| state == Status::OutsideMaxAge);
             rows.columns.iter().map(|column| nullif(column, &expired)).collect::<Result<Vec<_>, _>>()?
@@ -87,7 +116,7 @@ impl Part {
         };
         let tally = Tally::of(&states, &ages, &known, read.freshness_us);
         let served = by_policy(read, &states, &known, rows.columns)?;
-        Ok(Self { served, known: Some(known), rows: states, ages, tally, shared })
+        Ok(Self { served, known: Some(known), states, ages, tally, shared })
     }
 
     /// What was known of `column`: null where there is no valid row.
@@ -95,16 +124,30 @@ impl Part {
         self.known.as_ref().map_or(&self.served[column], |known| &known[column])
     }
 
-    /// Appends the statuses of the values of `column`.
-    pub(super) fn statuses(&self, column: usize, statuses: &mut Vec<Status>) {
-        let Some(nulls) = self.known(column).nulls() else {
-            statuses.extend_from_slice(&self.rows);
-            return;
-        };
-        statuses.extend(self.rows.iter().enumerate().map(|(row, state)| match state {
-            Status::Present if nulls.is_null(row) => Status::NullValue,
-            other => *other,
-        }));
+    /// Whether every value is `Present`.
+    fn is_whole(&self) -> bool {
+        self.tally.present == (self.served.len() * self.ages.len()) as u64
+    }
+
+    /// Writes the statuses of the values of all columns to `statuses`, which are `Present` so far.
+    pub(super) fn all_statuses(&self, statuses: &mut [Status]) {
+        if !self.is_whole() {
+            let columns = statuses.chunks_exact_mut(self.ages.len().max(1));
+            columns.enumerate().for_each(|(column, statuses)| self.statuses(column, statuses));
+        }
+    }
+
+    /// As [`all_statuses`](Self::all_statuses), of one column.
+    pub(super) fn statuses(&self, column: usize, statuses: &mut [Status]) {
+        if !self.states.is_empty() {
+            statuses.copy_from_slice(&self.states);
+        }
+        let Some(nulls) = self.known(column).nulls() else { return };
+        for (row, status) in statuses.iter_mut().enumerate() {
+            if *status == Status::Present && nulls.is_null(row) {
+                *status = Status::NullValue;
+            }
+        }
     }
 }
 
@@ -138,21 +181,22 @@ fn by_policy(read: &Read, states: &[Status], known: &[ArrayRef], stored: Vec<Arr
 }
 
 impl Tally {
-    fn of(states: &[Status], ages: &[Option<i64>], known: &[ArrayRef], freshness_us: i64) -> Self {
+    /// Of the values of rows in these states; all are valid where none are given.
+    fn of(states: &[Status], ages: &Ages, known: &[ArrayRef], freshness_us: i64) -> Self {
         let count = |wanted: Status| states.iter().filter(|state| **state == wanted).count();
         let (not_found, expired) = (count(Status::NotFound), count(Status::OutsideMaxAge));
         let nulls: usize = known.iter().map(Array::null_count).sum();
         let width = known.len();
         // Every column is null where there is no valid row.
         let null_value = nulls.saturating_sub((not_found + expired) * width);
-        let ages = || ages.iter().flatten();
+        let count = |fits: &dyn Fn(i64) -> bool| ages.iter().flatten().filter(|age| fits(*age)).count();
         Self {
-            present: ((states.len() - not_found - expired) * width).saturating_sub(null_value) as u64,
+            present: ((ages.len() - not_found - expired) * width).saturating_sub(null_value) as u64,
             null_value: null_value as u64,
             not_found: (not_found * width) as u64,
             outside_max_age: (expired * width) as u64,
-            overdue: (ages().filter(|age| **age > freshness_us).count() * width) as u64,
-            ahead: ages().filter(|age| **age < 0).count() as u64,
+            overdue: (count(&|age| age > freshness_us) * width) as u64,
+            ahead: count(&|age| age < 0) as u64,
         }
     }
 

@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use mlops_core::EventTime;
 
+use super::status::Ages;
 use super::{ServingPlan, Status};
 use crate::error::Result;
 
@@ -18,9 +19,8 @@ pub struct FeatureVectors {
     pub(super) rows: usize,
     /// One per value, column by column.
     pub(super) statuses: Vec<Status>,
-    /// Per column, which of the ages are its own.
-    pub(super) age_of: Vec<usize>,
-    pub(super) ages: Vec<Vec<Option<i64>>>,
+    /// Of every read and every computed column; the plan says whose are whose.
+    pub(super) ages: Vec<Ages>,
 }
 
 impl FeatureVectors {
@@ -53,8 +53,12 @@ impl FeatureVectors {
     /// Microseconds from the event time of the row behind a value to "now", negative when it lies ahead; `None` where there
     /// is no row. For a computed value it is that of the oldest row that it was made of; `None` where it was made of none.
     pub fn age_us(&self, column: usize, row: usize) -> Option<i64> {
-        let of = self.age_of.get(column)?;
-        self.ages.get(*of)?.get(row).copied().flatten()
+        self.ages.get(self.ages_of(column)?)?.at(row)
+    }
+
+    /// Which ages are those of `column`: columns with the same number have the same.
+    pub(crate) fn ages_of(&self, column: usize) -> Option<usize> {
+        self.plan.plan().ages_of.get(column).copied()
     }
 
     /// The age of a value, zero when its event time lies ahead; `None` where there is no row.
@@ -64,7 +68,7 @@ impl FeatureVectors {
 
     /// Event time of the row that `read` was answered with, where that row was valid; `now` is that of the request.
     pub(crate) fn event_time_of(&self, read: usize, row: usize, now: EventTime) -> Option<i64> {
-        let age = self.ages.get(read)?.get(row).copied().flatten()?;
+        let age = self.ages.get(read)?.at(row)?;
         (age <= self.plan.plan().reads[read].ttl_us).then(|| now.as_micros().saturating_sub(age))
     }
 

@@ -1,10 +1,9 @@
 //! Questions for feature vectors.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
+use arrow::datatypes::{DataType, Field};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -19,7 +18,7 @@ use crate::serve::{Request, ServingPlan};
 const ENTITIES_MAX: usize = 100_000;
 
 #[derive(Debug, Deserialize)]
-pub(super) struct FeaturesRequest<'a> {
+pub(super) struct FeaturesRequest {
     #[serde(default)]
     feature_service: Option<String>,
     #[serde(default)]
@@ -30,19 +29,13 @@ pub(super) struct FeaturesRequest<'a> {
     /// Asks for versions of views in the metadata, of which there are none to tell.
     #[serde(default, rename = "include_feature_view_version_metadata")]
     _versions: bool,
-    #[serde(skip)]
-    _body: std::marker::PhantomData<&'a ()>,
 }
 
-impl FeaturesRequest<'_> {
+impl FeaturesRequest {
     /// The answer as JSON.
     pub(super) async fn answer(&self, http: &FeatureHttp) -> Result<Vec<u8>, Problem> {
         let (server, plan) = match (&self.feature_service, &self.features) {
-            (Some(name), None) => {
-                let server = http.service(name)?;
-                let plan = server.plan_of(name)?;
-                (server, plan)
-            }
+            (Some(name), None) => http.service(name)?,
             (None, Some(features)) if !features.is_empty() => {
                 let server = http.list(features, self.full_feature_names)?;
                 let plan = server.plan();
@@ -64,7 +57,7 @@ impl FeaturesRequest<'_> {
 
     /// The columns that `plan` asks a caller for, keys first.
     fn entities(&self, plan: &ServingPlan) -> Result<RecordBatch, Problem> {
-        let fields = plan.caller_fields();
+        let schema = plan.caller_schema();
         let rows = self.entities.values().next().map_or(0, Vec::len);
         if rows > ENTITIES_MAX {
             return Err(Problem::unprocessable(format!("{rows} entities in one request, at most {ENTITIES_MAX}")));
@@ -77,9 +70,9 @@ impl FeaturesRequest<'_> {
             let values = self.entities.get(field.name()).ok_or_else(missing)?;
             Ok(typed(field.name(), field.data_type(), values)?)
         };
-        let columns = fields.iter().map(column).collect::<Result<Vec<_>, _>>()?;
+        let columns = schema.fields().iter().map(|field| column(field)).collect::<Result<Vec<_>, _>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), columns, &options);
+        let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options);
         Ok(batch.map_err(crate::Error::from)?)
     }
 }

@@ -154,13 +154,13 @@ impl FeatureHttp {
             .with_state(self.clone())
     }
 
-    /// What answers for a service.
-    fn service(&self, name: &str) -> Result<Arc<FeatureServer>, Problem> {
+    /// What answers for a service, and by which plan.
+    fn service(&self, name: &str) -> Result<(Arc<FeatureServer>, ServingPlan), Problem> {
         let missing =
             || Problem::unknown("FeatureServiceNotFoundException", format!("feature service `{name}` not found"));
         let server = self.0.services.as_ref().ok_or_else(missing)?;
-        server.plan_of(name).map_err(|_| missing())?;
-        Ok(server.clone())
+        let plan = server.plan_of(name).map_err(|_| missing())?;
+        Ok((server.clone(), plan))
     }
 
     /// What answers for a list of features, compiled when it is first asked for.
@@ -311,7 +311,7 @@ impl FromRequest<FeatureHttp> for Sent {
 }
 
 async fn features(State(http): State<FeatureHttp>, Sent(body): Sent) -> Result<Response, Problem> {
-    let asked: ask::FeaturesRequest<'_> = problem::read(&body)?;
+    let asked: ask::FeaturesRequest = problem::read(&body)?;
     let json = asked.answer(&http).await?;
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
 }

@@ -222,7 +222,7 @@ impl Auditor<'_> {
 
     /// Columns of the caller and the instant.
     fn asked(&self, rows: &RecordBatch) -> Result<RecordBatch> {
-        let callers = self.plan.caller_fields().len();
+        let callers = self.plan.caller_schema().fields().len();
         Ok(rows.project(&(0..=callers).collect::<Vec<_>>())?)
     }
 

@@ -74,7 +74,7 @@ impl LogSchema {
                 masked.push(name.to_owned());
             }
         }
-        let callers = plan.caller_fields();
+        let callers: Vec<Field> = plan.caller_schema().fields().iter().map(|field| field.as_ref().clone()).collect();
         let time = |name: String, nullable| Field::new(name, EventTime::data_type(), nullable);
         let served_at = annotate(time(SERVED_AT.to_owned(), false), Role::EventTime, Sensitivity::default())?;
         let reads = plan.joins().iter().map(|join| time(event_time_name(join.label().as_str()), true));

@@ -25,10 +25,10 @@ use tokio::time::Instant;
 use self::runner::Runner;
 use self::server::{Failure, Server, Session};
 use self::sessions::Sessions;
-use self::tables::{Asked, Stored, columns, find, statements};
+use self::tables::{Asked, Stored, fill, find, statements};
 use super::batch::Batch;
 use super::known::{KnownViews, knows};
-use super::registered::Registered;
+use super::registered::{Reader, Registered};
 use super::{OnlineRead, OnlineRows, OnlineStore, WriteSummary, sealed};
 use crate::error::{Core, Result};
 use crate::key::Keys;
@@ -169,8 +169,11 @@ impl OnlineStore for PostgresStore {
                 *known = self.look_up(deadline, read.view.name()).await?;
             }
         }
-        let each = reads.iter().zip(&known).zip(asked.iter()).zip(&found.rows);
-        each.map(|(((read, known), asked), rows)| columns(read, known.as_deref(), asked, rows)).collect()
+        let mut reader = Reader::new(reads)?;
+        for (at, ((known, asked), rows)) in known.iter().zip(asked.iter()).zip(&found.rows).enumerate() {
+            fill(&mut reader.view(at, known.as_deref())?, known.as_deref(), asked, rows)?;
+        }
+        reader.finish()
     }
 
     async fn delete(&self, view: &FeatureView, keys: &Keys) -> Result<u64> {

@@ -6,8 +6,8 @@ use super::server::{Failure, Server, Session};
 use crate::error::{Core, Error, Result};
 use crate::offline::Watermark;
 use crate::online::batch::Batch;
-use crate::online::registered::{Reader, Registered};
-use crate::online::{OnlineRead, OnlineRows, sealed};
+use crate::online::registered::{Registered, ViewReader};
+use crate::online::sealed;
 use crate::view::FeatureView;
 
 /// Most rows of one statement.
@@ -197,24 +197,23 @@ pub(super) async fn find(server: &Server, session: &Session, asked: &[Asked]) ->
     Ok(Found { definitions, rows })
 }
 
-/// The columns of one view from its rows as they were received.
-pub(super) fn columns(
-    read: &OnlineRead<'_>,
+/// Puts the rows of one view, as they were received, into the columns of its read.
+pub(super) fn fill(
+    view: &mut ViewReader<'_>,
     known: Option<&Registered>,
     asked: &Asked,
     rows: &[Option<Vec<u8>>],
-) -> Result<OnlineRows> {
-    let mut reader = Reader::new(read, known)?;
+) -> Result<()> {
     let mut full_key = known.map_or(0, |known| known.id).to_be_bytes().to_vec();
     for (position, (key, row)) in asked.keys.iter().zip(rows).enumerate() {
         let (Some(key), Some(row)) = (key, row) else {
-            reader.skip(position);
+            view.skip(position);
             continue;
         };
         full_key.truncate(4);
         full_key.extend_from_slice(key);
-        let row = sealed::open(&full_key, row).ok_or_else(|| reader.corrupt("the checksum does not fit"))?;
-        reader.push(position, row)?;
+        let row = sealed::open(&full_key, row).ok_or_else(|| view.corrupt("the checksum does not fit"))?;
+        view.push(position, row)?;
     }
-    reader.finish()
+    Ok(())
 }

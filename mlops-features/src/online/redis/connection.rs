@@ -53,30 +53,68 @@ pub(super) fn left(until: Instant) -> Result<Duration, Broken> {
     if left.is_zero() { Err(Broken::Late) } else { Ok(left.max(Duration::from_millis(1))) }
 }
 
+/// How much later than it should a socket may give up: telling it the time for each use of it costs as much as the use.
+const SLACK: Duration = Duration::from_millis(1);
+
 /// A socket on which nothing lasts longer than until an instant, however often it is used for one answer.
 #[derive(Debug)]
 struct Timed {
     socket: TcpStream,
     until: Instant,
+    /// For how long the socket waits, as it was told last.
+    read_within: Duration,
+    write_within: Duration,
 }
 
 impl Timed {
-    fn left(&self) -> io::Result<Option<Duration>> {
-        left(self.until).map(Some).map_err(|_| io::ErrorKind::TimedOut.into())
+    fn new(socket: TcpStream, until: Instant) -> Self {
+        Self { socket, until, read_within: Duration::ZERO, write_within: Duration::ZERO }
     }
+
+    fn left(&self) -> io::Result<Duration> {
+        left(self.until).map_err(|_| io::ErrorKind::TimedOut.into())
+    }
+}
+
+/// Whether a socket that waits for `told` must be told anew where so much is left. One that gives up too early is asked again.
+fn is_off(told: Duration, left: Duration) -> bool {
+    told > left + SLACK || told < left / 2
+}
+
+fn gave_up(done: &io::Result<usize>) -> bool {
+    let kind = done.as_ref().map_err(io::Error::kind);
+    matches!(kind, Err(io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
 }
 
 impl Read for Timed {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.socket.set_read_timeout(self.left()?)?;
-        self.socket.read(bytes)
+        loop {
+            let left = self.left()?;
+            if is_off(self.read_within, left) {
+                self.socket.set_read_timeout(Some(left))?;
+                self.read_within = left;
+            }
+            let done = self.socket.read(bytes);
+            if !gave_up(&done) {
+                return done;
+            }
+        }
     }
 }
 
 impl Write for Timed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.set_write_timeout(self.left()?)?;
-        self.socket.write(bytes)
+        loop {
+            let left = self.left()?;
+            if is_off(self.write_within, left) {
+                self.socket.set_write_timeout(Some(left))?;
+                self.write_within = left;
+            }
+            let done = self.socket.write(bytes);
+            if !gave_up(&done) {
+                return done;
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -134,7 +172,7 @@ impl Connection {
         let until = until.min(Instant::now() + within);
         let socket = connect(address, until)?;
         socket.set_nodelay(true)?;
-        let timed = Timed { socket, until };
+        let timed = Timed::new(socket, until);
         let way = match tls {
             None => Way::Plain(timed),
             Some(config) => Way::Tls(Box::new(StreamOwned::new(tls::begin(config, &address.host)?, timed))),
@@ -219,4 +257,40 @@ fn resolve(address: &Address, until: Instant) -> Result<Vec<SocketAddr>, Broken>
         let _ = send.send(place.to_socket_addrs().map(Iterator::collect));
     })?;
     receive.recv_timeout(left(until)?).map_err(|_| Broken::Late)?.map_err(Broken::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (listener.accept().unwrap().0, there)
+    }
+
+    #[test]
+    fn a_socket_is_told_the_time_anew_only_where_it_would_be_off() {
+        let left = Duration::from_secs(1);
+        assert!(is_off(Duration::ZERO, left), "it was never told");
+        assert!(!is_off(left, left) && !is_off(left + SLACK, left) && !is_off(left / 2, left));
+        assert!(is_off(left + 2 * SLACK, left) && is_off(left / 3, left));
+    }
+
+    #[test]
+    fn a_socket_that_gives_up_too_early_is_asked_again() {
+        let (socket, mut there) = pair();
+        let told = Duration::from_millis(20);
+        socket.set_read_timeout(Some(told)).unwrap();
+        let until = Instant::now() + 2 * told;
+        let mut timed = Timed { read_within: told, ..Timed::new(socket, until) };
+        let late = timed.read(&mut [0; 1]).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        assert!(Instant::now() >= until, "not before its time");
+        timed.until = Instant::now() + Duration::from_mins(1);
+        there.write_all(b"x").unwrap();
+        assert_eq!(timed.read(&mut [0; 1]).unwrap(), 1);
+    }
 }

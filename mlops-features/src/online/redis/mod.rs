@@ -40,7 +40,7 @@ use self::script::Script;
 use self::wire::{Malformed, Request};
 use super::batch::Batch;
 use super::known::{KnownViews, knows};
-use super::registered::Registered;
+use super::registered::{Reader, Registered};
 use super::{OnlineRead, OnlineRows, OnlineStore, WriteSummary, sealed};
 use crate::error::{Core, Error, Result};
 use crate::key::Keys;
@@ -238,8 +238,12 @@ impl RedisStore {
                 *known = stored.map(|stored| self.parse(read.view.name(), &stored)).transpose()?;
             }
         }
-        let each = reads.iter().zip(&known).zip(&question.asked).zip(&rows);
-        each.map(|(((read, known), asked), rows)| question.columns(read, known.as_ref(), asked, rows)).collect()
+        let mut reader = Reader::new(reads)?;
+        for (at, ((known, asked), rows)) in known.iter().zip(&question.asked).zip(&rows).enumerate() {
+            let mut view = reader.view(at, known.as_ref().map(|known| &*known.registered))?;
+            question.fill(&mut view, asked, rows)?;
+        }
+        reader.finish()
     }
 
     async fn delete_via(&self, via: Via, view: &FeatureView, keys: &Keys) -> Result<u64> {

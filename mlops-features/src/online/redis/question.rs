@@ -6,11 +6,14 @@ use std::sync::Arc;
 use super::wire::Request;
 use super::{Definition, RedisStore};
 use crate::error::Result;
-use crate::online::registered::Reader;
-use crate::online::{OnlineRead, OnlineRows, sealed};
+use crate::online::registered::ViewReader;
+use crate::online::{OnlineRead, sealed};
 
 /// Most keys of one command, which keeps the server from everything else while it runs.
 const COMMAND_KEYS_MAX: usize = 10_000;
+
+/// Room for one key in a question before it is known how long it is.
+const KEY_BYTES: usize = 80;
 
 /// One question about the keys of several views, and where each of them stands in it.
 pub(super) struct Question {
@@ -39,6 +42,7 @@ impl Question {
         let mut left = reads.iter().map(whole).sum::<usize>() + known.iter().filter(|known| known.is_none()).count();
         let mut room = 0;
         let mut request = Request::default();
+        request.reserve(left * KEY_BYTES);
         let mut put = |key: &[u8]| {
             if room == 0 {
                 room = left.min(COMMAND_KEYS_MAX);
@@ -66,24 +70,17 @@ impl Question {
         Self { request: Arc::new(request), asked, unchecked: store.unchecked() }
     }
 
-    /// The columns of one view from its rows as they were received.
-    pub(super) fn columns(
-        &self,
-        read: &OnlineRead<'_>,
-        known: Option<&Definition>,
-        asked: &Asked,
-        rows: &[Option<&[u8]>],
-    ) -> Result<OnlineRows> {
-        let mut reader = Reader::new(read, known.map(|known| &*known.registered))?;
+    /// Puts the rows of one view, as they were received, into the columns of its read.
+    pub(super) fn fill(&self, view: &mut ViewReader<'_>, asked: &Asked, rows: &[Option<&[u8]>]) -> Result<()> {
         for (position, (key, row)) in asked.keys.iter().zip(rows).enumerate() {
             let (Some(key), Some(row)) = (key, row) else {
-                reader.skip(position);
+                view.skip(position);
                 continue;
             };
             let key = &self.request.at(key)[self.unchecked..];
-            let row = sealed::open(key, row).ok_or_else(|| reader.corrupt("the checksum does not fit"))?;
-            reader.push(position, row)?;
+            let row = sealed::open(key, row).ok_or_else(|| view.corrupt("the checksum does not fit"))?;
+            view.push(position, row)?;
         }
-        reader.finish()
+        Ok(())
     }
 }

@@ -22,6 +22,11 @@ pub(super) struct Request {
 }
 
 impl Request {
+    /// Makes room for so many bytes.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
     /// Begins a command of `parts` arguments, its name among them.
     pub(super) fn command(&mut self, parts: usize) {
         self.commands += 1;

@@ -1,6 +1,8 @@
+use std::sync::Arc;
+
 use arrow::array::{
-    Array, AsArray, Float64Array, Int32Array, Int64Array, ListArray, ListBuilder, RecordBatch, StringBuilder,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, FixedSizeListArray, Float64Array, Int32Array, Int64Array,
+    ListArray, ListBuilder, StringArray, StringBuilder, TimestampMicrosecondArray,
 };
 use proptest::prelude::*;
 
@@ -53,11 +55,15 @@ fn one(writer: &RowWriter<'_>, row: usize) -> Vec<u8> {
     block.rows().next().unwrap().to_vec()
 }
 
+fn builder(view: &FeatureView, features: &[usize], rows: usize) -> ColumnsBuilder {
+    ColumnsBuilder::new(std::iter::once((&**view.layout(), features, rows)))
+}
+
 fn decode(view: &FeatureView, bytes: &[u8]) -> std::result::Result<Vec<ArrayRef>, Torn> {
     let features: Vec<usize> = (0..view.features().len()).collect();
-    let mut builder = ColumnsBuilder::new(view.layout(), &features, 1);
-    builder.push(0, &RowBytes::parse(bytes).ok_or(Torn)?, view.layout(), None)?;
-    Ok(builder.finish().unwrap().0)
+    let mut builder = builder(view, &features, 1);
+    builder.fill(0).push(0, &RowBytes::parse(bytes).ok_or(Torn)?, view.layout(), None)?;
+    Ok(builder.finish().unwrap().swap_remove(0).columns)
 }
 
 #[test]
@@ -132,19 +138,19 @@ fn lists_and_vectors_come_back_as_they_were() {
     .unwrap();
     let conformed = view.conform(&rows).unwrap();
     let writer = RowWriter::new(view.layout(), &conformed, 1, false);
-    let mut builder = ColumnsBuilder::new(view.layout(), &[0, 1, 2, 3], 3);
+    let mut many = builder(&view, &[0, 1, 2, 3], 3);
     for row in 0..3 {
         let bytes = one(&writer, row);
-        builder.push(row, &RowBytes::parse(&bytes).unwrap(), view.layout(), None).unwrap();
+        many.fill(0).push(row, &RowBytes::parse(&bytes).unwrap(), view.layout(), None).unwrap();
         let has_values = row != 1;
         for length in (0..bytes.len()).filter(|_| has_values) {
             let cut = RowBytes::parse(&bytes[..length]);
-            let mut one = ColumnsBuilder::new(view.layout(), &[0, 1, 2, 3], 1);
-            let torn = cut.is_none_or(|cut| one.push(0, &cut, view.layout(), None).is_err());
+            let mut one = builder(&view, &[0, 1, 2, 3], 1);
+            let torn = cut.is_none_or(|cut| one.fill(0).push(0, &cut, view.layout(), None).is_err());
             assert!(torn, "row {row} cut to {length} of {} bytes", bytes.len());
         }
     }
-    let (columns, ..) = builder.finish().unwrap();
+    let columns = many.finish().unwrap().swap_remove(0).columns;
     for (decoded, original) in columns.iter().zip(&rows.columns()[2..]) {
         assert_eq!(format!("{decoded:?}"), format!("{original:?}"), "NaN compares by what is shown");
     }
@@ -162,6 +168,53 @@ fn a_row_that_is_cut_off_is_torn_and_never_panics() {
 }
 
 proptest! {
+    /// Per read: features in any order, and per row whether it is there, with values or nulls.
+    #[test]
+    fn reads_that_share_an_allocation_are_what_they_are_alone(
+        reads in proptest::collection::vec(
+            (
+                proptest::collection::vec(0_usize..7, 0..9),
+                proptest::collection::vec(proptest::option::of(any::<bool>()), 0..70),
+            ),
+            0..4,
+        ),
+    ) {
+        let view = view();
+        let rows = [false, true].map(|present| encode(&view, &batch(1, present), 0));
+        let fill = |builder: &mut ColumnsBuilder, at: usize, states: &[Option<bool>]| {
+            let mut filling = builder.fill(at);
+            for (row, state) in states.iter().enumerate() {
+                match state {
+                    None => filling.skip(row),
+                    Some(present) => {
+                        let stored = RowBytes::parse(&rows[usize::from(*present)]).unwrap();
+                        filling.push(row, &stored, view.layout(), None).unwrap();
+                    }
+                }
+            }
+        };
+        let each = reads.iter().map(|(features, states)| (&**view.layout(), &**features, states.len()));
+        let mut together = ColumnsBuilder::new(each);
+        // Whichever is filled first.
+        reads.iter().enumerate().rev().for_each(|(at, (_, states))| fill(&mut together, at, states));
+        let together = together.finish().unwrap();
+        prop_assert_eq!(together.len(), reads.len());
+        for ((features, states), together) in reads.iter().zip(together) {
+            let mut alone = builder(&view, features, states.len());
+            fill(&mut alone, 0, states);
+            let alone = alone.finish().unwrap().swap_remove(0);
+            prop_assert_eq!(&together.columns, &alone.columns);
+            prop_assert_eq!(&together.event_time, &alone.event_time);
+            prop_assert_eq!(&together.created, &alone.created);
+            let there: Vec<bool> = (0..states.len()).map(|row| together.found(row)).collect();
+            prop_assert_eq!(there, states.iter().map(Option::is_some).collect::<Vec<_>>());
+            let values = states.iter().map(|state| *state == Some(true)).collect::<Vec<_>>();
+            for column in &together.columns {
+                prop_assert_eq!((0..column.len()).map(|row| column.is_valid(row)).collect::<Vec<_>>(), values.clone());
+            }
+        }
+    }
+
     #[test]
     fn noise_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), header in any::<bool>()) {
         let mut bytes = bytes;

@@ -362,11 +362,12 @@ fn columns<'a>(read: &OnlineRead<'_>, next: &mut impl FnMut() -> Result<Option<&
     let fields = read.features.iter().map(|at| view.layout().fields()[*at].clone()).collect();
     let layout = RowLayout::new(fields);
     let positions: Vec<usize> = (0..read.features.len()).collect();
-    let mut builder = ColumnsBuilder::new(&layout, &positions, read.keys.len());
+    let mut builder = ColumnsBuilder::new(std::iter::once((&layout, &*positions, read.keys.len())));
+    let mut filling = builder.fill(0);
     let (mut messages, mut row, mut values, mut spans) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for position in 0..read.keys.len() {
         if read.keys.is_null(position) {
-            builder.skip(position);
+            filling.skip(position);
             continue;
         }
         let (event_time, ours) = (next()?, next()?);
@@ -375,7 +376,7 @@ fn columns<'a>(read: &OnlineRead<'_>, next: &mut impl FnMut() -> Result<Option<&
             messages.push(next()?);
         }
         let Some(event_time) = event_time else {
-            builder.skip(position);
+            filling.skip(position);
             continue;
         };
         let event_time = value::read_time(event_time).map_err(|unfit| corrupt(&unfit))?;
@@ -400,10 +401,9 @@ fn columns<'a>(read: &OnlineRead<'_>, next: &mut impl FnMut() -> Result<Option<&
         let parts = spans.iter().map(|span| span.as_ref().map(|span| &values[span.clone()]));
         layout.assemble(stamp, parts, &mut row)?;
         let stored = RowBytes::parse(&row).ok_or_else(|| corrupt(&"it cannot be read"))?;
-        builder.push(position, &stored, &layout, None).map_err(|_| corrupt(&"it does not fit its types"))?;
+        filling.push(position, &stored, &layout, None).map_err(|_| corrupt(&"it does not fit its types"))?;
     }
-    let (columns, event_time, created) = builder.finish()?;
-    Ok(OnlineRows { columns, event_time, created })
+    Ok(builder.finish()?.swap_remove(0))
 }
 
 #[async_trait]
