@@ -9,6 +9,7 @@ mod flaky;
 mod offline;
 mod online;
 mod stream;
+mod vector_index;
 mod vector_log;
 
 pub use as_of::{NestedLoopEngine, as_of_engine};
@@ -18,6 +19,7 @@ pub use mlops_core::testkit::Faults;
 pub use offline::{append_once, offline_store};
 pub use online::online_store;
 pub use stream::stream_source;
+pub use vector_index::vector_index;
 pub use vector_log::vector_log;
 
 /// Runs a future to its end on this thread, for tests of stores that need no runtime.

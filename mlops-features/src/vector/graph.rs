@@ -38,7 +38,9 @@ const MEASURED_BEYOND: usize = 16;
 /// How much wider each further attempt looks when filters leave too few hits, and how many there are before all vectors
 /// are compared.
 const WIDER: usize = 4;
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 2;
+/// How much wider a walk becomes by itself where it meets few that are accepted.
+const MORE_AMONG_FEW: f64 = 16.0;
 
 /// Finds most of the nearest without comparing everything: a graph in which every vector knows some near ones (Vamana, the
 /// in-memory part of `DiskANN`).
@@ -159,26 +161,35 @@ impl GraphIndex {
         if let Some(graph) = self.graph.load_full().filter(|graph| graph.room >= needed) {
             return Ok(graph);
         }
-        let before = self.graph.load().as_ref().map_or(0, |graph| graph.room);
-        self.rebuild(writer, first, needed.max(before * 2).max(self.settings.capacity))
-    }
-
-    /// A new graph of what the present one holds.
-    fn rebuild(&self, writer: &Writer, first: &[f32], room: usize) -> Result<Arc<Graph>> {
-        let next = Arc::new(Graph::new(&self.settings, first, room)?);
-        if let Some(graph) = self.graph.load_full() {
-            for id in &writer.ids {
-                if let Some(vector) = graph.vector_of(*id) {
-                    next.insert(*id, &vector)?;
-                }
-            }
+        let present = self.graph.load_full();
+        let before = present.as_ref().map_or(0, |graph| graph.room);
+        let next = Graph::new(&self.settings, first, needed.max(before * 2).max(self.settings.capacity))?;
+        if let Some(present) = present {
+            next.take_over(&present, writer)?;
         }
-        Ok(next)
+        Ok(Arc::new(next))
     }
 
     fn publish(&self, writer: &Writer, graph: Arc<Graph>) {
         self.graph.store(Some(graph));
         self.vectors.store(writer.ids.len(), Ordering::Release);
+    }
+
+    /// Puts one vector into `graph`, or into a new one in its place.
+    fn put_one(&self, writer: &mut Writer, graph: &mut Arc<Graph>, id: u32, vector: &[f32]) -> Result<()> {
+        if writer.ids.contains(&id) {
+            self.take_out(writer, graph, id)?;
+        }
+        if graph.insert(id, vector).is_err() {
+            // A slot that a slow reader still looks at is not free yet: a new graph has slots enough.
+            graph.forget(id);
+            let next = Arc::new(Graph::new(&self.settings, vector, graph.room.saturating_mul(2))?);
+            next.take_over(graph, writer)?;
+            next.insert(id, vector)?;
+            *graph = next;
+        }
+        writer.ids.insert(id);
+        Ok(())
     }
 
     /// Takes `id` out of `graph`, and clears dangling edges away once there are many.
@@ -213,20 +224,16 @@ impl VectorIndex for GraphIndex {
         let Some(first) = prepared.get(..self.width()) else { return Ok(()) };
         let mut writer = self.writer();
         let mut graph = self.with_room(&writer, first, ids.len())?;
+        let mut outcome = Ok(());
         for (id, vector) in ids.iter().zip(prepared.chunks_exact(self.width())) {
-            if writer.ids.contains(id) {
-                self.take_out(&mut writer, &graph, *id)?;
+            outcome = self.put_one(&mut writer, &mut graph, *id, vector);
+            if outcome.is_err() {
+                break;
             }
-            if graph.insert(*id, vector).is_err() {
-                // A slot that a slow reader still looks at is not free yet: a new graph has slots enough.
-                graph.forget(*id);
-                graph = self.rebuild(&writer, first, graph.room.saturating_mul(2))?;
-                graph.insert(*id, vector)?;
-            }
-            writer.ids.insert(*id);
         }
+        // What is in is in, also where something after it failed.
         self.publish(&writer, graph);
-        Ok(())
+        outcome
     }
 
     fn remove(&self, ids: &[u32]) -> Result<usize> {
@@ -302,6 +309,12 @@ impl Graph {
         Ok(())
     }
 
+    /// Puts in what `other` holds.
+    fn take_over(&self, other: &Self, writer: &Writer) -> Result<()> {
+        let mut vectors = writer.ids.iter().filter_map(|id| Some((*id, other.vector_of(*id)?)));
+        vectors.try_for_each(|(id, vector)| self.insert(id, &vector))
+    }
+
     fn slot_of(&self, id: u32) -> Option<u32> {
         self.index.provider().to_internal_id(&Context, &id).ok()
     }
@@ -344,35 +357,44 @@ impl Graph {
             Among::Where(fits) => fits,
             Among::These(ids) => return Ok(self.measure(query, ask.k, ids.iter().copied())),
         };
-        let mut width = effort.max(ask.k.saturating_add(MEASURED_BEYOND));
-        for _ in 0..ATTEMPTS {
-            let found = self.walk(query, width, accepts)?;
-            // Fewer than that is what a filter leaves, or a part of the graph that no walk comes to.
+        // Nobody need look at more than there is.
+        let mut width = effort.max(ask.k.saturating_add(MEASURED_BEYOND)).min(self.ids.len());
+        let mut found = self.walk(query, width)?;
+        found.retain(|id| accepts(*id));
+        for attempt in 0.. {
+            // Fewer than `k` is what a filter leaves, or a part of the graph that no walk comes to.
             if found.len() >= ask.k {
-                let measured = ask.k.saturating_add(MEASURED_BEYOND);
-                let hits = self.measure(query, ask.k, found.into_iter().take(measured));
+                found.truncate(ask.k.saturating_add(MEASURED_BEYOND));
+                let hits = self.measure(query, ask.k, found.into_iter());
                 if hits.len() == ask.k {
                     return Ok(hits);
                 }
             }
             width = width.saturating_mul(WIDER);
-            if width > self.ids.len() {
+            if attempt == ATTEMPTS || width > self.ids.len() {
                 break;
             }
+            found = self.walk_among(query, width, accepts)?;
         }
         let all = self.ids.iter().map(|id| id.load(Ordering::Acquire));
         Ok(self.measure(query, ask.k, all.filter(|id| *id != NO_ID && accepts(*id))))
     }
 
     /// Ids near `query`, the nearest first.
-    fn walk(&self, query: &[f32], width: usize, accepts: &(dyn Fn(u32) -> bool + Sync)) -> Result<Vec<u32>> {
+    fn walk(&self, query: &[f32], width: usize) -> Result<Vec<u32>> {
+        let mut found: Vec<Neighbor<u32>> = Vec::with_capacity(width);
+        let walk = Knn::new_default(width).map_err(failed)?;
+        block_on(self.index.search(walk, &Strategy, &Context, query, &mut found)).map_err(failed)?;
+        Ok(found.iter().map(|neighbor| *neighbor.id()).collect())
+    }
+
+    /// Ids near `query` that are accepted, the nearest first: a walk that goes on while few are.
+    fn walk_among(&self, query: &[f32], width: usize, accepts: &(dyn Fn(u32) -> bool + Sync)) -> Result<Vec<u32>> {
         let labels = Accepted { ids: &self.ids, accepts };
         let strategy = Filtered::new(Strategy, &labels);
         let mut found: Vec<Neighbor<u32>> = Vec::new();
-        let walk = InlineFilterSearch::new(
-            Knn::new_default(width).map_err(failed)?,
-            Some(AdaptiveL::new(width.max(10), 16.0).map_err(failed)?),
-        );
+        let adaptive = AdaptiveL::new(width.max(10), MORE_AMONG_FEW).map_err(failed)?;
+        let walk = InlineFilterSearch::new(Knn::new_default(width).map_err(failed)?, Some(adaptive));
         block_on(self.index.search(walk, &strategy, &Context, query, &mut found)).map_err(failed)?;
         Ok(found.iter().map(|neighbor| *neighbor.id()).collect())
     }

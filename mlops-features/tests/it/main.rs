@@ -23,6 +23,8 @@ mod serving;
 mod skew;
 mod sqlite;
 mod streaming;
+#[cfg(feature = "vector")]
+mod vectors;
 
 use std::sync::Arc;
 
