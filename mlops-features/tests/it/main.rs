@@ -19,6 +19,8 @@ mod policies;
 mod postgres;
 mod redis;
 mod retrieving;
+#[cfg(feature = "server")]
+mod searching;
 mod serving;
 mod skew;
 mod sqlite;
