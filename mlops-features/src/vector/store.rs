@@ -220,8 +220,13 @@ fn narrowed(view: &FeatureView, feature: Feature) -> Result<FeatureView> {
     let feature = Feature { default: None, ..feature };
     let mut narrow = FeatureView::builder(view.name().as_str(), view.entity().clone());
     narrow = narrow.with(feature).event_time(view.event_time());
-    narrow = view.created().into_iter().fold(narrow, |narrow, created| narrow.created(created));
-    view.ttl().into_iter().fold(narrow, |narrow, ttl| narrow.ttl(ttl)).build()
+    if let Some(created) = view.created() {
+        narrow = narrow.created(created);
+    }
+    if let Some(ttl) = view.ttl() {
+        narrow = narrow.ttl(ttl);
+    }
+    narrow.build()
 }
 
 impl fmt::Debug for VectorStore {
