@@ -77,6 +77,7 @@ pub mod stream;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod transform;
+pub mod vector;
 mod version;
 mod view;
 mod wait;

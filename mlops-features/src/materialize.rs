@@ -243,7 +243,7 @@ impl<'a> Materializer<'a> {
 }
 
 /// The rows without a null in their key.
-fn with_keys(view: &FeatureView, rows: RecordBatch) -> Result<RecordBatch> {
+pub(crate) fn with_keys(view: &FeatureView, rows: RecordBatch) -> Result<RecordBatch> {
     let keys = Keys::of(view.entity(), &rows)?;
     if !keys.has_nulls() {
         return Ok(rows);

@@ -7,6 +7,7 @@
 //! | `POST /write-to-online-store` | rows of a view, online only |
 //! | `POST /materialize` | history whose event time lies in a window, both ends included, brought online |
 //! | `POST /materialize-incremental` | what arrived in history since the last time, brought online |
+//! | `POST /search`, `POST /retrieve-online-documents` | the keys whose vectors are nearest to one, with their features and distances |
 //! | `GET /health` | 200 |
 //! | `GET /metrics` | OpenMetrics: requests, latencies, statuses per view |
 //!
@@ -24,6 +25,7 @@ mod ask;
 mod listen;
 mod metrics;
 mod problem;
+mod search;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +52,7 @@ use crate::online::OnlineStore;
 use crate::serve::{FeatureServer, Reader, ServingPlan};
 use crate::service::FeatureService;
 use crate::transform::OnDemandView;
+use crate::vector::VectorStore;
 use crate::view::FeatureView;
 use crate::window::WindowView;
 
@@ -103,6 +106,7 @@ struct House {
     services: Option<Arc<FeatureServer>>,
     lists: Mutex<BTreeMap<List, Arc<FeatureServer>>>,
     pushes: BTreeMap<String, Push>,
+    vectors: Vec<Arc<VectorStore>>,
     gate: Gate,
     /// Views that are being materialized.
     busy: Mutex<BTreeSet<Name>>,
@@ -132,6 +136,7 @@ impl FeatureHttp {
             services: None,
             lists: Mutex::default(),
             pushes: BTreeMap::new(),
+            vectors: Vec::new(),
             gate: Gate::new(),
             busy: Mutex::default(),
             body_bytes_max: BODY_BYTES_DEFAULT,
@@ -148,6 +153,8 @@ impl FeatureHttp {
             .route("/write-to-online-store", post(write))
             .route("/materialize", post(materialize))
             .route("/materialize-incremental", post(materialize_incremental))
+            .route("/search", post(search))
+            .route("/retrieve-online-documents", post(search))
             .route("/health", get(|| async {}))
             .route("/metrics", get(scrape))
             .layer(DefaultBodyLimit::max(self.0.body_bytes_max))
@@ -237,6 +244,13 @@ impl FeatureHttpBuilder {
         self
     }
 
+    /// Vectors that can be searched. Give the interface an [`IndexedStore`](crate::vector::IndexedStore) of the same, and they
+    /// follow what is written through it.
+    pub fn vectors(mut self, stores: impl IntoIterator<Item = Arc<VectorStore>>) -> Self {
+        self.house.vectors.extend(stores);
+        self
+    }
+
     /// What pushed and materialized rows pass on their way. Default an open gate.
     pub fn gate(mut self, gate: Gate) -> Self {
         self.house.gate = gate;
@@ -312,6 +326,12 @@ impl FromRequest<FeatureHttp> for Sent {
 
 async fn features(State(http): State<FeatureHttp>, Sent(body): Sent) -> Result<Response, Problem> {
     let asked: ask::FeaturesRequest = problem::read(&body)?;
+    let json = asked.answer(&http).await?;
+    Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
+}
+
+async fn search(State(http): State<FeatureHttp>, Sent(body): Sent) -> Result<Response, Problem> {
+    let asked: search::SearchRequest = problem::read(&body)?;
     let json = asked.answer(&http).await?;
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
 }

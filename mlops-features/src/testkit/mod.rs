@@ -10,6 +10,7 @@ mod offline;
 mod online;
 mod state;
 mod stream;
+mod vector_index;
 mod vector_log;
 
 pub use as_of::{NestedLoopEngine, as_of_engine};
@@ -20,6 +21,7 @@ pub use offline::{append_once, offline_store};
 pub use online::online_store;
 pub use state::state_store;
 pub use stream::stream_source;
+pub use vector_index::vector_index;
 pub use vector_log::vector_log;
 
 /// Runs a future to its end on this thread, for tests of stores that need no runtime.

@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 const NOW: i64 = 100_000_000;
 
 /// A running server.
-struct Running {
+pub(crate) struct Running {
     runtime: tokio::runtime::Runtime,
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -62,19 +62,22 @@ fn run(store: Arc<dyn OnlineStore>, reader: Reader) -> Running {
         .body_bytes_max(1 << 20)
         .build()
         .unwrap();
-    listen(http, folder)
+    Running::host(&http, folder)
 }
 
-fn listen(http: FeatureHttp, folder: tempfile::TempDir) -> Running {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-    let address = listener.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let options = ListenOptions::new().header_timeout(Duration::from_millis(400));
-    let done = runtime.spawn(serve(listener, http.router(), options, async {
-        let _ = stopped.await;
-    }));
-    Running { runtime, address, stop: Some(stop), done: Some(done), folder }
+impl Running {
+    /// Serves `http` on a free port.
+    pub(crate) fn host(http: &FeatureHttp, folder: tempfile::TempDir) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let options = ListenOptions::new().header_timeout(Duration::from_millis(400));
+        let done = runtime.spawn(serve(listener, http.router(), options, async {
+            let _ = stopped.await;
+        }));
+        Self { runtime, address, stop: Some(stop), done: Some(done), folder }
+    }
 }
 
 fn start() -> Running {
@@ -96,7 +99,7 @@ impl Running {
         (status, body.to_owned())
     }
 
-    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         let (status, text) = self.ask("POST", path, &body.to_string());
         (status, if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() })
     }

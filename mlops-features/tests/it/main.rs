@@ -24,10 +24,14 @@ mod policies;
 mod postgres;
 mod redis;
 mod retrieving;
+#[cfg(feature = "server")]
+mod searching;
 mod serving;
 mod skew;
 mod sqlite;
 mod streaming;
+#[cfg(feature = "vector")]
+mod vectors;
 mod wide;
 
 use std::sync::Arc;
