@@ -150,15 +150,17 @@ impl<'a> Reader<'a> {
     }
 }
 
+#[cfg(feature = "sqlite")]
 impl<'r> ViewReader<'r> {
     /// Goes on with what the store says of the view by now.
-    #[cfg(feature = "sqlite")]
     pub(super) fn learn(&mut self, registered: &'r Registered) -> Result<()> {
         registered.ensure_keys(self.read.view)?;
         self.registered = Some(registered);
         Ok(())
     }
+}
 
+impl ViewReader<'_> {
     pub(super) fn skip(&mut self, position: usize) {
         self.filling.skip(position);
     }
