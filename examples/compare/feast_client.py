@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 import pandas as pd
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
 from feast.infra.online_stores.remote import RemoteOnlineStoreConfig
-from feast.types import Float64
+from feast.types import Array, Float32, Float64, String
 
 with tempfile.TemporaryDirectory() as folder:
     pd.DataFrame({"user_id": [1], "event_timestamp": [datetime.now(timezone.utc)], "fv_c_f0": [0.0]}).to_parquet(f"{folder}/x.parquet")
@@ -36,4 +36,26 @@ with tempfile.TemporaryDirectory() as folder:
     store.write_to_online_store("fv_c", rows)
     found = ask([999_999])
     assert [found[f"fv_c_f{i}"] for i in range(4)] == [[0.5], [1.5], [2.5], [3.5]], found
-    print("feast client: read and write agree")
+
+    # Documents by their vectors: what was written just now is found, the nearest first.
+    pd.DataFrame({"document_id": [1], "event_timestamp": [now], "embedding": [[0.0] * 4], "title": [""]}).to_parquet(f"{folder}/d.parquet")
+    document = Entity(name="document", join_keys=["document_id"], value_type=ValueType.INT64)
+    documents = FeatureView(
+        name="documents", entities=[document], ttl=timedelta(days=36500), online=True,
+        schema=[
+            Field(name="embedding", dtype=Array(Float32), vector_index=True, vector_length=4, vector_search_metric="L2"),
+            Field(name="title", dtype=String),
+        ],
+        source=FileSource(path=f"{folder}/d.parquet", timestamp_field="event_timestamp"),
+    )
+    store.apply([document, documents])
+    store.write_to_online_store("documents", pd.DataFrame({
+        "document_id": [1, 2, 3], "event_timestamp": [now] * 3, "title": ["origin", "far", "near"],
+        "embedding": [[0.0] * 4, [9.0] * 4, [1.0, 0.0, 0.0, 0.0]],
+    }))
+    found = store.retrieve_online_documents_v2(
+        features=["documents:embedding", "documents:title"], query=[0.9, 0.0, 0.0, 0.0], top_k=2, distance_metric="L2",
+    ).to_dict()
+    assert found["title"] == ["near", "origin"] and found["document_id"] == [3, 1], found
+    assert abs(found["distance"][0] - 0.1) < 1e-6 and abs(found["distance"][1] - 0.9) < 1e-6, found
+    print("feast client: read, write and search agree")

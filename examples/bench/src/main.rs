@@ -18,6 +18,7 @@ mod redis_read;
 mod serve;
 mod usage;
 mod validate;
+mod vector_search;
 mod windows;
 
 use std::path::PathBuf;
@@ -95,6 +96,8 @@ enum Job {
     Validate,
     /// Feast's HTTP interface over rows in memory, asked over one connection; with `--port` a server for others to ask.
     Serve,
+    /// Ten nearest of vectors.f32 to each of queries.f32, by comparing everything and by a graph.
+    VectorSearch,
     /// Nine aggregates of fv_a.parquet over three sliding windows, per row of entity.parquet.
     Windows,
 }
@@ -124,6 +127,7 @@ fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
         Job::RedisRead => redis_read::run(&options.data, &options.redis)?,
         Job::Serve => serve::run(options.port)?,
         Job::Validate => validate::run(&options.data)?,
+        Job::VectorSearch => vector_search::run(&options.data)?,
         Job::Windows => windows::run(&options.data)?,
     };
     let used = Usage::now()?.since(&start);

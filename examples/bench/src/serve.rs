@@ -10,6 +10,8 @@ use std::time::Instant;
 use mlops_core::SystemClock;
 use mlops_features::online::MemoryStore;
 use mlops_features::server::{FeatureHttp, ListenOptions, serve};
+use mlops_features::vector::{ExactIndex, IndexedStore, Metric, VectorStore};
+use mlops_features::{Entity, FeatureView, KeyType, ValueType};
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
@@ -33,16 +35,23 @@ struct Running {
 }
 
 fn start(port: u16) -> Result<Running, Failure> {
-    let views = online_read::views()?;
-    let store = Arc::new(MemoryStore::new());
+    let mut views = online_read::views()?;
+    let memory = Arc::new(MemoryStore::new());
     for view in &views {
-        store.write_sync(view, &online_read::rows(view, 0)?, None)?;
+        memory.write_sync(view, &online_read::rows(view, 0)?, None)?;
     }
     let service = online_read::service(&views)?;
-    let mut http = FeatureHttp::builder(store, Arc::new(SystemClock)).services([service]);
+    let document = Entity::builder("document").key("document_id", KeyType::Int64).build()?;
+    let documents = FeatureView::builder("documents", document);
+    let documents = documents.feature("embedding", ValueType::Vector(4)).feature("title", ValueType::Utf8).build()?;
+    let vectors =
+        Arc::new(VectorStore::new(documents.clone(), "embedding", Arc::new(ExactIndex::new(Metric::L2, 4)?))?);
+    let store = Arc::new(IndexedStore::new(memory, [vectors.clone()]));
+    let mut http = FeatureHttp::builder(store, Arc::new(SystemClock)).services([service]).vectors([vectors]);
     for view in &views {
         http = http.push_source(format!("{}_push", view.name()), view.name().as_str());
     }
+    views.push(documents);
     let router = http.views(views).build()?.router();
     let (stop, stopped) = oneshot::channel::<()>();
     let (told, tell) = mpsc::channel();
