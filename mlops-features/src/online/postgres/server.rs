@@ -17,14 +17,14 @@ pub(super) type Failure = postgres::Failure<Error>;
 /// A schema in one database of one server. Neither user nor password show in anything that is printed.
 #[derive(Clone)]
 pub(super) struct Server {
-    server: postgres::Server,
+    database: postgres::Server,
     schema: String,
     statement_ms: u128,
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.server.fmt(f)
+        self.database.fmt(f)
     }
 }
 
@@ -75,13 +75,13 @@ impl Drop for Carrier {
 
 impl Server {
     pub(super) fn parse(connection: &str, password: Option<&str>, schema: &str, within: Duration) -> Result<Self> {
-        let server = postgres::Server::parse(connection, password)?;
-        Ok(Self { server, schema: schema.to_owned(), statement_ms: within.as_millis().max(1) })
+        let database = postgres::Server::parse(connection, password)?;
+        Ok(Self { database, schema: schema.to_owned(), statement_ms: within.as_millis().max(1) })
     }
 
     /// The server and the database, as a URL without credentials.
     pub(super) fn place(&self) -> &str {
-        self.server.place()
+        self.database.place()
     }
 
     pub(super) fn schema(&self) -> &str {
@@ -90,12 +90,12 @@ impl Server {
 
     /// What an error of the client library means.
     pub(super) fn judge(&self, error: &tokio_postgres::Error) -> Failure {
-        self.server.judge(error).map(Error::from)
+        self.database.judge(error).map(Error::from)
     }
 
     /// Connects, and makes the tables where there are none.
     pub(super) async fn connect(&self) -> Result<Session, Failure> {
-        let (client, link) = self.server.connect().await.map_err(|failure| failure.map(Error::from))?;
+        let (client, link) = self.database.connect().await.map_err(|failure| failure.map(Error::from))?;
         let carrier = Carrier::of(link);
         let settings = format!("SET statement_timeout = {}; SET client_min_messages = warning", self.statement_ms);
         client.batch_execute(&settings).await.map_err(|e| self.judge(&e))?;
