@@ -83,6 +83,17 @@ impl Table {
             watermark: Mutex::default(),
         }
     }
+
+    /// Whether a row of `view` was put by `put`; a key that had none is counted.
+    fn placed(&self, put: &Compute<'_, Box<[u8]>, Box<[Slot]>, ()>, view: u32) -> bool {
+        let fresh = match put {
+            Compute::Aborted(()) => return false,
+            Compute::Updated { old: (_, slots), .. } => Slot::find(slots, view).is_none(),
+            Compute::Inserted(..) | Compute::Removed(..) => true,
+        };
+        self.keys.fetch_add(isize::from(fresh), Ordering::Relaxed);
+        true
+    }
 }
 
 impl Default for MemoryStore {
@@ -144,13 +155,7 @@ impl MemoryStore {
             Some((_, slots)) => Operation::Insert(Slot::with(slots, &next)),
             None => Operation::Insert(Slot::with(&[], &next)),
         });
-        let fresh = match put {
-            Compute::Aborted(()) => return false,
-            Compute::Updated { old: (_, slots), .. } => Slot::find(slots, view).is_none(),
-            Compute::Inserted(..) | Compute::Removed(..) => true,
-        };
-        table.keys.fetch_add(isize::from(fresh), Ordering::Relaxed);
-        true
+        table.placed(&put, view)
     }
 
     /// Takes the row of `view` away; says whether there was one.

@@ -204,8 +204,6 @@ impl ServingPlan {
             outputs_are_reads: outputs.iter().copied().eq(columns_of(&reads)),
             ages_of: ages_of(&outputs, reads.len(), &steps),
             callers: callers(&keys, &columns),
-            #[cfg(feature = "server")]
-            full_names: service.full_names(),
             joins: reads.iter().map(|read| read.join.clone()).collect(),
             reads,
             keys,

@@ -4,26 +4,26 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use papaya::Operation;
 
-use super::{MemoryStore, Table};
+use super::{MemoryStore, Slot, Table};
 use crate::error::{Error, Result};
 use crate::online::row::{RowBytes, Stamp};
 use crate::online::state::Swaps;
 use crate::online::{RowTimes, StateStore};
 use crate::view::FeatureView;
 
-impl Table {
+impl MemoryStore {
     /// Puts `bytes` in the place of the row with the times `seen`, in one step; says whether that was there.
-    fn swap(&self, key: &[u8], seen: Option<Stamp>, bytes: &[u8]) -> bool {
+    fn swap(&self, table: &Table, view: u32, key: &[u8], seen: Option<Stamp>, bytes: &[u8]) -> bool {
+        let next = Slot { view, row: bytes.into() };
         let rows = self.rows.pin();
         let put = rows.compute(key.into(), |stored| {
-            let found = stored.and_then(|(_, stored)| RowBytes::parse(stored)).map(|row| row.stamp);
-            if found == seen { Operation::Insert(bytes.into()) } else { Operation::Abort(()) }
+            let slots = stored.map_or(&[][..], |(_, slots)| &**slots);
+            let found = Slot::find(slots, view).and_then(RowBytes::parse).map(|row| row.stamp);
+            if found == seen { Operation::Insert(Slot::with(slots, &next)) } else { Operation::Abort(()) }
         });
-        !matches!(put, papaya::Compute::Aborted(()))
+        table.placed(&put, view)
     }
-}
 
-impl MemoryStore {
     /// [`StateStore::replace`] as a plain call.
     ///
     /// # Errors
@@ -31,9 +31,10 @@ impl MemoryStore {
     pub fn replace_sync(&self, view: &FeatureView, rows: &RecordBatch, seen: &[Option<RowTimes>]) -> Result<Vec<bool>> {
         let swaps = Swaps::new(view, rows, seen)?;
         let table = self.admit(view)?;
+        let id = table.registered.load().id;
         let mut done = vec![false; swaps.len()];
         swaps.for_each(view, |swap| {
-            done[swap.position] = table.swap(swap.key, swap.seen, swap.bytes);
+            done[swap.position] = self.swap(&table, id, swap.key, swap.seen, swap.bytes);
             Ok::<_, Error>(())
         })?;
         Ok(done)

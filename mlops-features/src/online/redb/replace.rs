@@ -4,7 +4,8 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use redb::ReadableTable;
 
-use super::{ROWS, RedbStore, Rows, corrupt, storage};
+use super::upsert::Rows;
+use super::{ROWS, RedbStore, corrupt, storage};
 use crate::error::{Error, Result};
 use crate::online::row::{RowBytes, Stamp};
 use crate::online::state::Swaps;

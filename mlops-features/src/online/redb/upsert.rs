@@ -12,7 +12,7 @@ use crate::online::sealed;
 use crate::view::FeatureView;
 
 /// Rows in a transaction that writes them.
-type Rows<'a> = Table<'a, &'static [u8], &'static [u8]>;
+pub(super) type Rows<'a> = Table<'a, &'static [u8], &'static [u8]>;
 
 impl RedbStore {
     /// Stores `bytes` at `key`; gives what was there when that is newer than `stamp`.

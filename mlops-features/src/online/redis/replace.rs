@@ -5,9 +5,10 @@ use async_trait::async_trait;
 
 use super::cells::SWAPS_MAX;
 use super::client::{Call, Via};
+use super::rounds::{expires_ms, is_whole};
 use super::script::Run;
 use super::wire::{Item, Malformed};
-use super::{Definition, RedisStore, SCRIPT_BYTES, SCRIPT_ROWS_MAX, expires_ms};
+use super::{Definition, RedisStore};
 use crate::error::{Error, Result};
 use crate::online::row::Stamp;
 use crate::online::state::Swaps;
@@ -93,7 +94,7 @@ impl RedisStore {
         let (head, unchecked) = (key.len(), self.unchecked());
         let mut runs = vec![begin()];
         swaps.for_each(view, |swap| {
-            if runs.last().is_none_or(|(run, _)| run.keys() > SCRIPT_ROWS_MAX || run.bytes() >= SCRIPT_BYTES) {
+            if runs.last().is_none_or(|(run, _)| is_whole(run)) {
                 runs.push(begin());
             }
             let Some((run, positions)) = runs.last_mut() else { return Ok(()) };

@@ -69,7 +69,7 @@ impl<'a> Rounds<'a> {
                 if let Some(ttl) = ttl {
                     run.argument(expires_ms(stamp, *ttl).to_string().as_bytes());
                 }
-                if run.keys() > SCRIPT_ROWS_MAX || run.bytes() >= SCRIPT_BYTES {
+                if is_whole(&run) {
                     round_bytes += run.bytes();
                     round.push(std::mem::replace(&mut run, empty.clone()));
                 }
@@ -83,8 +83,13 @@ impl<'a> Rounds<'a> {
     }
 }
 
+/// Whether nothing more is put into `run`.
+pub(super) fn is_whole(run: &Run) -> bool {
+    run.keys() > SCRIPT_ROWS_MAX || run.bytes() >= SCRIPT_BYTES
+}
+
 /// The millisecond at which the server may forget a row, on its own clock.
-fn expires_ms(stamp: Stamp, after: Duration) -> i64 {
+pub(super) fn expires_ms(stamp: Stamp, after: Duration) -> i64 {
     let after_us = i64::try_from(after.as_micros()).unwrap_or(i64::MAX);
     // Redis takes none before the epoch; the first millisecond is as long ago as any.
     (stamp.event_time.saturating_add(after_us) / 1_000).max(1)

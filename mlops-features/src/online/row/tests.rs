@@ -2,8 +2,9 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, FixedSizeListArray, Float64Array, Int32Array, Int64Array,
-    ListArray, ListBuilder, StringArray, StringBuilder, TimestampMicrosecondArray,
+    ListArray, ListBuilder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
 };
+use arrow::datatypes::{Float32Type, Float64Type, Int64Type};
 use proptest::prelude::*;
 
 use super::*;

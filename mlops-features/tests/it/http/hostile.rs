@@ -13,7 +13,7 @@ fn wide(types: &[ValueType], store: Arc<dyn OnlineStore>) -> Running {
         .views([view.build().unwrap()])
         .history(Arc::new(ParquetStore::open(folder.path()).unwrap()))
         .push_source("wide", "wide");
-    listen(http.build().unwrap(), folder)
+    Running::host(&http.build().unwrap(), folder)
 }
 
 fn written(server: &Running, rows: &Value) -> (u16, String) {
@@ -247,7 +247,7 @@ fn a_caller_that_drips_its_body_is_let_go() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::at(EventTime::from_micros(NOW)));
     let http = FeatureHttp::builder(Arc::new(MemoryStore::new()), clock).views([clicks()]);
-    let server = listen(http.body_timeout(Duration::from_millis(300)).build().unwrap(), folder);
+    let server = Running::host(&http.body_timeout(Duration::from_millis(300)).build().unwrap(), folder);
     let mut slow = TcpStream::connect(server.address).unwrap();
     slow.write_all(b"POST /get-online-features HTTP/1.1\r\nhost: x\r\ncontent-length: 4000\r\n\r\n{").unwrap();
     slow.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
