@@ -79,8 +79,9 @@ const BATCH_PART: usize = 8;
 /// online store keeps the latest row per key whatever the order. Rows with late event times are not missed, for the
 /// position is one of arrival.
 ///
-/// Memory is bounded by [`memory_bytes`](MaterializeOptionsBuilder::memory_bytes), whatever the length of history. With a
-/// gate that keeps statistics, chunks are the portions that it counts: 32768 rows of history at most.
+/// Memory is bounded by [`memory_bytes`](MaterializeOptionsBuilder::memory_bytes), whatever the length of history. A gate that
+/// keeps statistics counts rows as they are read, each batch of history by itself and before it is written: a run that is cut
+/// off in between counts the same batches again, which changes nothing.
 #[derive(Clone, Debug)]
 pub struct Materializer<'a> {
     offline: &'a dyn OfflineStore,
@@ -104,8 +105,6 @@ struct Run<'a> {
     latest: Latest<'a>,
     /// Rows that were read since the last chunk, whether they came to anything or not; `None` when nothing was.
     read: Option<u64>,
-    /// What the gate is to count once it is written.
-    counted: Option<RecordBatch>,
     report: MaterializeReport,
     progress: &'a mut dyn FnMut(&MaterializeReport) -> bool,
 }
@@ -139,7 +138,7 @@ impl<'a> Materializer<'a> {
         let mut report = MaterializeReport::default();
         let request = self.request(&mut report)?;
         let (piece_rows, latest) = (request.rows_per_batch() as u64, Latest::new(self.view));
-        let mut run = Run { latest, read: None, counted: None, report, progress };
+        let mut run = Run { latest, read: None, report, progress };
         let mut piece = Piece::default();
         for batch in self.offline.scan(self.view, &request)? {
             let batch = match batch {
@@ -151,7 +150,7 @@ impl<'a> Materializer<'a> {
                 }
             };
             let read = batch.rows.num_rows() as u64;
-            if piece.read + read > piece_rows {
+            if self.gate.counts() || piece.read + read > piece_rows {
                 self.admit(std::mem::take(&mut piece), &mut run)?;
             }
             piece.read += read;
@@ -190,7 +189,12 @@ impl<'a> Materializer<'a> {
         };
         drop(batches);
         let null_keys = read - rows.num_rows() as u64;
-        let (rows, set_aside) = match self.gate.admit(self.view, rows) {
+        let passed = self.gate.admit(self.view, rows);
+        let counted = passed.and_then(|(rows, set_aside)| {
+            self.gate.came_in(self.view, &rows)?;
+            Ok((rows, set_aside))
+        });
+        let (rows, set_aside) = match counted {
             Ok(passed) => passed,
             Err(error) => {
                 self.flush(run)?;
@@ -203,13 +207,9 @@ impl<'a> Materializer<'a> {
         run.report.to = Some(end);
         let read = run.read.unwrap_or(0) + read;
         run.read = Some(read);
-        if self.gate.counts() {
-            run.counted = Some(rows.clone());
-        }
         run.latest.push(rows)?;
         let OptionsForm { chunk_rows, memory_bytes, .. } = self.options.0;
-        let is_whole = self.gate.counts()
-            || run.latest.keys() >= chunk_rows
+        let is_whole = run.latest.keys() >= chunk_rows
             || read >= chunk_rows as u64 * READ_PER_KEY
             || run.latest.exceeds(memory_bytes)?;
         if is_whole { self.flush(run) } else { Ok(()) }
@@ -231,9 +231,6 @@ impl<'a> Materializer<'a> {
         drop(batches);
         run.latest.clear();
         run.read = None;
-        if let Some(rows) = run.counted.take() {
-            self.gate.came_in(self.view, &rows)?;
-        }
         run.report.chunks += 1;
         if (run.progress)(&run.report) {
             return Ok(());

@@ -210,6 +210,8 @@ fn a_materialization_lets_rows_through_the_gate_and_counts_them_once_whatever_fa
     let failures = (0..100).take_while(|_| materializer.run(&mut |_| true).is_err()).count();
     assert!((1..100).contains(&failures), "{failures}");
     assert_eq!((flaky.inner().len(&view), house.set_aside().iter().map(RecordBatch::num_rows).sum()), (27, 3_usize));
+    let counted = house.statistics.read(view.name(), 0).unwrap().unwrap();
+    assert_eq!(counted.rows(), 27, "a write whose answer was lost is counted, and no row twice");
     let strict =
         Materializer::new(&*house.offline, &*house.online, &view).gate(Gate::new().checks(Checks::refuse(shares())));
     assert!(matches!(strict.run(&mut |_| true), Err(Error::Core(Core::Rejected { .. }))));
