@@ -32,7 +32,7 @@ const WHAT: &str = "a file of spilled rows";
 /// spool.write(0, &even)?;
 /// spool.write(1, &odd)?;
 /// let spooled = spool.close();
-/// assert_eq!(spooled.read(1).collect::<Result<Vec<_>>>()?, [odd]);
+/// assert_eq!(spooled.read(1).collect::<Result<Vec<_>, _>>()?, [odd]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
