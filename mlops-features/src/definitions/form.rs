@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::definition::{Definition, Kind};
 use super::set::{Definitions, DefinitionsBuilder};
+use super::strict::Strict;
 use crate::entity::Entity;
 use crate::error::{Core, Error, Result};
 
@@ -21,15 +22,15 @@ pub const DEFINITIONS_BYTES_MAX: usize = 64 << 20;
 pub(super) struct Form {
     format: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    entities: Vec<Value>,
+    entities: Vec<Strict>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    views: Vec<Value>,
+    views: Vec<Strict>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    window_views: Vec<Value>,
+    window_views: Vec<Strict>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    on_demand_views: Vec<Value>,
+    on_demand_views: Vec<Strict>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    services: Vec<Value>,
+    services: Vec<Strict>,
 }
 
 impl TryFrom<Form> for Definitions {
@@ -43,7 +44,7 @@ impl TryFrom<Form> for Definitions {
         }
         let mut builder = Self::builder();
         let mut entities: Vec<(Name, Value)> = Vec::new();
-        for (at, value) in form.entities.into_iter().enumerate() {
+        for (at, Strict(value)) in form.entities.into_iter().enumerate() {
             let entity: Entity = read(Kind::Entity, at, value.clone())?;
             entities.push((entity.name().clone(), value));
             builder = builder.with(entity);
@@ -56,7 +57,7 @@ impl TryFrom<Form> for Definitions {
             (Kind::Service, form.services),
         ];
         for (kind, values) in lists {
-            for (at, mut value) in values.into_iter().enumerate() {
+            for (at, Strict(mut value)) in values.into_iter().enumerate() {
                 insert_entity(kind, at, &mut value, &entities)?;
                 builder = add(builder, kind, at, value)?;
             }
@@ -86,7 +87,11 @@ fn called(kind: Kind, at: usize, value: &Value) -> String {
 
 fn read<T: serde::de::DeserializeOwned>(kind: Kind, at: usize, value: Value) -> Result<T> {
     let what = called(kind, at, &value);
-    serde_json::from_value(value).map_err(|e| Core::invalid_data(what, e).into())
+    serde_path_to_error::deserialize(value).map_err(|e| {
+        let member: String = e.path().to_string().chars().take(256).flat_map(char::escape_debug).collect();
+        let reason = if member == "." { e.inner().to_string() } else { format!("{member}: {}", e.inner()) };
+        Core::invalid_data(what, reason).into()
+    })
 }
 
 /// Puts the entity in the place of its name.
@@ -105,7 +110,7 @@ impl From<Definitions> for Form {
     fn from(definitions: Definitions) -> Self {
         let of = |kind: Kind| {
             let documents = definitions.documents().iter().filter(|((other, _), _)| *other == kind);
-            documents.map(|(_, document)| document.clone()).collect()
+            documents.map(|(_, document)| Strict(document.clone())).collect()
         };
         Self {
             format: DEFINITIONS_FORMAT,

@@ -140,6 +140,7 @@ mod search;
 mod set;
 mod store;
 mod streams;
+mod strict;
 mod trained;
 
 pub use apply::{ApplyOptions, CONFLICT_TRIES_MAX, DefinitionStoreExt};

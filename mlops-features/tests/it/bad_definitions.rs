@@ -40,7 +40,7 @@ fn the_document_that_the_others_are_made_of_is_taken() {
 #[test]
 fn a_ttl_is_a_whole_number_of_microseconds_above_zero() {
     for ttl in ["0", "-1", "-9223372036854775808", "1.5", "1e30", "18446744073709551616", "true", "\"7d\"", "[]"] {
-        refused(&with_view(&format!("{ONE}, \"ttl_us\": {ttl}")), &["view `v`"]);
+        refused(&with_view(&format!("{ONE}, \"ttl_us\": {ttl}")), &["view `v`", "ttl"]);
         refused(&with_view(&format!("{ONE}, \"freshness_us\": {ttl}")), &["view `v`"]);
     }
     for ttl in ["1", "9223372036854775808", "18446744073709551615"] {
@@ -71,6 +71,20 @@ fn features_are_some_and_have_names_of_their_own() {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let error = Definitions::from_json(&features(&names)).unwrap_err().to_string();
     assert!(error.contains("view `v`") && error.contains("65536"), "{error}");
+}
+
+#[test]
+fn a_member_that_stands_twice_is_refused_and_not_the_last_one_taken() {
+    refused(&with_view(&format!("{ONE}, \"ttl_us\": 5, \"ttl_us\": 7")), &["ttl_us"]);
+    refused(&with_view(r#""features": [{"name": "f", "type": "float64", "name": "g"}]"#), &["name"]);
+    refused(&with_view(&format!("{ONE}, \"tags\": {{\"a\": \"1\", \"a\": \"2\"}}")), &["a"]);
+}
+
+#[test]
+fn a_value_that_does_not_fit_is_told_with_the_path_to_it() {
+    let second = r#""features": [{"name": "f", "type": "float64"}, {"name": "g", "type": "float46"}]"#;
+    refused(&with_view(second), &["view `v`", "features[1].type", "float46"]);
+    refused(&with_view(&format!("{ONE}, \"ttl_us\": \"7d\"")), &["view `v`", "ttl_us"]);
 }
 
 #[test]
