@@ -161,17 +161,41 @@ impl Definitions {
     /// # Examples
     /// ```
     /// use mlops_features::definitions::Definitions;
-    /// let definitions = Definitions::from_yaml(
-    ///     "format: 1\n\
-    ///      entities:\n\
-    ///      - name: customer\n\
-    ///     \x20 keys: [{name: customer_id, type: int64}]\n\
-    ///      views:\n\
-    ///      - name: clicks\n\
-    ///     \x20 entity: customer\n\
-    ///     \x20 event_time: at\n\
-    ///     \x20 features: [{name: ctr, type: float64}]\n",
-    /// )?;
+    /// let definitions = Definitions::from_yaml(r#"
+    /// format: 1
+    /// entities:
+    /// - name: customer
+    ///   keys: [{name: customer_id, type: int64}]
+    /// views:
+    /// - name: profile
+    ///   entity: customer
+    ///   event_time: at
+    ///   ttl_us: 604800000000
+    ///   owner: growth
+    ///   features: [{name: age, type: int64}, {name: city, type: utf8}]
+    /// window_views:
+    /// - name: orders
+    ///   entity: customer
+    ///   event_time: at
+    ///   columns: [{name: amount, type: float64}]
+    ///   aggregates:
+    ///   - {column: amount, op: sum, window: {mode: exact, length_us: 3600000000}}
+    ///   - {op: count, window: {mode: lifetime}}
+    /// on_demand_views:
+    /// - name: basket
+    ///   inputs:
+    ///   - {name: spent, type: float64, from: {feature: 'orders:amount_sum_1h'}}
+    ///   - {name: budget, type: float64, from: {column: budget}}
+    ///   features: [{name: left, expr: 'budget - coalesce(spent, 0.0)'}]
+    /// services:
+    /// - name: ranker
+    ///   views:
+    ///   - {view: profile, features: [age]}
+    ///   - {view: orders}
+    ///   - {view: basket}
+    /// "#)?;
+    /// let plan = definitions.serving_plan("ranker")?;
+    /// assert_eq!(plan.schema().fields().len(), 4);
     /// assert_eq!(Definitions::from_yaml(&definitions.to_yaml()?)?, definitions);
     /// # Ok::<(), mlops_features::Error>(())
     /// ```
