@@ -31,7 +31,7 @@ impl Surface for Streams {
         "stream"
     }
 
-    /// One: the state of a key has one writer.
+    /// One: the undisturbed run that is compared with takes the events in their order.
     fn writers(&self) -> u32 {
         1
     }
