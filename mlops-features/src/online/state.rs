@@ -73,6 +73,7 @@ pub(super) struct Swap<'a> {
     pub(super) position: usize,
     pub(super) key: &'a [u8],
     pub(super) seen: Option<Stamp>,
+    #[cfg_attr(not(any(feature = "redis", feature = "postgres")), expect(dead_code, reason = "for servers"))]
     pub(super) stamp: Stamp,
     pub(super) bytes: &'a mut Vec<u8>,
 }
