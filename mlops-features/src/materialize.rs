@@ -127,7 +127,8 @@ impl<'a> Materializer<'a> {
         self
     }
 
-    /// Runs to the end; calls `progress` after each chunk, which may answer false to stop there.
+    /// Runs to the end; calls `progress` after every 32768 rows that were read, at most, and after the last write. It may
+    /// answer false to stop there: what was read by then is written first.
     ///
     /// This is a plain call that waits for the store: on an async runtime, run it on a thread for blocking work.
     ///
@@ -145,7 +146,7 @@ impl<'a> Materializer<'a> {
                 Ok(batch) => batch,
                 Err(error) => {
                     self.admit(piece, &mut run)?;
-                    self.flush(&mut run)?;
+                    self.write(&mut run)?;
                     return Err(error);
                 }
             };
@@ -158,7 +159,10 @@ impl<'a> Materializer<'a> {
             piece.batches.push(with_keys(self.view, batch.rows)?);
         }
         self.admit(piece, &mut run)?;
-        self.flush(&mut run)?;
+        if run.read.is_some() {
+            self.write(&mut run)?;
+            self.tell(&mut run)?;
+        }
         Ok(run.report)
     }
 
@@ -197,7 +201,7 @@ impl<'a> Materializer<'a> {
         let (rows, set_aside) = match counted {
             Ok(passed) => passed,
             Err(error) => {
-                self.flush(run)?;
+                self.write(run)?;
                 return Err(error);
             }
         };
@@ -212,11 +216,14 @@ impl<'a> Materializer<'a> {
         let is_whole = run.latest.keys() >= chunk_rows
             || read >= chunk_rows as u64 * READ_PER_KEY
             || run.latest.exceeds(memory_bytes)?;
-        if is_whole { self.flush(run) } else { Ok(()) }
+        if is_whole {
+            self.write(run)?;
+        }
+        self.tell(run)
     }
 
     /// Writes what was gathered, the position with the last of it.
-    fn flush(&self, run: &mut Run<'_>) -> Result<()> {
+    fn write(&self, run: &mut Run<'_>) -> Result<()> {
         if run.read.is_none() {
             return Ok(());
         }
@@ -232,9 +239,15 @@ impl<'a> Materializer<'a> {
         run.latest.clear();
         run.read = None;
         run.report.chunks += 1;
+        Ok(())
+    }
+
+    /// Tells how far it is. Where that is enough, what was gathered is written before it stops.
+    fn tell(&self, run: &mut Run<'_>) -> Result<()> {
         if (run.progress)(&run.report) {
             return Ok(());
         }
+        self.write(run)?;
         Err(Core::Cancelled { stage: format!("materialize `{}`", self.view.name()) }.into())
     }
 }

@@ -192,6 +192,26 @@ fn a_row_that_its_chunk_beats_is_not_written_and_a_chunk_ends_by_what_was_read()
     assert_eq!((report.online.written, report.online.superseded), (4, 36));
 }
 
+#[test]
+fn progress_is_told_while_a_chunk_is_read_and_who_stops_there_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (view, online) = (view(), MemoryStore::new());
+    let offline = ParquetStore::open(folder.path()).unwrap();
+    let content: Vec<_> = (0..50).map(|at| (at % 3, at, Some(at as f64))).collect();
+    offline.append(&view, &data(&view, &content)).unwrap();
+    let options = MaterializeOptions::builder().chunk_rows(10).build().unwrap();
+    let mut told = Vec::new();
+    let stopped = materialize(&offline, &online, &view, &options, &mut |report| {
+        told.push((report.rows, report.chunks));
+        told.len() < 3
+    });
+    assert!(matches!(stopped, Err(Error::Core(Core::Cancelled { .. }))));
+    assert_eq!(told, [(10, 0), (20, 0), (30, 0)]);
+    assert_eq!([0, 1, 2].map(|key| value(&online, &view, key)), [Some(27.0), Some(28.0), Some(29.0)]);
+    let rest = run(&offline, &online, 10).unwrap();
+    assert_eq!((rest.rows, value(&online, &view, 1)), (20, Some(49.0)));
+}
+
 /// Keys in the order of their bytes, the first number least: between, behind and in front of what is there, beside another view.
 #[test]
 fn rows_of_one_view_never_land_among_those_of_the_next() {
