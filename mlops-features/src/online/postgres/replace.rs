@@ -7,69 +7,48 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::server::{Failure, Server, Session};
-use super::tables::{STATEMENT_BYTES, STATEMENT_ROWS_MAX};
+use super::tables::{Columns, Statements, begin};
 use super::{ADMISSIONS_MAX, PostgresStore};
 use crate::error::{Core, Error, Result};
 use crate::online::state::Swaps;
-use crate::online::{RowTimes, StateStore, sealed};
+use crate::online::{RowTimes, StateStore};
 use crate::view::FeatureView;
 
-/// Rows of one statement, column by column, by ascending key.
-#[derive(Default)]
-struct Columns {
+/// Rows of one call by ascending key, each with what was seen.
+struct Asked {
+    statements: Vec<Columns>,
+    /// Per row, its position in the call.
     positions: Vec<usize>,
-    keys: Vec<Vec<u8>>,
-    event_times: Vec<i64>,
+    /// Per row, `None` where there was no row.
+    event_times: Vec<Option<i64>>,
     created: Vec<Option<i64>>,
-    rows: Vec<Vec<u8>>,
-    /// `None` where there was no row.
-    seen_event_times: Vec<Option<i64>>,
-    seen_created: Vec<Option<i64>>,
 }
 
-fn statements(id: u32, view: &FeatureView, swaps: &Swaps) -> Result<Vec<Columns>> {
-    let (mut all, mut columns, mut bytes) = (Vec::new(), Columns::default(), 0);
-    let mut full_key = id.to_be_bytes().to_vec();
-    swaps.for_each(view, |swap| {
-        full_key.truncate(4);
-        full_key.extend_from_slice(swap.key);
-        sealed::seal(&full_key, swap.bytes);
-        bytes += swap.key.len() + swap.bytes.len();
-        columns.positions.push(swap.position);
-        columns.keys.push(swap.key.to_vec());
-        columns.event_times.push(swap.stamp.event_time);
-        columns.created.push(swap.stamp.created);
-        columns.rows.push(swap.bytes.clone());
-        columns.seen_event_times.push(swap.seen.map(|seen| seen.event_time));
-        columns.seen_created.push(swap.seen.and_then(|seen| seen.created));
-        if columns.keys.len() >= STATEMENT_ROWS_MAX || bytes >= STATEMENT_BYTES {
-            bytes = 0;
-            all.push(std::mem::take(&mut columns));
-        }
-        Ok::<_, Error>(())
-    })?;
-    if !columns.keys.is_empty() {
-        all.push(columns);
+impl Asked {
+    fn new(id: u32, view: &FeatureView, swaps: &Swaps) -> Result<Self> {
+        let mut statements = Statements::new(id);
+        let (mut positions, mut event_times, mut created) = (Vec::new(), Vec::new(), Vec::new());
+        swaps.for_each(view, |swap| {
+            statements.push(swap.key, swap.stamp, swap.bytes);
+            positions.push(swap.position);
+            event_times.push(swap.seen.map(|seen| seen.event_time));
+            created.push(swap.seen.and_then(|seen| seen.created));
+            Ok::<_, Error>(())
+        })?;
+        Ok(Self { statements: statements.finish(), positions, event_times, created })
     }
-    Ok(all)
 }
 
-/// Puts all rows in one transaction; gives the positions of those that were put, or nothing when the view does not have this
-/// number any more: its schema was dropped and made anew.
+/// Puts all rows in one transaction; gives the positions of those that were put, or nothing when it could not [`begin`].
 async fn swap(
     server: &Server,
     session: &Session,
     view: &str,
     id: u32,
-    statements: &[Columns],
+    asked: &Asked,
 ) -> Result<Option<Vec<usize>>, Failure> {
     let (schema, id) = (server.schema(), id.cast_signed());
-    session.batch(server, "BEGIN").await?;
-    let query = format!("SELECT id FROM \"{schema}\".views WHERE name = $1");
-    let stored = session.client.query_opt(&query, &[&view]).await.map_err(|e| server.judge(&e))?;
-    let stored = stored.map(|row| row.try_get::<_, i32>(0)).transpose().map_err(|e| server.judge(&e))?;
-    if stored != Some(id) {
-        session.batch(server, "ROLLBACK").await?;
+    if !begin(server, session, view, id).await? {
         return Ok(None);
     }
     // In the order of keys, so that two who replace the same rows wait for each other instead of for ever.
@@ -92,14 +71,15 @@ async fn swap(
         SELECT key FROM put UNION ALL SELECT key FROM made"
     );
     let mut done = Vec::new();
-    for columns in statements {
-        let Columns { positions, keys, event_times, created, rows, seen_event_times, seen_created } = columns;
+    for Columns { first, keys, event_times, created, rows } in &asked.statements {
+        let these = *first..*first + keys.len();
+        let (seen_event_times, seen_created) = (&asked.event_times[these.clone()], &asked.created[these.clone()]);
         session.client.execute(&lock, &[&id, keys]).await.map_err(|e| server.judge(&e))?;
         let values: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
-            [&id, keys, event_times, created, rows, seen_event_times, seen_created];
+            [&id, keys, event_times, created, rows, &seen_event_times, &seen_created];
         for row in session.client.query(&put, &values).await.map_err(|e| server.judge(&e))? {
             let key: Vec<u8> = row.try_get(0).map_err(|e| server.judge(&e))?;
-            done.extend(keys.binary_search(&key).ok().map(|at| positions[at]));
+            done.extend(keys.binary_search(&key).ok().map(|at| asked.positions[these.start + at]));
         }
     }
     session.batch(server, "COMMIT").await?;
@@ -117,9 +97,8 @@ impl StateStore for PostgresStore {
         let deadline = Instant::now() + self.write_within;
         for _ in 0..ADMISSIONS_MAX {
             let id = self.admit(deadline, view).await?.id;
-            let (name, statements) = (view.name().to_string(), Arc::new(statements(id, view, &swaps)?));
-            let work =
-                async move |server: &Server, session: &Session| swap(server, session, &name, id, &statements).await;
+            let (name, asked) = (view.name().to_string(), Arc::new(Asked::new(id, view, &swaps)?));
+            let work = async move |server: &Server, session: &Session| swap(server, session, &name, id, &asked).await;
             if let Some(put) = self.call(deadline, work).await? {
                 put.into_iter().for_each(|position| done[position] = true);
                 return Ok(done);

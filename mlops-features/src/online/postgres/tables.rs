@@ -7,14 +7,15 @@ use crate::error::{Core, Error, Result};
 use crate::offline::Watermark;
 use crate::online::batch::Batch;
 use crate::online::registered::{Registered, ViewReader};
+use crate::online::row::Stamp;
 use crate::online::sealed;
 use crate::view::FeatureView;
 
 /// Most rows of one statement.
-pub(super) const STATEMENT_ROWS_MAX: usize = 8_192;
+const STATEMENT_ROWS_MAX: usize = 8_192;
 
 /// Rows of one statement are sent once they have so many bytes.
-pub(super) const STATEMENT_BYTES: usize = 8 << 20;
+const STATEMENT_BYTES: usize = 8 << 20;
 
 /// Definitions as they are stored, by name.
 pub(super) type Stored = BTreeMap<String, Vec<u8>>;
@@ -71,40 +72,81 @@ pub(super) async fn admit(server: &Server, session: &Session, view: &FeatureView
 /// Rows of one statement, column by column.
 #[derive(Default)]
 pub(super) struct Columns {
-    keys: Vec<Vec<u8>>,
-    event_times: Vec<i64>,
-    created: Vec<Option<i64>>,
-    rows: Vec<Vec<u8>>,
+    /// How many rows of the call stand in statements before.
+    pub(super) first: usize,
+    pub(super) keys: Vec<Vec<u8>>,
+    pub(super) event_times: Vec<i64>,
+    pub(super) created: Vec<Option<i64>>,
+    pub(super) rows: Vec<Vec<u8>>,
 }
 
-/// The rows of a batch, sealed, by statement.
-pub(super) fn statements(id: u32, view: &FeatureView, batch: &Batch) -> Result<Vec<Columns>> {
-    let mut all = Vec::new();
-    let (mut columns, mut bytes) = (Columns::default(), 0);
-    let mut full_key = id.to_be_bytes().to_vec();
-    batch.for_each(view, |key, stamp, row| {
-        full_key.truncate(4);
-        full_key.extend_from_slice(key);
-        sealed::seal(&full_key, row);
-        bytes += key.len() + row.len();
+/// The rows of one call by statement, in the making.
+pub(super) struct Statements {
+    full_key: Vec<u8>,
+    all: Vec<Columns>,
+    /// Of the last one.
+    bytes: usize,
+}
+
+impl Statements {
+    /// For rows of the view with this number.
+    pub(super) fn new(id: u32) -> Self {
+        Self { full_key: id.to_be_bytes().to_vec(), all: Vec::new(), bytes: 0 }
+    }
+
+    /// Takes `row`, sealed under its key.
+    pub(super) fn push(&mut self, key: &[u8], stamp: Stamp, row: &mut Vec<u8>) {
+        self.full_key.truncate(4);
+        self.full_key.extend_from_slice(key);
+        sealed::seal(&self.full_key, row);
+        let is_whole = |last: &Columns| last.keys.len() >= STATEMENT_ROWS_MAX || self.bytes >= STATEMENT_BYTES;
+        let mut columns = match self.all.pop() {
+            Some(last) if is_whole(&last) => {
+                let first = last.first + last.keys.len();
+                self.all.push(last);
+                self.bytes = 0;
+                Columns { first, ..Columns::default() }
+            }
+            last => last.unwrap_or_default(),
+        };
+        self.bytes += key.len() + row.len();
         columns.keys.push(key.to_vec());
         columns.event_times.push(stamp.event_time);
         columns.created.push(stamp.created);
         columns.rows.push(row.clone());
-        if columns.keys.len() >= STATEMENT_ROWS_MAX || bytes >= STATEMENT_BYTES {
-            bytes = 0;
-            all.push(std::mem::take(&mut columns));
-        }
-        Ok::<_, Error>(())
-    })?;
-    if !columns.keys.is_empty() {
-        all.push(columns);
+        self.all.push(columns);
     }
-    Ok(all)
+
+    pub(super) fn finish(self) -> Vec<Columns> {
+        self.all
+    }
 }
 
-/// Writes all of it in one transaction; says how many rows are now the latest, or nothing when the view does not have this number
-/// any more: its schema was dropped and made anew.
+/// The rows of a batch by statement.
+pub(super) fn statements(id: u32, view: &FeatureView, batch: &Batch) -> Result<Vec<Columns>> {
+    let mut statements = Statements::new(id);
+    batch.for_each(view, |key, stamp, row| {
+        statements.push(key, stamp, row);
+        Ok::<_, Error>(())
+    })?;
+    Ok(statements.finish())
+}
+
+/// Begins a transaction on rows of `view`; false, and none is begun, when the view does not have this number any more: its
+/// schema was dropped and made anew.
+pub(super) async fn begin(server: &Server, session: &Session, view: &str, id: i32) -> Result<bool, Failure> {
+    session.batch(server, "BEGIN").await?;
+    let query = format!("SELECT id FROM \"{}\".views WHERE name = $1", server.schema());
+    let stored = session.client.query_opt(&query, &[&view]).await.map_err(|e| server.judge(&e))?;
+    let stored = stored.map(|row| row.try_get::<_, i32>(0)).transpose().map_err(|e| server.judge(&e))?;
+    if stored != Some(id) {
+        session.batch(server, "ROLLBACK").await?;
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+/// Writes all of it in one transaction; says how many rows are now the latest, or nothing when it could not [`begin`].
 pub(super) async fn upsert(
     server: &Server,
     session: &Session,
@@ -114,17 +156,12 @@ pub(super) async fn upsert(
     checkpoint: Option<Watermark>,
 ) -> Result<Option<u64>, Failure> {
     let (id, name) = (id.cast_signed(), view.name().as_str());
-    session.batch(server, "BEGIN").await?;
-    let query = format!("SELECT id FROM \"{}\".views WHERE name = $1", server.schema());
-    let stored = session.client.query_opt(&query, &[&name]).await.map_err(|e| server.judge(&e))?;
-    let stored = stored.map(|row| row.try_get::<_, i32>(0)).transpose().map_err(|e| server.judge(&e))?;
-    if stored != Some(id) {
-        session.batch(server, "ROLLBACK").await?;
+    if !begin(server, session, name, id).await? {
         return Ok(None);
     }
     let mut written = 0;
     for columns in statements {
-        let Columns { keys, event_times, created, rows } = columns;
+        let Columns { keys, event_times, created, rows, .. } = columns;
         let done = session.client.execute(&session.upsert, &[&id, keys, event_times, created, rows]).await;
         written += done.map_err(|e| server.judge(&e))?;
     }

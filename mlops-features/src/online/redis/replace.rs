@@ -5,14 +5,14 @@ use async_trait::async_trait;
 
 use super::cells::SWAPS_MAX;
 use super::client::{Call, Via};
-use super::rounds::{expires_ms, is_whole};
+use super::rounds::{RowRuns, is_whole};
 use super::script::Run;
 use super::wire::{Item, Malformed};
 use super::{Definition, RedisStore};
 use crate::error::{Error, Result};
 use crate::online::row::Stamp;
 use crate::online::state::Swaps;
-use crate::online::{RowTimes, StateStore, sealed};
+use crate::online::{RowTimes, StateStore};
 use crate::view::FeatureView;
 use crate::wait::block_on;
 
@@ -81,32 +81,14 @@ impl RedisStore {
 
     /// Runs of the script, each with the positions of its rows.
     fn swap_runs(&self, view: &FeatureView, definition: &Definition, swaps: &Swaps) -> Result<Vec<(Run, Vec<usize>)>> {
-        let ttl = view.ttl().zip(self.grace).map(|(ttl, grace)| ttl.saturating_add(grace));
-        let definition_key = self.key("view", view.name());
-        let begin = || {
-            let mut run = Run::default();
-            run.key(&definition_key);
-            run.argument(&definition.checksum);
-            run.argument(if ttl.is_some() { b"1" } else { b"0" });
-            (run, Vec::new())
-        };
-        let mut key = self.row_key(view.name());
-        let (head, unchecked) = (key.len(), self.unchecked());
-        let mut runs = vec![begin()];
+        let mut rows = RowRuns::new(self, view, definition);
+        let mut runs = vec![(rows.begin(), Vec::new())];
         swaps.for_each(view, |swap| {
             if runs.last().is_none_or(|(run, _)| is_whole(run)) {
-                runs.push(begin());
+                runs.push((rows.begin(), Vec::new()));
             }
             let Some((run, positions)) = runs.last_mut() else { return Ok(()) };
-            key.truncate(head);
-            key.extend_from_slice(swap.key);
-            sealed::seal(&key[unchecked..], swap.bytes);
-            run.key(&key);
-            run.argument(&told(swap.seen));
-            run.argument(swap.bytes);
-            if let Some(ttl) = ttl {
-                run.argument(expires_ms(swap.stamp, ttl).to_string().as_bytes());
-            }
+            rows.push(run, swap.key, Some(&told(swap.seen)), swap.stamp, swap.bytes);
             positions.push(swap.position);
             Ok::<_, Error>(())
         })?;

@@ -19,9 +19,8 @@ const SCRIPT_BYTES: usize = 1 << 20;
 /// Bytes that are sent before an answer is waited for.
 const ROUND_BYTES: usize = 8 << 20;
 
-/// Runs of the script that writes, made as they are sent.
-pub(super) struct Rounds<'a> {
-    blocks: Blocks<'a>,
+/// Rows of a view as keys and arguments of a script.
+pub(super) struct RowRuns {
     definition_key: Vec<u8>,
     checksum: [u8; 4],
     /// After which time rows are forgotten.
@@ -32,11 +31,10 @@ pub(super) struct Rounds<'a> {
     unchecked: usize,
 }
 
-impl<'a> Rounds<'a> {
-    pub(super) fn new(store: &RedisStore, view: &'a FeatureView, definition: &Definition, batch: &'a Batch) -> Self {
+impl RowRuns {
+    pub(super) fn new(store: &RedisStore, view: &FeatureView, definition: &Definition) -> Self {
         let key = store.row_key(view.name());
         Self {
-            blocks: batch.blocks(view, 0..batch.winners()),
             definition_key: store.key("view", view.name()),
             checksum: definition.checksum,
             ttl: view.ttl().zip(store.grace).map(|(ttl, grace)| ttl.saturating_add(grace)),
@@ -46,7 +44,8 @@ impl<'a> Rounds<'a> {
         }
     }
 
-    fn begin(&self) -> Run {
+    /// A run without rows.
+    pub(super) fn begin(&self) -> Run {
         let mut run = Run::default();
         run.key(&self.definition_key);
         run.argument(&self.checksum);
@@ -54,24 +53,50 @@ impl<'a> Rounds<'a> {
         run
     }
 
+    /// Adds the row `bytes` of `entity`, sealed, to `run`; behind what was `seen`, where that is compared.
+    pub(super) fn push(
+        &mut self,
+        run: &mut Run,
+        entity: &[u8],
+        seen: Option<&[u8]>,
+        stamp: Stamp,
+        bytes: &mut Vec<u8>,
+    ) {
+        self.key.truncate(self.head);
+        self.key.extend_from_slice(entity);
+        sealed::seal(&self.key[self.unchecked..], bytes);
+        run.key(&self.key);
+        if let Some(seen) = seen {
+            run.argument(seen);
+        }
+        run.argument(bytes);
+        if let Some(ttl) = self.ttl {
+            run.argument(expires_ms(stamp, ttl).to_string().as_bytes());
+        }
+    }
+}
+
+/// Runs of the script that writes, made as they are sent.
+pub(super) struct Rounds<'a> {
+    blocks: Blocks<'a>,
+    rows: RowRuns,
+}
+
+impl<'a> Rounds<'a> {
+    pub(super) fn new(store: &RedisStore, view: &'a FeatureView, definition: &Definition, batch: &'a Batch) -> Self {
+        Self { blocks: batch.blocks(view, 0..batch.winners()), rows: RowRuns::new(store, view, definition) }
+    }
+
     /// The next runs, as many as are sent before an answer is waited for; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Vec<Run>>> {
-        let (mut round, mut round_bytes, mut run) = (Vec::new(), 0, self.begin());
+        let (mut round, mut round_bytes, mut run) = (Vec::new(), 0, self.rows.begin());
         while round_bytes + run.bytes() < ROUND_BYTES && self.blocks.next()? {
-            let empty = self.begin();
-            let Self { blocks, key, head, unchecked, ttl, .. } = self;
+            let Self { blocks, rows } = self;
             blocks.for_each(|entity, stamp, bytes| {
-                key.truncate(*head);
-                key.extend_from_slice(entity);
-                sealed::seal(&key[*unchecked..], bytes);
-                run.key(key);
-                run.argument(bytes);
-                if let Some(ttl) = ttl {
-                    run.argument(expires_ms(stamp, *ttl).to_string().as_bytes());
-                }
+                rows.push(&mut run, entity, None, stamp, bytes);
                 if is_whole(&run) {
                     round_bytes += run.bytes();
-                    round.push(std::mem::replace(&mut run, empty.clone()));
+                    round.push(std::mem::replace(&mut run, rows.begin()));
                 }
                 Ok::<_, Error>(())
             })?;
@@ -89,7 +114,7 @@ pub(super) fn is_whole(run: &Run) -> bool {
 }
 
 /// The millisecond at which the server may forget a row, on its own clock.
-pub(super) fn expires_ms(stamp: Stamp, after: Duration) -> i64 {
+fn expires_ms(stamp: Stamp, after: Duration) -> i64 {
     let after_us = i64::try_from(after.as_micros()).unwrap_or(i64::MAX);
     // Redis takes none before the epoch; the first millisecond is as long ago as any.
     (stamp.event_time.saturating_add(after_us) / 1_000).max(1)
