@@ -29,6 +29,8 @@ pub mod stats;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod time;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod validate;
 
 pub use arrow;

@@ -1,24 +1,18 @@
 //! Encryption of the way to a server: what `sslmode` asks for, and whom it trusts.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::{Error, Result};
-
-/// Bytes of a file of certificates at the most: a whole system's are a quarter of a megabyte.
-const ROOTS_BYTES_MAX: u64 = 16 << 20;
+use crate::{Error, Result, tls};
 
 /// What `sslmode` says, in the meaning of PostgreSQL's own clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,8 +141,8 @@ impl Security {
 
     fn roots(&self) -> Result<RootCertStore> {
         match &self.roots {
-            Some(Roots::File(path)) => of_file(path),
-            Some(Roots::System) | None => of_system(),
+            Some(Roots::File(path)) => tls::roots(Some(path)),
+            Some(Roots::System) | None => tls::roots(None),
         }
     }
 }
@@ -187,31 +181,6 @@ fn value(text: &str) -> Option<(String, &str)> {
         }
     }
     (!quoted).then_some((value, ""))
-}
-
-fn of_file(path: &Path) -> Result<RootCertStore> {
-    let failed = |e| Error::io(path, e);
-    let mut text = Vec::new();
-    File::open(path).map_err(failed)?.take(ROOTS_BYTES_MAX).read_to_end(&mut text).map_err(failed)?;
-    let refuse = |reason: String| Error::invalid_data(path.display().to_string(), reason);
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&text) {
-        let certificate = certificate.map_err(|e| refuse(format!("not a certificate in PEM form: {e:?}")))?;
-        roots.add(certificate).map_err(|e| refuse(e.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(refuse("no certificate in PEM form".to_owned()));
-    }
-    Ok(roots)
-}
-
-fn of_system() -> Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err(Error::not_found("certificates", "of the system; name a file with `sslrootcert`"));
-    }
-    Ok(roots)
 }
 
 /// Takes a server for what it says it is when one of `roots` vouches for it, whatever its name; without roots, always.
